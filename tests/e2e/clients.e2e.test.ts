@@ -1,0 +1,111 @@
+import { execFile } from 'node:child_process';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import type { Shop } from '../../local/shop.ts';
+import { call, testShop } from './shop.ts';
+
+let shop: Shop;
+let dir: string;
+let file: string;
+
+const header = 'InvoiceNo,StockCode,Description,Quantity,InvoiceDate,UnitPrice,CustomerID,Country';
+/** Made-up rows, one of each peculiarity of a real retailer's file; £ is one byte in Latin-1. */
+const rows = [
+  '500003,10002A,BLUE BOWL,2,2011-03-02 10:00:00,2.10,11.0,United Kingdom',
+  '500001,10001,"TEA CUP, \xa3 SIGN",6,2010-12-01 09:00:00,0.85,10.0,United Kingdom',
+  '500001,10001,"TEA CUP, \xa3 SIGN",2,2010-12-01 09:00:00,0.85,10.0,United Kingdom',
+  '500001,10002a,RED BOWL,1,2010-12-01 09:00:00,1.95,10.0,United Kingdom',
+  '500002,10001,"TEA CUP, \xa3 SIGN",4,2011-01-05 12:00:00,0.95,12.0,France',
+  'C500004,10002A,BLUE BOWL,-2,2011-03-03 10:00:00,2.10,11.0,United Kingdom',
+  'C500005,10001,"TEA CUP, \xa3 SIGN",-1,2011-03-04 10:00:00,0.95,99.0,United Kingdom',
+  '500006,POST,POSTAGE,1,2011-03-05 10:00:00,18.00,12.0,France',
+  '500007,10003,,-5,2011-03-06 10:00:00,0.0,,United Kingdom',
+  '500008,10004,PADS,1,2011-03-07 10:00:00,0.001,12.0,France',
+];
+
+beforeAll(async () => {
+  shop = await testShop();
+  dir = await mkdtemp(join(tmpdir(), 'sidecart-clients-'));
+  file = join(dir, 'retail.csv');
+  await writeFile(file, Buffer.from(`${[header, ...rows].join('\r\n')}\r\n`, 'latin1'));
+});
+afterAll(async () => {
+  await shop?.stop();
+  await rm(dir, { recursive: true, force: true });
+});
+
+function client(script: string, ...args: string[]): Promise<{ code: number; output: string }> {
+  return new Promise((done) => {
+    execFile(
+      process.execPath,
+      ['local/bootstrap.mjs', `clients/${script}.ts`, ...args, '--url', shop.gatewayUrl],
+      { encoding: 'utf8', timeout: 100_000 },
+      (err, stdout, stderr) => done({ code: err ? Number(err.code ?? 1) : 0, output: stdout + stderr }),
+    );
+  });
+}
+
+describe('the clients, as a user runs them', () => {
+  test('the demo walks to confirmed, rejected and a stale price, twice', async () => {
+    for (const round of [1, 2]) {
+      const { code, output } = await client('demo');
+      expect({ round, code, output: code === 0 ? '' : output }).toEqual({ round, code: 0, output: '' });
+      for (const word of [
+        'GET /v1/products',
+        'POST /v1/orders',
+        'confirmed',
+        'rejected',
+        'price_changed',
+        '409',
+      ])
+        expect(output).toContain(word);
+    }
+  });
+
+  test('the import loads the catalogue, names what it refuses, and a second run changes nothing', async () => {
+    const first = await client('import', file);
+    expect({ code: first.code, output: first.code === 0 ? '' : first.output }).toEqual({
+      code: 0,
+      output: '',
+    });
+    const cup = (await call(shop.gatewayUrl, 'GET', '/v1/products/10001')).body;
+    expect(cup).toMatchObject({ name: 'TEA CUP, £ SIGN', unit_price: { amount: 95, currency: 'GBP' } });
+    const history = (await call(shop.gatewayUrl, 'GET', '/v1/products/10001/prices')).body.items;
+    expect(history.map((price: { effective_on: string }) => price.effective_on).sort()).toEqual([
+      '2010-12-01',
+      '2011-01-05',
+    ]);
+    const bowls = ['10002a', '10002A'].map((sku) => call(shop.gatewayUrl, 'GET', `/v1/products/${sku}`));
+    expect((await Promise.all(bowls)).map((bowl) => bowl.body.name)).toEqual(['RED BOWL', 'BLUE BOWL']);
+    const rejects = await readFile(first.output.match(/\S+rejects\.csv/)?.[0] ?? '', 'utf8');
+    for (const line of [9, 10, 11]) expect(rejects).toMatch(new RegExp(`^${line},`, 'm'));
+
+    const versions = () =>
+      Promise.all(
+        ['10001', '10002a', '10002A'].map(
+          async (sku) => (await call(shop.gatewayUrl, 'GET', `/v1/products/${sku}`)).body.version,
+        ),
+      );
+    const before = await versions();
+    const second = await client('import', file);
+    expect(second.code).toBe(0);
+    expect(await versions()).toEqual(before);
+  });
+
+  test('the replay ends every invoice in one way, the counts add up and the books balance; again changes nothing', async () => {
+    const first = await client('replay', file);
+    expect({ code: first.code, output: first.code === 0 ? '' : first.output }).toEqual({
+      code: 0,
+      output: '',
+    });
+    expect(first.output).toMatch(/confirmed\D+2\b/);
+    expect(first.output).toMatch(/without a match\D+1\b/);
+    const stock = (await call(shop.gatewayUrl, 'GET', '/v1/stock/10001')).body;
+    expect(stock).toMatchObject({ received: 12, on_hand: 0, reserved: 0, committed: 12 });
+    const again = await client('replay', file);
+    expect(again.code).toBe(0);
+    expect((await call(shop.gatewayUrl, 'GET', '/v1/stock/10001')).body).toEqual(stock);
+  });
+});

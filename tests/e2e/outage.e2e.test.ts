@@ -1,0 +1,79 @@
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import type { Shop } from '../../local/shop.ts';
+import {
+  call,
+  deadLetters,
+  orderEnds,
+  placeOrder,
+  placeUntilAccepted,
+  productWithStock,
+  sleep,
+  stockOf,
+  testShop,
+  until,
+} from './shop.ts';
+
+let shop: Shop;
+let url: string;
+
+beforeAll(async () => {
+  shop = await testShop();
+  url = shop.gatewayUrl;
+});
+afterAll(async () => {
+  await shop?.stop();
+});
+
+describe('an outage', () => {
+  test('of the database for two minutes: orders reach their end and not one message is dead-lettered', async () => {
+    const sku = await productWithStock(url, 50);
+    const ids: string[] = [];
+    // Some are on their way when the database goes: held here, so that the outage hits them for sure.
+    await shop.find('inventory').hold();
+    for (let i = 0; i < 10; i += 1) ids.push(await placeUntilAccepted(url, [{ sku, quantity: 1 }]));
+    await shop.find('postgres').hold();
+    const inventoryBack = shop.find('inventory').release();
+    await sleep(5_000);
+    const refused = await placeOrder(url, [{ sku, quantity: 1 }]);
+    expect(refused.status).toBe(503);
+    expect(refused.headers.get('retry-after')).not.toBeNull();
+    expect((await call(url, 'GET', '/livez')).status).toBe(200);
+    await sleep(115_000);
+    await shop.find('postgres').release();
+    await inventoryBack;
+    ids.push(await placeUntilAccepted(url, [{ sku, quantity: 1 }]));
+    for (const id of ids) expect(await orderEnds(url, id, 60_000)).toBe('confirmed');
+    await until('stock to move once', async () => (await stockOf(url, sku)).committed === 11, 60_000);
+    expect(await deadLetters(shop)).toEqual([]);
+  }, 300_000);
+
+  test('of the broker that ends the sidecars’ connections for good: they are restarted and orders flow again', async () => {
+    const sku = await productWithStock(url, 10);
+    const restarts = () =>
+      ['orders-dapr', 'inventory-dapr', 'products-dapr'].map((name) => shop.find(name).restarts);
+    const before = restarts();
+    // A broker that refuses the login twice makes the client give up for good, as two minutes without a broker do.
+    await shop.lockBroker();
+    const id = await placeUntilAccepted(url, [{ sku, quantity: 1 }]);
+    await sleep(10_000);
+    expect((await call(url, 'GET', `/v1/orders/${id}`)).body.status).toBe('placed');
+    await shop.unlockBroker();
+    expect(await orderEnds(url, id, 90_000)).toBe('confirmed');
+    const after = restarts();
+    expect(after.every((count, i) => count > (before[i] ?? 0))).toBe(true);
+    expect(await orderEnds(url, await placeUntilAccepted(url, [{ sku, quantity: 1 }]), 60_000)).toBe(
+      'confirmed',
+    );
+  }, 200_000);
+
+  test('of a broker that comes back empty: streams and consumers are made again and orders flow', async () => {
+    const sku = await productWithStock(url, 10);
+    expect(await orderEnds(url, await placeUntilAccepted(url, [{ sku, quantity: 1 }]))).toBe('confirmed');
+    await shop.find('nats').hold();
+    await shop.wipeBroker();
+    await shop.find('nats').release();
+    expect(await orderEnds(url, await placeUntilAccepted(url, [{ sku, quantity: 1 }]), 90_000)).toBe(
+      'confirmed',
+    );
+  }, 200_000);
+});

@@ -1,0 +1,179 @@
+import { randomUUID } from 'node:crypto';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import postgres from 'postgres';
+import { type Shop, type ShopOptions, startShop } from '../../local/shop.ts';
+
+/** A whole shop of real processes for one test file, in a folder of its own; `stop` leaves nothing behind. */
+export async function testShop(options: Partial<ShopOptions> = {}): Promise<Shop> {
+  const runDir = await mkdtemp(join(tmpdir(), 'sidecart-e2e-'));
+  const shop = await startShop({ runDir, ...options });
+  return {
+    ...shop,
+    async stop() {
+      await shop.stop();
+      await rm(runDir, { recursive: true, force: true });
+    },
+  };
+}
+
+export interface Answer {
+  status: number;
+  headers: Headers;
+  // biome-ignore lint/suspicious/noExplicitAny: a test reads whatever came back
+  body: any;
+  text: string;
+}
+
+/** One request, one answer; a JSON body is parsed, anything else is kept as text. */
+export async function call(
+  base: string,
+  method: string,
+  path: string,
+  o: { body?: unknown; raw?: string; headers?: Record<string, string>; timeoutMs?: number } = {},
+): Promise<Answer> {
+  const body = o.raw ?? (o.body === undefined ? undefined : JSON.stringify(o.body));
+  const response = await fetch(new URL(path, base), {
+    method,
+    headers: { ...(body === undefined ? {} : { 'content-type': 'application/json' }), ...o.headers },
+    ...(body === undefined ? {} : { body }),
+    signal: AbortSignal.timeout(o.timeoutMs ?? 20_000),
+  });
+  const text = await response.text();
+  const json = response.headers.get('content-type')?.includes('json');
+  return {
+    status: response.status,
+    headers: response.headers,
+    body: json ? JSON.parse(text) : undefined,
+    text,
+  };
+}
+
+/** Repeats `look` until it gives something, and says what it waited for when it does not. */
+export async function until<T>(
+  what: string,
+  look: () => Promise<T | undefined | false>,
+  timeoutMs = 30_000,
+  everyMs = 50,
+): Promise<T> {
+  const end = Date.now() + timeoutMs;
+  let last: unknown;
+  while (Date.now() < end) {
+    try {
+      const found = await look();
+      if (found) return found;
+    } catch (err) {
+      last = err;
+    }
+    await sleep(everyMs);
+  }
+  throw new Error(`waited ${timeoutMs} ms in vain for: ${what}${last ? ` (last error: ${last})` : ''}`);
+}
+
+export const sleep = (ms: number) => new Promise<void>((done) => setTimeout(done, ms));
+
+export const gbp = (amount: number) => ({ amount, currency: 'GBP' });
+
+/** A product of its own for a test, with stock, ready to be ordered. */
+export async function productWithStock(base: string, quantity: number, price = 250): Promise<string> {
+  const sku = `T-${randomUUID().slice(0, 13)}`;
+  const created = await call(base, 'POST', '/v1/products', {
+    body: { sku, name: `Test ${sku}`, unit_price: gbp(price) },
+  });
+  if (created.status !== 201) throw new Error(`product not created: ${created.text}`);
+  await until(
+    `inventory to know ${sku}`,
+    async () => (await call(base, 'GET', `/v1/stock/${sku}`)).status === 200,
+  );
+  if (quantity > 0) {
+    const receipt = await call(base, 'POST', '/v1/stock/receipts', {
+      body: { lines: [{ sku, quantity }] },
+      headers: { 'idempotency-key': randomUUID() },
+    });
+    if (receipt.status !== 201) throw new Error(`stock not received: ${receipt.text}`);
+  }
+  return sku;
+}
+
+/** Places an order and returns the answer, whatever it is. */
+export function placeOrder(
+  base: string,
+  lines: { sku: string; quantity: number; price?: number }[],
+  o: { key?: string; headers?: Record<string, string>; timeoutMs?: number } = {},
+): Promise<Answer> {
+  return call(base, 'POST', '/v1/orders', {
+    body: {
+      lines: lines.map((line) => ({
+        sku: line.sku,
+        quantity: line.quantity,
+        unit_price: gbp(line.price ?? 250),
+      })),
+    },
+    headers: { 'idempotency-key': o.key ?? randomUUID(), ...o.headers },
+    ...(o.timeoutMs ? { timeoutMs: o.timeoutMs } : {}),
+  });
+}
+
+/** Places as a real client does: the same key again while the shop says that it cannot answer now. */
+export async function placeUntilAccepted(
+  base: string,
+  lines: { sku: string; quantity: number; price?: number }[],
+  timeoutMs = 60_000,
+): Promise<string> {
+  const key = randomUUID();
+  const answer = await until(
+    'an order to be accepted',
+    async () => {
+      const got = await placeOrder(base, lines, { key, timeoutMs: 8_000 });
+      if (got.status === 201 || got.status === 200) return got;
+      if (got.status < 500) throw new Error(`refused: ${got.text}`);
+      return undefined;
+    },
+    timeoutMs,
+    200,
+  );
+  return answer.body.id as string;
+}
+
+export async function orderStatus(base: string, id: string): Promise<string> {
+  return (await call(base, 'GET', `/v1/orders/${id}`)).body?.status;
+}
+
+export function orderEnds(base: string, id: string, timeoutMs = 60_000): Promise<string> {
+  return until(
+    `order ${id} to reach its end`,
+    async () => {
+      const status = await orderStatus(base, id);
+      return status && status !== 'placed' ? status : undefined;
+    },
+    timeoutMs,
+  );
+}
+
+export async function stockOf(base: string, sku: string) {
+  return (await call(base, 'GET', `/v1/stock/${sku}`)).body as {
+    on_hand: number;
+    reserved: number;
+    committed: number;
+    received: number;
+  };
+}
+
+/** Runs one query as the database's superuser: for looking behind the services, never part of what is tested. */
+export async function query<T extends object>(shop: Shop, database: string, text: string): Promise<T[]> {
+  const sql = postgres(shop.adminUrl(database), { max: 1, onnotice: () => {} });
+  try {
+    return (await sql.unsafe(text)) as unknown as T[];
+  } finally {
+    await sql.end();
+  }
+}
+
+/** Dead letters of every service; a healthy run has none. */
+export async function deadLetters(shop: Shop): Promise<object[]> {
+  const all: object[] = [];
+  for (const database of ['products', 'inventory', 'orders'])
+    all.push(...(await query(shop, database, `SELECT '${database}' AS database, * FROM dead_letter`)));
+  return all;
+}

@@ -1,0 +1,181 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, describe, expect, test } from 'vitest';
+import { call, productWithStock, sleep, until } from './shop.ts';
+
+/** The runner as a user starts it: its own process, its output, its signals. */
+interface Runner {
+  child: ChildProcess;
+  output: () => string;
+  ended: Promise<number | null>;
+}
+
+const running: Runner[] = [];
+const folders: string[] = [];
+
+function start(runDir: string, ...args: string[]): Runner {
+  const child = spawn(process.execPath, ['local/bootstrap.mjs', 'local/start.ts', ...args], {
+    env: { ...process.env, SIDECART_RUN_DIR: runDir },
+    stdio: ['ignore', 'pipe', 'pipe'],
+    detached: true,
+  });
+  let text = '';
+  child.stdout?.on('data', (chunk) => {
+    text += chunk;
+  });
+  child.stderr?.on('data', (chunk) => {
+    text += chunk;
+  });
+  const runner = {
+    child,
+    output: () => text,
+    ended: new Promise<number | null>((done) => child.on('exit', done)),
+  };
+  running.push(runner);
+  return runner;
+}
+
+async function folder(): Promise<string> {
+  const dir = await mkdtemp(join(tmpdir(), 'sidecart-start-'));
+  folders.push(dir);
+  return dir;
+}
+
+interface ShopFile {
+  gatewayUrl: string;
+  pid: number;
+  processes: { name: string; pid: number }[];
+}
+const shopFile = (runDir: string) => JSON.parse(readFileSync(join(runDir, 'shop.json'), 'utf8')) as ShopFile;
+const ready = (runner: Runner, runDir: string) =>
+  until(
+    `the shop to be ready; so far it said:\n${runner.output()}`,
+    async () => {
+      if (runner.child.exitCode !== null) throw new Error(`ended: ${runner.output()}`);
+      return (
+        existsSync(join(runDir, 'shop.json')) && runner.output().includes('npm run demo') && shopFile(runDir)
+      );
+    },
+    120_000,
+    100,
+  );
+
+/** Alive and not a zombie that only waits to be reaped. */
+function alive(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return !/^State:\s+Z/m.test(readFileSync(`/proc/${pid}/status`, 'utf8'));
+  } catch {
+    return false;
+  }
+}
+
+const interrupt = async (runner: Runner) => {
+  runner.child.kill('SIGINT');
+  return runner.ended;
+};
+
+afterEach(async () => {
+  for (const runner of running.splice(0)) if (runner.child.exitCode === null) await interrupt(runner);
+  for (const dir of folders.splice(0)) await rm(dir, { recursive: true, force: true });
+});
+
+describe('npm start', () => {
+  test('says what runs, stops in the right order on Ctrl-C, leaves nothing, and finds its data again', async () => {
+    const runDir = await folder();
+    const first = start(runDir);
+    const shop = await ready(first, runDir);
+    for (const word of ['gateway', 'orders', 'products', 'inventory', 'npm run demo', shop.gatewayUrl])
+      expect(first.output()).toContain(word);
+    const sku = await productWithStock(shop.gatewayUrl, 3);
+    const pids = shop.processes.map((process) => process.pid);
+    expect(pids.length).toBeGreaterThanOrEqual(11);
+    expect(pids.every(alive)).toBe(true);
+
+    const stoppedAt = first.output().length;
+    expect(await interrupt(first)).toBe(0);
+    expect(pids.filter(alive)).toEqual([]);
+    const farewell = first.output().slice(stoppedAt);
+    const order = ['orders', 'orders-dapr', 'sentry', 'nats', 'postgres'].map((name) =>
+      farewell.search(new RegExp(`stopped\\s+${name}\\b(?!-)`)),
+    );
+    expect(order.every((at) => at >= 0)).toBe(true);
+    expect([...order].sort((a, b) => a - b)).toEqual(order);
+
+    const second = start(runDir);
+    const again = await ready(second, runDir);
+    expect((await call(again.gatewayUrl, 'GET', `/v1/stock/${sku}`)).body).toMatchObject({ on_hand: 3 });
+    await interrupt(second);
+
+    const third = start(runDir, '--fresh');
+    const fresh = await ready(third, runDir);
+    expect((await call(fresh.gatewayUrl, 'GET', `/v1/stock/${sku}`)).status).toBe(404);
+  }, 240_000);
+
+  test('after a SIGKILL of the runner ends its own orphans and nothing else; a second runner beside a living one is refused', async () => {
+    const runDir = await folder();
+    const bystander = spawn('sleep', ['300']);
+    const first = start(runDir);
+    const shop = await ready(first, runDir);
+
+    const beside = start(runDir);
+    expect(await beside.ended).not.toBe(0);
+    expect(beside.output()).toContain(String(shop.pid));
+
+    process.kill(shop.pid, 'SIGKILL');
+    await first.ended;
+    await sleep(300);
+    const orphans = shop.processes.map((process) => process.pid);
+    expect(orphans.some(alive)).toBe(true);
+    const second = start(runDir);
+    await ready(second, runDir);
+    expect(orphans.filter(alive)).toEqual([]);
+    expect(alive(bystander.pid ?? 0)).toBe(true);
+    bystander.kill();
+  }, 240_000);
+
+  test('a process that dies is restarted, and said so; a closed terminal stops everything', async () => {
+    const runDir = await folder();
+    const runner = start(runDir);
+    const shop = await ready(runner, runDir);
+    const orders = shop.processes.find((process) => process.name === 'orders');
+    process.kill(orders?.pid ?? 0, 'SIGKILL');
+    await until('the restart to be said', async () => /orders.*(died|ended).*restart/i.test(runner.output()));
+    await until(
+      'orders to answer again',
+      async () => (await call(shop.gatewayUrl, 'GET', '/v1/orders')).status === 200,
+      60_000,
+    );
+    const pids = shopFile(runDir).processes.map((process) => process.pid);
+    runner.child.stdout?.destroy();
+    runner.child.stderr?.destroy();
+    runner.child.kill('SIGHUP');
+    await runner.ended;
+    expect(pids.filter(alive)).toEqual([]);
+  }, 240_000);
+
+  test('two checkouts run side by side', async () => {
+    const [one, two] = [await folder(), await folder()];
+    const first = start(one);
+    const second = start(two);
+    const shops = [await ready(first, one), await ready(second, two)];
+    expect(shops[0]?.gatewayUrl).not.toBe(shops[1]?.gatewayUrl);
+    const sku = await productWithStock(shops[0]?.gatewayUrl ?? '', 1);
+    expect((await call(shops[1]?.gatewayUrl ?? '', 'GET', `/v1/products/${sku}`)).status).toBe(404);
+  }, 240_000);
+});
+
+test('secrets are readable by their owner only', async () => {
+  const runDir = await folder();
+  const runner = start(runDir);
+  await ready(runner, runDir);
+  const { statSync } = await import('node:fs');
+  const files = readdirSync(join(runDir, 'secrets'), { recursive: true, withFileTypes: true }).filter(
+    (entry) => entry.isFile(),
+  );
+  expect(files.length).toBeGreaterThan(0);
+  for (const file of files) expect(statSync(join(file.parentPath, file.name)).mode & 0o077).toBe(0);
+}, 120_000);

@@ -1,0 +1,46 @@
+import { randomBytes } from 'node:crypto';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { TestProject } from 'vitest/node';
+
+declare module 'vitest' {
+  interface ProvidedContext {
+    /** URL of the superuser of the PostgreSQL that the integration tests share. */
+    pgUrl: string;
+  }
+}
+
+/**
+ * One PostgreSQL for all integration tests: the embedded one, or with SIDECART_TEST_DB=testcontainers the image
+ * `postgres:18-bookworm` (needs a Docker engine that has it or can pull it).
+ */
+export default async function setup(project: TestProject): Promise<() => Promise<void>> {
+  if (process.env.SIDECART_TEST_DB === 'testcontainers') return startContainer(project);
+  const { startPostgres } = await import('../local/postgres.ts');
+  const { freePort } = await import('../local/ports.ts');
+  const dir = await mkdtemp(join(tmpdir(), 'sidecart-test-pg-'));
+  const server = await startPostgres({
+    dataDir: join(dir, 'data'),
+    port: await freePort(),
+    superuserPassword: randomBytes(12).toString('hex'),
+    logFile: join(dir, 'postgres.log'),
+    settings: { max_connections: '200' },
+  });
+  project.provide('pgUrl', server.url);
+  return async () => {
+    await server.stop();
+    await rm(dir, { recursive: true, force: true });
+  };
+}
+
+async function startContainer(project: TestProject): Promise<() => Promise<void>> {
+  const { PostgreSqlContainer } = await import('@testcontainers/postgresql');
+  const container = await new PostgreSqlContainer('postgres:18-bookworm')
+    .withCommand(['postgres', '-c', 'max_connections=200'])
+    .start();
+  project.provide('pgUrl', container.getConnectionUri());
+  return async () => {
+    await container.stop();
+  };
+}

@@ -1,0 +1,50 @@
+import { defineConfig } from 'vitest/config';
+
+const common = { environment: 'node' as const, include: [] as string[] };
+
+/** Tests are named by what they cost: `x.test.ts` no I/O, `x.int.test.ts` one real process or database, `x.e2e.test.ts` the whole shop. */
+export default defineConfig({
+  test: {
+    projects: [
+      {
+        test: {
+          ...common,
+          name: 'unit',
+          include: ['{packages,services,generator,local,clients,tests,bench}/**/*.test.ts'],
+          exclude: ['**/node_modules/**', '**/*.{int,e2e,fault}.test.ts'],
+        },
+      },
+      {
+        test: {
+          ...common,
+          name: 'int',
+          include: ['{packages,services,generator,local,clients,tests}/**/*.int.test.ts'],
+          globalSetup: ['tests/global-setup.ts'],
+          testTimeout: 60_000,
+          hookTimeout: 60_000,
+          maxWorkers: 2,
+        },
+      },
+      {
+        test: {
+          ...common,
+          name: 'e2e',
+          include: ['tests/e2e/**/*.e2e.test.ts'],
+          testTimeout: 120_000,
+          hookTimeout: 180_000,
+          fileParallelism: false,
+        },
+      },
+      {
+        test: {
+          ...common,
+          name: 'faults',
+          include: ['tests/faults/**/*.fault.test.ts'],
+          testTimeout: 900_000,
+          hookTimeout: 180_000,
+          fileParallelism: false,
+        },
+      },
+    ],
+  },
+});
