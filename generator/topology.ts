@@ -1,0 +1,250 @@
+import { readFileSync } from 'node:fs';
+import { isNode, LineCounter, parseDocument } from 'yaml';
+import type { z } from 'zod';
+import { type Operation, type ServiceRow, type TopologyTable, topologySchema } from './topology-schema.ts';
+
+/** Secrets come from the store of this name: Kubernetes' own there, a local file here. */
+export const SECRET_STORE = 'kubernetes';
+
+/** Each app publishes to it now and then: the answer `no stream` shows that the broker connection lives. */
+export const PROBE_TOPIC = 'probe';
+
+export interface Topic {
+  /** `orders`, or `commands.inventory`. */
+  name: string;
+  /** The name with its dots as hyphens: NATS refuses dots in the names of streams and consumers. */
+  stream: string;
+  kind: 'fact' | 'command';
+  /** Who publishes the facts, or who takes the commands. */
+  owner: string;
+  publishers: string[];
+  consumers: string[];
+  /** One Dapr component per lane. The first is the one to publish to. */
+  components: { name: string; scopes: string[] }[];
+}
+
+export interface Call {
+  caller: string;
+  callee: string;
+  timeoutMs: number;
+  operations: Operation[];
+  /** The caller is the edge, passing on what clients send. */
+  forwarded: boolean;
+}
+
+export interface Service extends ServiceRow {
+  name: string;
+}
+
+export interface Topology {
+  namespace: string;
+  broker: string;
+  services: Service[];
+  edge: string;
+  topics: Topic[];
+  calls: Call[];
+}
+
+export class TopologyError extends Error {
+  readonly faults: string[];
+
+  constructor(faults: string[]) {
+    super(`topology.yaml has ${faults.length} fault(s):\n${faults.map((fault) => `  ${fault}`).join('\n')}`);
+    this.name = 'TopologyError';
+    this.faults = faults;
+  }
+}
+
+/** Reads and checks the table. Throws TopologyError with every fault, its line and its cure. */
+export function loadTopology(file: string): Topology {
+  return parseTopology(readFileSync(file, 'utf8'));
+}
+
+/** As loadTopology, from the text of the table. */
+export function parseTopology(text: string): Topology {
+  const lines = new LineCounter();
+  const document = parseDocument(text, { lineCounter: lines, prettyErrors: false, uniqueKeys: true });
+  if (document.errors.length > 0) {
+    throw new TopologyError(
+      document.errors.map(
+        (error) => `line ${lines.linePos(error.pos[0]).line}: no valid YAML: ${error.message}`,
+      ),
+    );
+  }
+  const place = (path: PropertyKey[]) => {
+    for (let length = path.length; length >= 0; length -= 1) {
+      const node = document.getIn(path.slice(0, length), true);
+      if (isNode(node) && node.range) return `line ${lines.linePos(node.range[0]).line}: ${path.join('.')}`;
+    }
+    return path.join('.');
+  };
+
+  const parsed = topologySchema.safeParse(document.toJS() ?? {});
+  if (!parsed.success) {
+    throw new TopologyError(parsed.error.issues.map((issue) => `${place(issue.path)}: ${cure(issue)}.`));
+  }
+  const faults = crossFaults(parsed.data).map(({ path, message }) => `${place(path)}: ${message}`);
+  if (faults.length > 0) throw new TopologyError(faults);
+  return derive(parsed.data);
+}
+
+function cure(issue: z.core.$ZodIssue): string {
+  if (issue.code !== 'unrecognized_keys') return issue.message;
+  return `${issue.keys.join(', ')} is not known here; correct or remove it (generator/topology-schema.ts lists what is)`;
+}
+
+interface Fault {
+  path: (string | number)[];
+  message: string;
+}
+
+/** What no single row can know: that names, ports and routes fit together. */
+function crossFaults({ services }: TopologyTable): Fault[] {
+  const faults: Fault[] = [];
+  const report = (path: (string | number)[], message: string) =>
+    faults.push({ path: ['services', ...path], message });
+  const rows = Object.entries(services);
+
+  const edges = rows.filter(([, row]) => row.edge);
+  if (edges.length !== 1) {
+    report([], `${edges.length} services are marked as the edge. Give exactly one \`edge: true\`.`);
+  }
+
+  const portOwner = new Map<number, string>();
+  const routeOwner = new Map<string, string>();
+  for (const [name, row] of rows) {
+    const other = portOwner.get(row.port);
+    if (other) report([name, 'port'], `${row.port} is already the port of ${other}. Choose a free one.`);
+    portOwner.set(row.port, name);
+
+    if (row.edge && row.public)
+      report(
+        [name, 'public'],
+        'The edge forwards to others and has no public operations of its own. Remove it.',
+      );
+    for (const [index, { method, path }] of (row.public?.operations ?? []).entries()) {
+      const route = `${method} ${path.replaceAll(/\{[^}]*\}/g, '{}')}`;
+      const owner = routeOwner.get(route);
+      if (owner) {
+        report(
+          [name, 'public', 'operations', index],
+          `${method} ${path} is already a public operation of ${owner}. Remove one.`,
+        );
+      }
+      routeOwner.set(route, name);
+    }
+
+    const messaging = (['topic', 'commands', 'consumes', 'sends'] as const).find((field) => row[field]);
+    if (messaging && !row.database) {
+      report([name, messaging], 'Messages need an outbox or an inbox. Set `database: true`, or remove this.');
+    }
+    for (const [index, owner] of (row.consumes ?? []).entries()) {
+      const path = [name, 'consumes', index];
+      if (owner === name) report(path, 'A service does not read its own facts. Remove it.');
+      else if (!services[owner])
+        report(path, `There is no service ${owner}. Correct the name or add its row.`);
+      else if (!services[owner].topic)
+        report(path, `${owner} publishes nothing. Give it a \`topic\`, or remove this.`);
+    }
+    for (const [index, taker] of (row.sends ?? []).entries()) {
+      const path = [name, 'sends', index];
+      if (taker === name) report(path, 'A service sends itself no commands. Remove it.');
+      else if (!services[taker])
+        report(path, `There is no service ${taker}. Correct the name or add its row.`);
+      else if (!services[taker].commands)
+        report(path, `${taker} takes no commands. Give it \`commands\`, or remove this.`);
+    }
+    for (const field of ['consumes', 'sends'] as const) {
+      for (const [index, value] of (row[field] ?? []).entries()) {
+        if (row[field]?.indexOf(value) !== index)
+          report([name, field, index], `${value} is listed twice. Remove one.`);
+      }
+    }
+    for (const callee of Object.keys(row.invokes ?? {})) {
+      const path = [name, 'invokes', callee];
+      if (callee === name) report(path, 'A service calls itself without a sidecar. Remove it.');
+      else if (!services[callee])
+        report(path, `There is no service ${callee}. Correct the name or add its row.`);
+      else if (services[callee].edge) report(path, 'The edge is called by clients only. Remove it.');
+    }
+  }
+  return faults;
+}
+
+function derive(table: TopologyTable): Topology {
+  const services = Object.entries(table.services).map(([name, row]) => ({ name, ...row }));
+  const edge = services.find((service) => service.edge)?.name ?? '';
+  return {
+    namespace: table.namespace,
+    broker: table.broker,
+    services,
+    edge,
+    topics: services.flatMap((owner) => topicsOf(owner, services)),
+    calls: services.flatMap((caller) => callsOf(caller, services)),
+  };
+}
+
+function topicsOf(owner: Service, services: Service[]): Topic[] {
+  const named = (matches: (service: Service) => boolean | undefined) =>
+    services.filter(matches).map((service) => service.name);
+  return [
+    ...(owner.topic
+      ? [
+          topic(owner.name, 'fact', owner, owner.topic.lanes, {
+            publishers: [owner.name],
+            consumers: named((service) => service.consumes?.includes(owner.name)),
+          }),
+        ]
+      : []),
+    ...(owner.commands
+      ? [
+          topic(`commands.${owner.name}`, 'command', owner, owner.commands.lanes, {
+            publishers: named((service) => service.sends?.includes(owner.name)),
+            consumers: [owner.name],
+          }),
+        ]
+      : []),
+  ];
+}
+
+function topic(
+  name: string,
+  kind: Topic['kind'],
+  owner: Service,
+  lanes: number,
+  apps: { publishers: string[]; consumers: string[] },
+): Topic {
+  const stream = name.replaceAll('.', '-');
+  const components = Array.from({ length: lanes }, (_, lane) => ({
+    name: lanes === 1 ? `pubsub-${stream}` : `pubsub-${stream}-${lane}`,
+    // Publishing uses the first lane only, so the others are no publisher's business.
+    scopes: lane === 0 ? [...new Set([...apps.publishers, ...apps.consumers])] : apps.consumers,
+  }));
+  return { name, stream, kind, owner: owner.name, ...apps, components };
+}
+
+function callsOf(caller: Service, services: Service[]): Call[] {
+  const forwarded = caller.edge
+    ? services.flatMap((callee) =>
+        callee.public
+          ? [
+              {
+                caller: caller.name,
+                callee: callee.name,
+                timeoutMs: callee.public.timeout,
+                operations: callee.public.operations,
+                forwarded: true,
+              },
+            ]
+          : [],
+      )
+    : [];
+  const own = Object.entries(caller.invokes ?? {}).map(([callee, call]) => ({
+    caller: caller.name,
+    callee,
+    timeoutMs: call.timeout,
+    operations: call.operations,
+    forwarded: false,
+  }));
+  return [...forwarded, ...own];
+}

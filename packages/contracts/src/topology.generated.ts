@@ -1,0 +1,217 @@
+// Generated from topology.yaml by `npm run generate`. Do not edit: the next run overwrites it.
+
+import type { PublicRoute, ServiceTopology } from './service-topology.ts';
+
+export const NAMESPACE = "shop";
+
+/** The name of the Dapr secret store. */
+export const SECRET_STORE = "kubernetes";
+
+/** Publishing to this topic stores nothing: it shows whether the broker connection lives. */
+export const PROBE_TOPIC = "probe";
+
+export const SERVICES = ["gateway","products","inventory","orders"] as const;
+
+export type ServiceName = (typeof SERVICES)[number];
+
+export const TOPOLOGY = {
+  "gateway": {
+    "port": 8080,
+    "database": false,
+    "replicas": 1,
+    "sends": [],
+    "consumes": [],
+    "publish": {},
+    "components": [],
+    "subscriptions": [],
+    "invokes": {
+      "products": {
+        "timeoutMs": 800,
+        "operations": [
+          "POST /v1/quotes"
+        ]
+      }
+    }
+  },
+  "products": {
+    "port": 8101,
+    "database": true,
+    "replicas": 1,
+    "owns": "products",
+    "sends": [],
+    "consumes": [],
+    "publish": {
+      "products": "pubsub-products"
+    },
+    "components": [
+      "pubsub-products"
+    ],
+    "subscriptions": [],
+    "invokes": {}
+  },
+  "inventory": {
+    "port": 8102,
+    "database": true,
+    "replicas": 1,
+    "owns": "inventory",
+    "takes": "commands.inventory",
+    "sends": [],
+    "consumes": [
+      "products",
+      "orders"
+    ],
+    "publish": {
+      "inventory": "pubsub-inventory-0"
+    },
+    "components": [
+      "pubsub-products",
+      "pubsub-inventory-0",
+      "pubsub-commands-inventory-0",
+      "pubsub-commands-inventory-1",
+      "pubsub-orders-0",
+      "pubsub-orders-1"
+    ],
+    "subscriptions": [
+      {
+        "topic": "products",
+        "kind": "fact",
+        "route": "/messages/products"
+      },
+      {
+        "topic": "commands.inventory",
+        "kind": "command",
+        "route": "/messages/commands.inventory"
+      },
+      {
+        "topic": "orders",
+        "kind": "fact",
+        "route": "/messages/orders"
+      }
+    ],
+    "invokes": {}
+  },
+  "orders": {
+    "port": 8103,
+    "database": true,
+    "replicas": 1,
+    "owns": "orders",
+    "sends": [
+      "commands.inventory"
+    ],
+    "consumes": [
+      "inventory"
+    ],
+    "publish": {
+      "commands.inventory": "pubsub-commands-inventory-0",
+      "orders": "pubsub-orders-0"
+    },
+    "components": [
+      "pubsub-inventory-0",
+      "pubsub-inventory-1",
+      "pubsub-commands-inventory-0",
+      "pubsub-orders-0"
+    ],
+    "subscriptions": [
+      {
+        "topic": "inventory",
+        "kind": "fact",
+        "route": "/messages/inventory"
+      }
+    ],
+    "invokes": {
+      "products": {
+        "timeoutMs": 1000,
+        "operations": [
+          "POST /v1/quotes"
+        ]
+      }
+    }
+  }
+} as const satisfies Record<ServiceName, ServiceTopology>;
+
+export const PUBLIC_ROUTES = [
+  {
+    "method": "GET",
+    "path": "/v1/products",
+    "service": "products",
+    "timeoutMs": 3000
+  },
+  {
+    "method": "POST",
+    "path": "/v1/products",
+    "service": "products",
+    "timeoutMs": 3000
+  },
+  {
+    "method": "GET",
+    "path": "/v1/products/{sku}",
+    "service": "products",
+    "timeoutMs": 3000
+  },
+  {
+    "method": "GET",
+    "path": "/v1/products/{sku}/prices",
+    "service": "products",
+    "timeoutMs": 3000
+  },
+  {
+    "method": "PUT",
+    "path": "/v1/products/{sku}/price",
+    "service": "products",
+    "timeoutMs": 3000
+  },
+  {
+    "method": "POST",
+    "path": "/v1/products/{sku}/retire",
+    "service": "products",
+    "timeoutMs": 3000
+  },
+  {
+    "method": "GET",
+    "path": "/v1/stock",
+    "service": "inventory",
+    "timeoutMs": 3000
+  },
+  {
+    "method": "GET",
+    "path": "/v1/stock/{sku}",
+    "service": "inventory",
+    "timeoutMs": 3000
+  },
+  {
+    "method": "GET",
+    "path": "/v1/stock/{sku}/movements",
+    "service": "inventory",
+    "timeoutMs": 3000
+  },
+  {
+    "method": "POST",
+    "path": "/v1/stock/receipts",
+    "service": "inventory",
+    "timeoutMs": 3000
+  },
+  {
+    "method": "GET",
+    "path": "/v1/orders",
+    "service": "orders",
+    "timeoutMs": 5000
+  },
+  {
+    "method": "POST",
+    "path": "/v1/orders",
+    "service": "orders",
+    "timeoutMs": 5000
+  },
+  {
+    "method": "GET",
+    "path": "/v1/orders/{id}",
+    "service": "orders",
+    "timeoutMs": 5000
+  },
+  {
+    "method": "POST",
+    "path": "/v1/orders/{id}/cancel",
+    "service": "orders",
+    "timeoutMs": 5000
+  }
+] as const satisfies readonly PublicRoute[];
