@@ -1,0 +1,31 @@
+import { closeSync, existsSync, openSync, readFileSync, renameSync, statSync } from 'node:fs';
+
+const KEEP_BYTES = 10 * 1024 * 1024;
+
+/**
+ * Opens a log for appending and returns its file descriptor. A log that has grown large is set aside first (one
+ * generation is kept), so a folder of logs stays bounded however often the shop is started.
+ */
+export function openLog(file: string, keepBytes = KEEP_BYTES): number {
+  if (existsSync(file) && statSync(file).size > keepBytes) renameSync(file, `${file}.1`);
+  return openSync(file, 'a', 0o600);
+}
+
+/** Runs `use` with an open log and closes it in this process afterwards; a child keeps its own copy. */
+export function withLog<T>(file: string, use: (fd: number) => T): T {
+  const fd = openLog(file);
+  try {
+    return use(fd);
+  } finally {
+    closeSync(fd);
+  }
+}
+
+/** The last lines of a log, for a message that should spare the reader a second step. */
+export function logTail(file: string, lines = 8): string {
+  try {
+    return readFileSync(file, 'utf8').trimEnd().split('\n').slice(-lines).join('\n');
+  } catch {
+    return '';
+  }
+}

@@ -1,0 +1,22 @@
+import { readFileSync } from 'node:fs';
+import { ShopError } from './shop-error.ts';
+
+/** An existing user without rights of its own. */
+export interface UnprivilegedUser {
+  name: string;
+  uid: number;
+  gid: number;
+}
+
+/** Whom PostgreSQL runs as when the runner is root: a user that is there already. None is ever created. */
+export function unprivilegedUser(passwd = readFileSync('/etc/passwd', 'utf8')): UnprivilegedUser {
+  const users = passwd.split('\n').map((line) => line.split(':'));
+  for (const wanted of ['postgres', 'nobody']) {
+    const [name, , uid, gid] = users.find(([candidate]) => candidate === wanted) ?? [];
+    if (name && Number(uid) > 0) return { name, uid: Number(uid), gid: Number(gid) };
+  }
+  throw new ShopError(
+    'PostgreSQL refuses to run as root, and there is neither a user `postgres` nor a user `nobody` to run it as',
+    'start as an ordinary user',
+  );
+}
