@@ -1,0 +1,45 @@
+import { drizzle } from 'drizzle-orm/postgres-js';
+import { migrate } from 'drizzle-orm/postgres-js/migrator';
+import postgres from 'postgres';
+import { createLogger } from './log.ts';
+
+/** Any number will do, as long as every version of this project uses the same. */
+const MIGRATION_LOCK = 7000;
+
+/**
+ * Brings the database at `url` (the owner's role) to the newest migration in folder `dir`. Of two at once the second
+ * waits for the first and then finds nothing to do. Migrations run in one transaction: all or none.
+ */
+export async function migrateDatabase(url: string, dir: string): Promise<void> {
+  const sql = postgres(url, {
+    max: 1, // the lock below belongs to a session: everything must run on that one
+    connect_timeout: 5,
+    onnotice: () => {},
+    connection: { application_name: 'migrate' },
+  });
+  try {
+    await sql`select pg_advisory_lock(${MIGRATION_LOCK})`;
+    await migrate(drizzle(sql), { migrationsFolder: dir });
+  } finally {
+    await sql.end({ timeout: 5 }); // the lock goes with the session
+  }
+}
+
+/**
+ * As a program: migrates DATABASE_URL (owner) with the folder MIGRATIONS_DIR. A short-lived child of its own, so that
+ * drizzle's memory goes with it and no app ever holds the owner's password.
+ */
+async function main(env: NodeJS.ProcessEnv): Promise<void> {
+  const log = createLogger({ service: 'migrate', level: env.LOG_LEVEL ?? 'info' });
+  const { DATABASE_URL: url, MIGRATIONS_DIR: dir } = env;
+  try {
+    if (!url || !dir) throw new Error('DATABASE_URL and MIGRATIONS_DIR must be set');
+    await migrateDatabase(url, dir);
+    log.info({ dir }, 'migrated');
+  } catch (err) {
+    log.fatal({ err, dir }, 'migration failed, nothing was changed');
+    process.exitCode = 1;
+  }
+}
+
+if (import.meta.main) await main(process.env);

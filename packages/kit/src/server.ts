@@ -1,0 +1,80 @@
+import http from 'node:http';
+import type { AddressInfo, Socket } from 'node:net';
+import { getRequestListener } from '@hono/node-server';
+import { ProblemError, problemBody, toProblem } from './problem.ts';
+
+export interface RunningServer {
+  port: number;
+  /** Stops accepting, lets requests in flight finish for at most `graceMs`, then cuts what is left. */
+  close(graceMs: number): Promise<void>;
+}
+
+/**
+ * Serves an app over HTTP/1.1. Faults below Hono (no HTTP, headers too large, a bad Host) are problem documents too.
+ *
+ * @throws Error of code EADDRINUSE, EACCES, EADDRNOTAVAIL.
+ */
+export async function listen(o: {
+  fetch: (request: Request, env: object) => Response | Promise<Response>;
+  port: number;
+  host: string;
+}): Promise<RunningServer> {
+  let closing = false;
+  const listener = getRequestListener(o.fetch as Parameters<typeof getRequestListener>[0], {
+    hostname: 'localhost', // for the URL of a request without Host, which HTTP/1.0 allows
+    errorHandler: () => {
+      const problem = toProblem(new ProblemError('bad_request'));
+      const headers = { 'Content-Type': 'application/problem+json' };
+      return new Response(JSON.stringify(problemBody(problem, {})), { status: problem.status, headers });
+    },
+  });
+  const server = http.createServer((req, res) => {
+    if (closing) res.setHeader('Connection', 'close'); // so that a client does not race our closing of the connection
+    void listener(req, res);
+  });
+  // Longer than the 90 s for which the sidecar keeps an idle connection: else it now and then sends into a closed one.
+  server.keepAliveTimeout = 120_000;
+  server.headersTimeout = 10_000;
+  server.requestTimeout = 30_000;
+  server.on('clientError', answerClientError);
+
+  await new Promise<void>((resolve, reject) => {
+    server.once('error', reject);
+    server.listen(o.port, o.host, resolve);
+  });
+
+  return {
+    port: (server.address() as AddressInfo).port,
+    close(graceMs) {
+      closing = true;
+      return new Promise((resolve) => {
+        const sweep = setInterval(() => server.closeIdleConnections(), 50);
+        const cut = setTimeout(() => server.closeAllConnections(), graceMs);
+        server.close(() => {
+          clearInterval(sweep);
+          clearTimeout(cut);
+          resolve();
+        });
+      });
+    },
+  };
+}
+
+const CODE_OF_CLIENT_ERROR: Record<string, string> = {
+  HPE_HEADER_OVERFLOW: 'headers_too_large',
+  ERR_HTTP_REQUEST_TIMEOUT: 'request_timeout',
+};
+
+/** What Node's HTTP parser refuses never becomes a request, so the answer is written by hand. */
+function answerClientError(err: Error & { code?: string }, socket: Socket): void {
+  if (err.code === 'ECONNRESET' || !socket.writable) {
+    socket.destroy();
+    return;
+  }
+  const problem = toProblem(new ProblemError(CODE_OF_CLIENT_ERROR[err.code ?? ''] ?? 'bad_request'));
+  const body = JSON.stringify(problemBody(problem, {}));
+  socket.end(
+    `HTTP/1.1 ${problem.status} ${http.STATUS_CODES[problem.status]}\r\nContent-Type: application/problem+json\r\n` +
+      `Content-Length: ${Buffer.byteLength(body)}\r\nConnection: close\r\n\r\n${body}`,
+  );
+}
