@@ -42,4 +42,5 @@ async function main(env: NodeJS.ProcessEnv): Promise<void> {
   }
 }
 
+// biome-ignore lint/style/noProcessEnv: this file is a program's entry as well
 if (import.meta.main) await main(process.env);
