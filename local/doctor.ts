@@ -1,0 +1,25 @@
+import { styleText } from 'node:util';
+import { checkMachine, type Finding } from './machine.ts';
+
+/** `npm run doctor`: what a start needs of this machine, how it stands, and the cure. Exit code 1 when it would fail. */
+const SIGNS: Record<Finding['state'], [string, 'green' | 'yellow' | 'red']> = {
+  ok: ['ok', 'green'],
+  later: ['later', 'yellow'],
+  wrong: ['WRONG', 'red'],
+};
+
+const findings = await checkMachine();
+const width = Math.max(...findings.map((finding) => finding.what.length));
+for (const finding of findings) {
+  const [sign, colour] = SIGNS[finding.state];
+  const lines = [finding.is, ...(finding.cure === undefined ? [] : [`Cure: ${finding.cure}`])]
+    .join('\n')
+    .split('\n');
+  const indent = ' '.repeat(width + 9);
+  console.log(
+    `${styleText(colour, sign.padEnd(7))}${finding.what.padEnd(width + 2)}${lines.join(`\n${indent}`)}`,
+  );
+}
+const wrong = findings.filter((finding) => finding.state === 'wrong').length;
+console.log(wrong === 0 ? '\nReady for `npm start`.' : `\n${wrong} of these prevent a start.`);
+process.exitCode = wrong === 0 ? 0 : 1;

@@ -1,0 +1,6 @@
+/** Runs `work` while no other process on this folder runs its own; see lock.mjs. */
+export function withLock<T>(
+  folder: string,
+  work: () => Promise<T>,
+  o?: { onWait?: () => void; pollMs?: number; staleAfterPolls?: number },
+): Promise<T>;
