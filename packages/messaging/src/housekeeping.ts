@@ -1,0 +1,62 @@
+import type { Database } from '@sidecart/kit/db';
+import type { Health } from '@sidecart/kit/health';
+import { purgeIdempotencyKeys } from '@sidecart/kit/idempotency';
+import type { Logger } from '@sidecart/kit/log';
+import type { Metrics } from '@sidecart/kit/metrics';
+import type { Worker } from '@sidecart/kit/service';
+import { sql } from 'drizzle-orm';
+import { reportDeadLetters } from './dead-letter-report.ts';
+import { purgeInbox } from './inbox.ts';
+import { type Repetition, repeat } from './repeat.ts';
+
+export interface HousekeepingOptions {
+  database: Database;
+  log: Logger;
+  metrics: Metrics;
+  health: Health;
+  /** Time between two purges; default one hour. */
+  purgeMs?: number;
+  /** Time between two counts of the dead letters; default 15 s. */
+  reportMs?: number;
+}
+
+/**
+ * Deletes what no one can ask for any more (inbox rows after 8 days, idempotency keys after 24 hours) and keeps the
+ * number of dead letters up to date. Tables that this service does not have are left out. A database that is away is
+ * waited for.
+ */
+export function createHousekeeping(o: HousekeepingOptions): Worker {
+  const { db } = o.database;
+  let repetitions: Repetition[] = [];
+
+  async function exists(table: string): Promise<boolean> {
+    const [row] = await db.execute<{ present: boolean }>(
+      sql`SELECT to_regclass(${table}) IS NOT NULL AS present`,
+    );
+    return row?.present ?? false;
+  }
+
+  async function purge(): Promise<void> {
+    const inbox = (await exists('inbox')) ? await purgeInbox(db) : 0;
+    const keys = (await exists('idempotency_key')) ? await purgeIdempotencyKeys(db) : 0;
+    if (inbox + keys > 0) o.log.info({ inbox, idempotency_keys: keys }, 'Purged');
+  }
+
+  async function countDead(): Promise<void> {
+    if (await exists('dead_letter')) await reportDeadLetters(o);
+  }
+
+  const onError = (err: unknown) => o.log.warn({ err }, 'Housekeeping failed; it will be tried again');
+  return {
+    name: 'housekeeping',
+    start() {
+      repetitions = [
+        repeat(o.purgeMs ?? 3_600_000, purge, onError),
+        repeat(o.reportMs ?? 15_000, countDead, onError),
+      ];
+    },
+    async stop() {
+      await Promise.all(repetitions.map((repetition) => repetition.stop()));
+    },
+  };
+}

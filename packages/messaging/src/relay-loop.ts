@@ -1,0 +1,161 @@
+import { withDeadline } from './deadline.ts';
+import { createRelayQueue, type OutboxMessage } from './relay-queue.ts';
+import type { RelayReport } from './relay-report.ts';
+import type { RelaySession } from './relay-session.ts';
+import type { Wake } from './wake.ts';
+
+export interface LoopOptions {
+  session: RelaySession;
+  publish: (message: OutboxMessage) => Promise<void>;
+  /** True when an error says that trying again does not help. */
+  isRefusal: (err: unknown) => boolean;
+  concurrency: number;
+  pollMs: number;
+  /** Ends the loop after what is in flight. */
+  stopping: AbortSignal;
+  /** Acknowledged and not yet deleted. Outlives a session: an acknowledgement stays true. */
+  acknowledged: Map<bigint, OutboxMessage>;
+  wake: Wake;
+  nudges: Nudges;
+  report: RelayReport;
+}
+
+/** When to look at the outbox after a nudge, which comes shortly before its commit. */
+export interface Nudges {
+  /** Time of the next look; infinite when none is due. */
+  dueAt(): number;
+  /** The outbox is being looked at. */
+  looked(now: number): void;
+}
+
+/** Every so often all slots are read from their lowest id, in ms. */
+const SWEEP_MS = 1000;
+/** How often slots that somebody else owns are asked for, in ms. */
+const ACQUIRE_MS = 500;
+const MEASURE_MS = 5000;
+/** A publish that has not settled by then counts as failed, in ms. */
+const PUBLISH_MS = 10_000;
+/** How long a stop waits for messages in flight, in ms; those not answered by then are published again. */
+const DRAIN_MS = 4000;
+/** Rows of one slot in one read. */
+const READ_LIMIT = 100;
+/** No more is read while so many messages wait in memory. */
+const CAPACITY = 1000;
+
+/**
+ * Relays with one session until it is lost (then it throws) or the relay is stopped. All statements of a session come
+ * from here, one after the other; publishing goes on beside them.
+ */
+export async function relayLoop(o: LoopOptions): Promise<void> {
+  const { session, acknowledged, report, wake, nudges } = o;
+  const queue = createRelayQueue();
+  const inFlight = new Set<Promise<void>>();
+  /** Highest id read per slot: a hint that saves reading what is in memory or was deleted; empty means "from the start". */
+  const after = new Map<number, bigint>();
+  let sweepAt = 0;
+  let pollAt = 0;
+  let acquireAt = 0;
+  let measureAt = 0;
+  /** The last read did not show everything. */
+  let more = false;
+
+  async function publishOne(message: OutboxMessage): Promise<void> {
+    const late = () => new Error(`Publishing did not end within ${PUBLISH_MS} ms`);
+    try {
+      await withDeadline(PUBLISH_MS, o.publish(message), late);
+      acknowledged.set(message.id, message);
+      queue.succeeded(message);
+      report.published(message);
+    } catch (err) {
+      const refused = o.isRefusal(err);
+      const text = err instanceof Error ? err.message : String(err);
+      queue.failed(message, performance.now(), { message: text, refused });
+      report.failed(message, err, refused);
+      report.keys(queue.status());
+    }
+  }
+
+  function publishDue(): void {
+    while (inFlight.size < o.concurrency && !o.stopping.aborted && session.isFresh()) {
+      const message = queue.next(performance.now());
+      if (!message) return;
+      const done = publishOne(message).finally(() => {
+        inFlight.delete(done);
+        publishDue();
+        wake.up();
+      });
+      inFlight.add(done);
+    }
+  }
+
+  async function removeAcknowledged(): Promise<void> {
+    if (acknowledged.size === 0) return;
+    const gone = [...acknowledged.values()];
+    await session.remove(gone);
+    for (const { id } of gone) acknowledged.delete(id);
+    queue.deleted(gone.map(({ id }) => id));
+  }
+
+  async function read(now: number): Promise<void> {
+    pollAt = now + o.pollMs;
+    nudges.looked(now);
+    if (queue.sendable() >= CAPACITY) return session.ping();
+    if (queue.wantsRewind() || now >= sweepAt) after.clear();
+    const fromStart = after.size === 0;
+    if (fromStart) {
+      sweepAt = now + SWEEP_MS;
+      queue.rewound();
+    }
+    const rows = await session.read(after, queue.exclusions(), READ_LIMIT);
+    const perSlot = new Map<number, number>();
+    for (const row of rows) {
+      after.set(row.slot, row.id);
+      perSlot.set(row.slot, (perSlot.get(row.slot) ?? 0) + 1);
+    }
+    if (fromStart) for (const slot of session.owned()) if (!after.has(slot)) after.set(slot, 0n);
+    more = [...perSlot.values()].some((n) => n >= READ_LIMIT);
+    if (!queue.offer(rows, fromStart)) {
+      sweepAt = now;
+      more = true;
+    }
+  }
+
+  function readAt(): number {
+    const again = (more || queue.wantsRewind()) && queue.sendable() < CAPACITY / 2;
+    return again ? 0 : Math.min(pollAt, nudges.dueAt());
+  }
+
+  const onLost = () => wake.up();
+  session.signal.addEventListener('abort', onLost);
+  try {
+    while (!o.stopping.aborted) {
+      session.signal.throwIfAborted();
+      const now = performance.now();
+      await removeAcknowledged();
+      if (now >= acquireAt) {
+        acquireAt = now + ACQUIRE_MS;
+        if (await session.acquire()) sweepAt = pollAt = 0;
+      }
+      if (now >= readAt()) await read(now);
+      if (now >= measureAt) {
+        measureAt = now + MEASURE_MS;
+        report.depth(await session.depth());
+        report.keys(queue.status());
+      }
+      publishDue();
+      const next = Math.min(readAt(), acquireAt, measureAt, queue.nextDue(performance.now()) ?? Infinity);
+      if (acknowledged.size === 0) await wake.sleep(Math.max(0, next - performance.now()));
+    }
+    await drain();
+    await removeAcknowledged();
+  } finally {
+    session.signal.removeEventListener('abort', onLost);
+    // Nobody may publish a key of this session again while one of its messages is still on its way.
+    if (!o.stopping.aborted) await Promise.all(inFlight);
+  }
+
+  async function drain(): Promise<void> {
+    const late = () => new Error('late');
+    await withDeadline(DRAIN_MS, Promise.all(inFlight), late).catch(() => {});
+  }
+}

@@ -1,0 +1,282 @@
+import type { StoredMessage } from './envelope.ts';
+
+/** One outbox row as the relay reads it. */
+export interface OutboxMessage extends StoredMessage {
+  id: bigint;
+  slot: number;
+}
+
+/** Which keys and topics the next read shall leave out, because nothing of theirs could be published. */
+export interface Exclusions {
+  topics: string[];
+  keys: { topic: string; key: string }[];
+}
+
+export interface QueueStatus {
+  /** Topics on which several keys failed one after the other and none succeeded since. */
+  topicsDown: string[];
+  /** Keys whose first message failed, and how often. */
+  failing: { topic: string; key: string; failures: number; error: string; refused: boolean }[];
+}
+
+/**
+ * The relay's messages in memory and the rule which of them may be published now: never two of one key at a time,
+ * each key in the order of its ids, a failing key waits (200 ms, doubled up to 5 s) and holds up only itself. Knows
+ * nothing of database and broker. Times are milliseconds of one monotonic clock.
+ */
+export interface RelayQueue {
+  /**
+   * Takes the rows of one read, sorted by id. `fromStart` tells whether the read began at the lowest id; then what it
+   * shows of a key is all there is. A read that began later may miss a row with a lower id that was committed in the
+   * meantime, so there only the next number of the key is believed. False: some row was not, read from the start.
+   */
+  offer(rows: OutboxMessage[], fromStart: boolean): boolean;
+  /** The next message to publish, now in flight. */
+  next(now: number): OutboxMessage | undefined;
+  /** The broker acknowledged it. It is still remembered, so that a read does not bring it back before it is deleted. */
+  succeeded(message: OutboxMessage): void;
+  failed(message: OutboxMessage, now: number, error: { message: string; refused: boolean }): void;
+  deleted(ids: Iterable<bigint>): void;
+  exclusions(): Exclusions;
+  /** True when something that was left out of the reads is wanted again: read from the start. */
+  wantsRewind(): boolean;
+  /** A read from the start begins. */
+  rewound(): void;
+  /** Messages in memory that could be published soon; those of failing keys are not among them. */
+  sendable(): number;
+  /** When a waiting message becomes due, if it is not due now. */
+  nextDue(now: number): number | undefined;
+  status(): QueueStatus;
+}
+
+/** Messages of one key in memory; more of them are read when these are sent. */
+const PER_KEY = 50;
+/** So many keys of a topic failing without a success between them mean that it is not the keys. */
+const DOWN_AFTER = 3;
+/** Messages that are kept in memory of a topic that is down: enough to notice that it is back. */
+const KEPT_WHEN_DOWN = 32;
+/** Keys whose last number is remembered. */
+const REMEMBERED_KEYS = 20_000;
+
+interface KeyState {
+  topic: string;
+  msgKey: string;
+  messages: OutboxMessage[];
+  inFlight: boolean;
+  /** The table has more of this key that was left out. */
+  more: boolean;
+  failures: number;
+  dueAt: number;
+  error: string;
+  refused: boolean;
+}
+
+interface TopicState {
+  /** Messages in memory. */
+  size: number;
+  inFlight: number;
+  /** Keys that failed since the last success. */
+  failing: Set<KeyState>;
+}
+
+/** How long to wait after the n-th failure in a row, in ms. */
+export function backoffMs(failures: number): number {
+  return Math.min(5000, 200 * 2 ** (failures - 1));
+}
+
+export function createRelayQueue(): RelayQueue {
+  const keys = new Map<string, KeyState>();
+  const topics = new Map<string, TopicState>();
+  /** Keys that have a message and none in flight, the one that waited longest first. */
+  const idle = new Set<KeyState>();
+  const held = new Set<bigint>();
+  const lastSequence = new Map<string, bigint>();
+  let size = 0;
+  let failingKeys = 0;
+  let rewind = false;
+
+  function topicOf(name: string): TopicState {
+    let topic = topics.get(name);
+    if (!topic) {
+      topic = { size: 0, inFlight: 0, failing: new Set() };
+      topics.set(name, topic);
+    }
+    return topic;
+  }
+
+  function resize(topic: string, by: number): void {
+    size += by;
+    topicOf(topic).size += by;
+  }
+
+  /** A topic that is down gets one attempt at a time, whichever of its keys is due. */
+  function dueAt(state: KeyState): number {
+    const topic = topicOf(state.topic);
+    return isDown(topic) && topic.inFlight > 0 ? Number.POSITIVE_INFINITY : state.dueAt;
+  }
+
+  /** Drops what comes after the first `keep` messages of a key from memory; the table still has it. */
+  function shorten(state: KeyState, keep: number): void {
+    const dropped = state.messages.splice(keep);
+    for (const message of dropped) held.delete(message.id);
+    resize(state.topic, -dropped.length);
+    if (dropped.length > 0) state.more = true;
+  }
+
+  /** Drops the keys of a topic that did not fail yet, all but a few that may show that it is back. */
+  function shed(name: string): void {
+    for (const state of idle) {
+      if (topicOf(name).size <= KEPT_WHEN_DOWN) return;
+      if (state.topic !== name || state.failures > 0) continue;
+      shorten(state, 0);
+      idle.delete(state);
+      keys.delete(nameOf(state));
+    }
+  }
+
+  function remember(message: OutboxMessage): void {
+    const name = nameOf(message);
+    lastSequence.delete(name); // to the end: the key that was quiet longest is forgotten first
+    lastSequence.set(name, BigInt(message.keySeq));
+    if (lastSequence.size > REMEMBERED_KEYS) lastSequence.delete(lastSequence.keys().next().value as string);
+  }
+
+  return {
+    offer(rows, fromStart) {
+      const doubted = new Set<string>();
+      for (const row of rows) {
+        if (held.has(row.id)) continue;
+        const name = nameOf(row);
+        const state = keys.get(name);
+        if (state && (state.more || state.failures > 0 || state.messages.length >= PER_KEY)) {
+          state.more = true;
+          continue;
+        }
+        const last = state?.messages.at(-1)?.keySeq ?? lastSequence.get(name) ?? 0;
+        if (doubted.has(name) || (!fromStart && BigInt(row.keySeq) !== BigInt(last) + 1n)) {
+          doubted.add(name);
+          continue;
+        }
+        const target = state ?? newKey(row);
+        keys.set(name, target);
+        target.messages.push(row);
+        held.add(row.id);
+        resize(row.topic, 1);
+        if (!target.inFlight) idle.add(target);
+      }
+      return doubted.size === 0;
+    },
+
+    next(now) {
+      for (const state of idle) {
+        if (dueAt(state) > now) continue;
+        idle.delete(state);
+        state.inFlight = true;
+        topicOf(state.topic).inFlight += 1;
+        return state.messages[0];
+      }
+      return undefined;
+    },
+
+    succeeded(message) {
+      const name = nameOf(message);
+      const state = keys.get(name) as KeyState;
+      const topic = topicOf(message.topic);
+      if (state.failures > 0) failingKeys -= 1;
+      if (state.failures > 0 || isDown(topic)) rewind = true;
+      topic.inFlight -= 1;
+      for (const other of topic.failing) other.dueAt = 0;
+      topic.failing.clear();
+      state.messages.shift();
+      resize(message.topic, -1);
+      state.inFlight = false;
+      state.failures = 0;
+      state.dueAt = 0;
+      remember(message);
+      if (state.messages.length > 0) {
+        idle.add(state);
+        return;
+      }
+      keys.delete(name);
+      if (state.more) rewind = true;
+    },
+
+    failed(message, now, error) {
+      const state = keys.get(nameOf(message)) as KeyState;
+      const topic = topicOf(message.topic);
+      if (state.failures === 0) failingKeys += 1;
+      state.failures += 1;
+      state.dueAt = now + backoffMs(state.failures);
+      state.error = error.message;
+      state.refused = error.refused;
+      state.inFlight = false;
+      shorten(state, 1);
+      idle.add(state);
+      topic.inFlight -= 1;
+      topic.failing.add(state);
+      if (isDown(topic)) shed(message.topic);
+    },
+
+    deleted(ids) {
+      for (const id of ids) held.delete(id);
+    },
+
+    exclusions() {
+      const full = [...topics].filter(([, topic]) => isDown(topic) && topic.size >= KEPT_WHEN_DOWN);
+      const left = [...keys.values()].filter((k) => k.failures > 0 || k.more);
+      return {
+        topics: full.map(([name]) => name),
+        keys: left.map(({ topic, msgKey }) => ({ topic, key: msgKey })),
+      };
+    },
+
+    wantsRewind: () => rewind,
+
+    rewound() {
+      rewind = false;
+    },
+
+    sendable: () => size - failingKeys,
+
+    nextDue(now) {
+      let soonest = Number.POSITIVE_INFINITY;
+      for (const state of idle) soonest = Math.min(soonest, dueAt(state));
+      return soonest === Number.POSITIVE_INFINITY || soonest <= now ? undefined : soonest;
+    },
+
+    status: () => ({
+      topicsDown: [...topics].filter(([, topic]) => isDown(topic)).map(([name]) => name),
+      failing: [...keys.values()]
+        .filter((k) => k.failures > 0)
+        .map(({ topic, msgKey, failures, error, refused }) => ({
+          topic,
+          key: msgKey,
+          failures,
+          error,
+          refused,
+        })),
+    }),
+  };
+}
+
+function isDown(topic: TopicState): boolean {
+  return topic.failing.size >= DOWN_AFTER;
+}
+
+function nameOf(m: { topic: string; msgKey: string }): string {
+  return `${m.topic} ${m.msgKey}`;
+}
+
+function newKey({ topic, msgKey }: OutboxMessage): KeyState {
+  return {
+    topic,
+    msgKey,
+    messages: [],
+    inFlight: false,
+    more: false,
+    failures: 0,
+    dueAt: 0,
+    error: '',
+    refused: false,
+  };
+}

@@ -1,0 +1,96 @@
+import type { Health } from '@sidecart/kit/health';
+import type { Logger } from '@sidecart/kit/log';
+import type { Metrics } from '@sidecart/kit/metrics';
+import type { OutboxMessage, QueueStatus } from './relay-queue.ts';
+import type { OutboxDepth } from './relay-session.ts';
+
+/** Everything the relay says to people: metrics, log and the part `outbox` of the health details. */
+export interface RelayReport {
+  connected(): void;
+  /** The database is away, or not as it must be. */
+  disconnected(err: unknown): void;
+  published(message: OutboxMessage): void;
+  failed(message: OutboxMessage, err: unknown, refused: boolean): void;
+  /** How the keys are; to be told after each change. */
+  keys(status: QueueStatus): void;
+  depth(depth: OutboxDepth): void;
+}
+
+/** Failures of one key in a row, after which it shows in the health details. */
+const NOTABLE_FAILURES = 3;
+
+export function createRelayReport(o: { log: Logger; metrics: Metrics; health: Health }): RelayReport {
+  const { log, metrics, health } = o;
+  const depth = metrics.gauge('sidecart_outbox_depth', 'Messages written and not yet acknowledged');
+  const oldest = metrics.gauge('sidecart_outbox_oldest_seconds', 'Age of the oldest of them');
+  const publishedTotal = metrics.counter('sidecart_outbox_published_total', 'Messages acknowledged', [
+    'topic',
+  ]);
+  const failuresTotal = metrics.counter(
+    'sidecart_outbox_publish_failures_total',
+    'Publishes not acknowledged',
+    ['topic', 'refused'],
+  );
+  const failingKeys = metrics.gauge('sidecart_outbox_failing_keys', 'Keys whose next message was not taken', [
+    'refused',
+  ]);
+  let away: string | undefined;
+  let keys: QueueStatus = { topicsDown: [], failing: [] };
+  let topicsDown = new Set<string>();
+
+  function reportHealth(): void {
+    const notable = keys.failing.filter((k) => k.refused || k.failures >= NOTABLE_FAILURES);
+    const reasons = [
+      ...(away === undefined ? [] : [`no database: ${away}`]),
+      ...keys.topicsDown.map((topic) => `nothing can be published to ${topic}`),
+      ...notable.slice(0, 3).map((k) => `${k.topic} ${k.key} waits, ${k.failures} failures: ${k.error}`),
+      ...(notable.length > 3 ? [`${notable.length - 3} more keys wait`] : []),
+    ];
+    health.report(
+      'outbox',
+      reasons.length === 0 ? { status: 'ok' } : { status: 'degraded', reason: reasons.join('; ') },
+    );
+  }
+
+  return {
+    connected() {
+      if (away !== undefined) log.info('Relay is connected again');
+      away = undefined;
+      reportHealth();
+    },
+    disconnected(err) {
+      if (away === undefined) log.warn({ err }, 'Relay has no connection to its database; it tries again');
+      away = err instanceof Error ? err.message : String(err);
+      keys = { topicsDown: [], failing: [] };
+      reportHealth();
+    },
+    published(message) {
+      publishedTotal.inc({ topic: message.topic });
+    },
+    failed(message, err, refused) {
+      failuresTotal.inc({ topic: message.topic, refused: String(refused) });
+      const about = { topic: message.topic, key: message.msgKey, message_id: message.eventId, err };
+      if (refused) log.error(about, 'Message was refused; it and its key wait, and it is tried again');
+      else log.debug(about, 'Message could not be published; it is tried again');
+    },
+    keys(status) {
+      keys = status;
+      const refused = status.failing.filter((k) => k.refused).length;
+      failingKeys.set({ refused: 'true' }, refused);
+      failingKeys.set({ refused: 'false' }, status.failing.length - refused);
+      const down = new Set(status.topicsDown);
+      for (const topic of down) {
+        if (topicsDown.has(topic)) continue;
+        const reason = status.failing.find((k) => k.topic === topic)?.error;
+        log.warn({ topic, reason }, 'Nothing can be published to this topic; it is tried again');
+      }
+      for (const topic of topicsDown) if (!down.has(topic)) log.info({ topic }, 'Publishing works again');
+      topicsDown = down;
+      reportHealth();
+    },
+    depth(now) {
+      depth.set(now.messages);
+      oldest.set(now.oldestSeconds);
+    },
+  };
+}

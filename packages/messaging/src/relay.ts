@@ -1,0 +1,145 @@
+import { runInContext } from '@sidecart/kit/context';
+import { DaprError } from '@sidecart/kit/dapr-error';
+import type { Health } from '@sidecart/kit/health';
+import type { Logger } from '@sidecart/kit/log';
+import type { Metrics } from '@sidecart/kit/metrics';
+import type { Worker } from '@sidecart/kit/service';
+import { buildEnvelope, type CloudEvent } from './envelope.ts';
+import { type Nudges, relayLoop } from './relay-loop.ts';
+import type { OutboxMessage } from './relay-queue.ts';
+import { createRelayReport } from './relay-report.ts';
+import { OutboxSetupError, openSession, type RelaySession } from './relay-session.ts';
+import { createWake } from './wake.ts';
+
+export interface RelayOptions {
+  /** Of the database; the relay opens one connection of its own. Not through a pooler: it must keep its session. */
+  url: string;
+  service: string;
+  log: Logger;
+  metrics: Metrics;
+  health: Health;
+  /** Resolves when the broker has acknowledged the message; any rejection means that it has to be published again. */
+  publish: (topic: string, event: CloudEvent) => Promise<void>;
+  /** How often the outbox is looked at without a nudge, in ms; default 200. */
+  pollMs?: number;
+  /** How long the relay may be silent, in ms, before the database frees its slots; default 5000. */
+  idleSessionTimeoutMs?: number;
+  /** Messages in flight at most, never two of one key; default 16. */
+  concurrency?: number;
+}
+
+export interface Relay extends Worker {
+  /** Something was written to the outbox and is about to be committed, or just was: look soon. */
+  nudge(): void;
+}
+
+/** A nudge comes shortly before its commit: when to look, in ms after it. */
+const AFTER_NUDGE_MS = [0, 1, 2, 4, 8, 16, 32, 64];
+
+/**
+ * Publishes what is in the outbox, in order per topic and key, and deletes what the broker acknowledged: at least once,
+ * never two of one key in flight. Of several replicas one owns a slot at a time; when it dies or freezes, its slots
+ * move on within `idleSessionTimeoutMs`. Nothing is ever given up: a message that cannot be published is tried again
+ * for ever, holds up its own key only, and shows in the metrics and in the health details.
+ *
+ * `start` rejects with an OutboxSetupError when the outbox itself is wrong; a database that is away is waited for.
+ *
+ * @example
+ * const relay = createRelay({ url, service: 'orders', log, metrics, health,
+ *   publish: (topic, event) => dapr.publish(TOPOLOGY.orders.publish[topic], topic, event) });
+ */
+export function createRelay(o: RelayOptions): Relay {
+  const report = createRelayReport(o);
+  const sessionOptions = {
+    url: o.url,
+    service: o.service,
+    idleSessionTimeoutMs: o.idleSessionTimeoutMs ?? 5000,
+  };
+  const stopping = new AbortController();
+  const wake = createWake();
+  const nudges = createNudges();
+  const acknowledged = new Map<bigint, OutboxMessage>();
+  let ended: Promise<void> = Promise.resolve();
+
+  async function publish(message: OutboxMessage): Promise<void> {
+    const event = buildEnvelope(o.service, message);
+    const context = { traceparent: event.traceparent, requestId: event.correlationid, actor: event.actor };
+    await runInContext(context, () => o.publish(message.topic, event));
+  }
+
+  async function run(first: RelaySession | undefined): Promise<void> {
+    let session = first;
+    let failures = 0;
+    while (!stopping.signal.aborted) {
+      try {
+        session ??= await openSession(sessionOptions);
+        report.connected();
+        failures = 0;
+        await relayLoop({
+          session,
+          publish,
+          isRefusal,
+          concurrency: o.concurrency ?? 16,
+          pollMs: o.pollMs ?? 200,
+          stopping: stopping.signal,
+          acknowledged,
+          wake,
+          nudges,
+          report,
+        });
+      } catch (err) {
+        report.disconnected(err);
+        failures += 1;
+      }
+      await session?.close();
+      session = undefined;
+      if (!stopping.signal.aborted) await sleepUnlessStopped(Math.min(2000, 100 * 2 ** failures));
+    }
+  }
+
+  async function sleepUnlessStopped(ms: number): Promise<void> {
+    const until = performance.now() + ms;
+    while (!stopping.signal.aborted && performance.now() < until) await wake.sleep(until - performance.now());
+  }
+
+  return {
+    name: 'relay',
+    nudge() {
+      nudges.nudge(performance.now());
+      wake.up();
+    },
+    async start() {
+      const first = await openSession(sessionOptions).catch((err: unknown) => {
+        if (err instanceof OutboxSetupError) throw err;
+        report.disconnected(err);
+        return undefined;
+      });
+      ended = run(first);
+    },
+    async stop() {
+      stopping.abort();
+      wake.up();
+      await ended;
+    },
+  };
+}
+
+/** Trying again does not help; somebody has to change a scope, a size or a name. */
+function isRefusal(err: unknown): boolean {
+  return err instanceof DaprError && (err.kind === 'refused' || err.kind === 'denied');
+}
+
+function createNudges(): Nudges & { nudge(now: number): void } {
+  let nudgedAt = 0;
+  let step = AFTER_NUDGE_MS.length;
+  return {
+    nudge(now) {
+      nudgedAt = now;
+      step = 0;
+    },
+    dueAt: () => nudgedAt + (AFTER_NUDGE_MS[step] ?? Number.POSITIVE_INFINITY),
+    looked(now) {
+      while (step < AFTER_NUDGE_MS.length && nudgedAt + (AFTER_NUDGE_MS[step] as number) <= now) step += 1;
+    },
+  };
+}
