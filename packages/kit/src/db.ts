@@ -8,6 +8,8 @@ export { isIntegrityViolation, isTransientDbError } from './db-errors.ts';
 export interface Database {
   sql: postgres.Sql;
   db: PostgresJsDatabase;
+  /** What it was opened with, password included: for a worker that needs a connection outside of the pool. */
+  url: string;
   /** Waits up to 5 s for running statements, then closes every connection. */
   close(): Promise<void>;
 }
@@ -49,5 +51,5 @@ export function connectDatabase(o: DatabaseOptions): Database {
       idle_in_transaction_session_timeout: statementTimeoutMs * 2,
     },
   });
-  return { sql, db: drizzle(sql), close: () => sql.end({ timeout: 5 }) };
+  return { sql, db: drizzle(sql), url: o.url, close: () => sql.end({ timeout: 5 }) };
 }
