@@ -1,0 +1,10 @@
+import { defineProblems } from '@sidecart/kit/problem';
+
+/** What the gateway may answer beyond the problems that every service has. */
+export const problems = defineProblems({
+  upstream_refused: {
+    status: 502,
+    title: 'The gateway may not ask the service behind it',
+    cure: 'Report the trace_id: the access policy and the routes of the gateway do not fit together.',
+  },
+});

@@ -1,0 +1,48 @@
+import type { Catalog } from '@sidecart/contracts/catalog';
+import { ReleaseStock, ReserveStock } from '@sidecart/contracts/inventory';
+import { OrderConfirmed } from '@sidecart/contracts/orders';
+import { ProductCreated } from '@sidecart/contracts/products';
+import type { Transaction } from '@sidecart/kit/db';
+import { DomainError } from '@sidecart/kit/domain-error';
+import { type Handler, on, PermanentError } from '@sidecart/messaging/consumer';
+import type { Outbox } from '@sidecart/messaging/outbox';
+import { handle } from './commands.ts';
+import type { ReservationCommand } from './reservation.ts';
+import { learnProduct } from './store.ts';
+
+/** What inventory is asked to do, and what it learns from others. */
+export function subscriptions(outbox: Outbox<Catalog>) {
+  const commands: Record<string, Handler> = {
+    ReserveStock: on(ReserveStock, (tx, { data }) =>
+      command(tx, outbox, { type: 'Reserve', orderId: data.order_id, lines: data.lines }),
+    ),
+    ReleaseStock: on(ReleaseStock.pick({ order_id: true }), (tx, { data }) =>
+      command(tx, outbox, { type: 'Release', orderId: data.order_id }),
+    ),
+  };
+  const orders: Record<string, Handler> = {
+    OrderConfirmed: on(OrderConfirmed.pick({ order_id: true }), (tx, { data }) =>
+      command(tx, outbox, { type: 'Commit', orderId: data.order_id }),
+    ),
+  };
+  const products: Record<string, Handler> = {
+    ProductCreated: on(ProductCreated.pick({ sku: true }), (tx, { data }) => learnProduct(tx, data.sku)),
+  };
+  return {
+    'commands.inventory': { kind: 'command' as const, handlers: commands },
+    orders: { kind: 'fact' as const, handlers: orders },
+    products: { kind: 'fact' as const, handlers: products },
+  };
+}
+
+/** A rule that says no to a message says so for ever: the two services no longer agree, and somebody has to look. */
+async function command(tx: Transaction, outbox: Outbox<Catalog>, command: ReservationCommand): Promise<void> {
+  try {
+    await handle(tx, outbox, command);
+  } catch (err) {
+    if (!(err instanceof DomainError)) throw err;
+    throw new PermanentError(
+      `${command.type} for ${command.orderId}: ${err.code} ${JSON.stringify(err.data)}`,
+    );
+  }
+}
