@@ -12,12 +12,14 @@ const TRANSIENT_STATES = new Set([
   '25P04',
   '57P05',
 ]);
-/** Connection faults: of postgres.js, and of the sockets below it. */
+/** Connection faults: of postgres.js, of kit's pool, and of the sockets below. */
 const TRANSIENT_CODES = new Set([
   'CONNECTION_CLOSED',
   'CONNECTION_ENDED',
   'CONNECTION_DESTROYED',
   'CONNECT_TIMEOUT',
+  'CONNECTION_TIMEOUT',
+  'POOL_TIMEOUT',
   'ECONNREFUSED',
   'ECONNRESET',
   'ECONNABORTED',

@@ -1,0 +1,205 @@
+import postgres from 'postgres';
+import { connectionError, type Link, openLink } from './db-link.ts';
+
+export interface PoolOptions {
+  url: string;
+  applicationName: string;
+  max: number;
+  statementTimeoutMs: number;
+  lockTimeoutMs: number;
+  connectTimeoutS: number;
+}
+
+export interface Pool {
+  sql: postgres.Sql;
+  close(): Promise<void>;
+}
+
+/** One connection with a postgres.js of its own, for one life: it is never connected a second time. */
+interface Slot {
+  run: Handler;
+  sql: postgres.Sql;
+  link?: Link;
+  busy: boolean;
+  /** It has finished a job, so the server was there. */
+  proven: boolean;
+  openedAt: number;
+}
+
+/** What postgres.js calls to run a query; and the parts of its Query that are needed here. */
+type Handler = (query: Query) => void;
+interface Query extends Promise<unknown> {
+  handler: Handler;
+  reject(err: unknown): void;
+}
+type Options = postgres.Options<Record<string, postgres.PostgresType>> & { host: string[]; port: number[] };
+
+/** Prepared statements and the server's caches for them do not grow for ever. */
+const LIFETIME_MS = 30 * 60_000;
+/** Who gets no connection for this long is told so, instead of queueing without end. */
+const WAIT_MS = 5000;
+const CLOSE_GRACE_MS = 5000;
+const TERMINATE = Buffer.from([0x58, 0, 0, 0, 4]);
+
+/**
+ * A pool with one job (a query or a whole transaction) per connection at a time, in place of postgres.js's own, whose
+ * connections do not survive a loss (see db-link.ts). What is handed out is used like a postgres.js client; listen,
+ * subscribe, reserve and file are left out.
+ */
+export function createPool(o: PoolOptions): Pool {
+  const slots = new Set<Slot>();
+  const waiting: { resolve(slot: Slot): void; reject(err: unknown): void; timer: NodeJS.Timeout }[] = [];
+  let closed = false;
+
+  // Never connects: it parses the URL, and makes queries, which are then run on a slot.
+  const front = postgres(o.url, {
+    max: 1,
+    connect_timeout: o.connectTimeoutS,
+    max_lifetime: 0,
+    idle_timeout: 0,
+    keep_alive: 10,
+    onnotice: () => {},
+    connection: {
+      application_name: o.applicationName,
+      statement_timeout: o.statementTimeoutMs,
+      lock_timeout: o.lockTimeoutMs,
+      idle_in_transaction_session_timeout: o.statementTimeoutMs * 2,
+    },
+  });
+  const options = front.options as unknown as Options;
+  if (options.ssl) throw new Error('kit/db does not speak TLS to PostgreSQL; use sslmode=disable');
+
+  function openSlot(): Slot {
+    const slot: Slot = { busy: true, proven: false, openedAt: performance.now() } as Slot;
+    const socket = () => {
+      slot.link = openLink({
+        host: options.host[0] as string,
+        port: options.port[0] as number,
+        answerTimeoutMs: o.statementTimeoutMs + 2000,
+        onLost: (reason) => drop(slot, reason),
+      });
+      return slot.link;
+    };
+    // The same parsers and serializers for all: drizzle changes them in place.
+    slot.sql = postgres({ ...options, socket } as unknown as Options);
+    slot.run = (slot.sql`` as unknown as Query).handler;
+    slots.add(slot);
+    return slot;
+  }
+
+  function drop(slot: Slot, reason: Error): void {
+    slots.delete(slot);
+    // No server to be had: whoever waits would only wait for the same.
+    if (![...slots].some((other) => other.proven)) {
+      for (const waiter of waiting.splice(0)) {
+        clearTimeout(waiter.timer);
+        waiter.reject(reason);
+      }
+    }
+    serveNext();
+  }
+
+  function takeSlot(): Slot | undefined {
+    for (const slot of slots) {
+      if (slot.busy) continue;
+      slot.busy = true;
+      return slot;
+    }
+    return slots.size < o.max ? openSlot() : undefined;
+  }
+
+  function acquire(): Promise<Slot> {
+    if (closed) return Promise.reject(connectionError('CONNECTION_ENDED', 'The database is closed'));
+    const slot = takeSlot();
+    if (slot) return Promise.resolve(slot);
+    return new Promise((resolve, reject) => {
+      const waiter = {
+        resolve,
+        reject,
+        timer: setTimeout(() => {
+          waiting.splice(waiting.indexOf(waiter), 1);
+          reject(connectionError('POOL_TIMEOUT', `No connection came free within ${WAIT_MS} ms`));
+        }, WAIT_MS),
+      };
+      waiting.push(waiter);
+    });
+  }
+
+  function serveNext(): void {
+    if (waiting.length === 0) return;
+    const slot = takeSlot();
+    if (!slot) return;
+    const waiter = waiting.shift() as (typeof waiting)[number];
+    clearTimeout(waiter.timer);
+    waiter.resolve(slot);
+  }
+
+  function release(slot: Slot): void {
+    slot.busy = false;
+    if (!slots.has(slot)) return;
+    slot.proven = true;
+    if (performance.now() - slot.openedAt > LIFETIME_MS) retire(slot);
+    serveNext();
+  }
+
+  function retire(slot: Slot): void {
+    slots.delete(slot);
+    slot.link?.end(TERMINATE);
+  }
+
+  const runOnSlot: Handler = (query) => {
+    acquire().then(
+      (slot) => {
+        const done = () => release(slot);
+        Promise.prototype.then.call(query, done, done);
+        slot.run(query);
+      },
+      (err) => query.reject(err),
+    );
+  };
+
+  async function begin(...args: unknown[]): Promise<unknown> {
+    const slot = await acquire();
+    try {
+      return await (slot.sql.begin as (...args: unknown[]) => Promise<unknown>)(...args);
+    } finally {
+      release(slot);
+    }
+  }
+
+  function redirected<T>(made: T): T {
+    if (made instanceof Promise && 'handler' in made) (made as unknown as Query).handler = runOnSlot;
+    return made;
+  }
+
+  async function close(): Promise<void> {
+    closed = true;
+    const until = performance.now() + CLOSE_GRACE_MS;
+    while ([...slots].some((slot) => slot.busy) && performance.now() < until) {
+      await new Promise((resolve) => setTimeout(resolve, 10));
+    }
+    for (const slot of slots) retire(slot);
+  }
+
+  const sql = new Proxy(front, {
+    apply: (target, _this, args: Parameters<postgres.Sql>) => redirected(target(...args)),
+    get(target, name) {
+      if (name === 'begin') return begin;
+      if (name === 'end' || name === 'close') return close;
+      if (name === 'unsafe')
+        return (...args: Parameters<postgres.Sql['unsafe']>) => redirected(target.unsafe(...args));
+      if (NOT_OFFERED.has(name)) throw new Error(`${String(name)} is not offered by kit/db`);
+      return Reflect.get(target, name);
+    },
+  });
+  return { sql: sql as unknown as postgres.Sql, close };
+}
+
+const NOT_OFFERED = new Set<string | symbol>([
+  'listen',
+  'notify',
+  'subscribe',
+  'reserve',
+  'file',
+  'largeObject',
+]);
