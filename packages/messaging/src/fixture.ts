@@ -1,0 +1,73 @@
+import { connectDatabase, type Database } from '@sidecart/kit/db';
+import postgres from 'postgres';
+import { z } from 'zod';
+import { type TestDatabase, testDatabase } from '../../../tests/postgres.ts';
+import { createOutbox } from './outbox.ts';
+import { createMessagingTables } from './testing.ts';
+
+// What the integration tests of this package share: a database with the messaging tables and a small catalogue.
+
+const data = z.object({ key: z.string(), n: z.int() });
+export type FixtureData = z.infer<typeof data>;
+const keyOf = (d: FixtureData) => d.key;
+
+export const catalog = {
+  Placed: { topic: 'orders', kind: 'fact', schema: data, key: keyOf },
+  Reserve: { topic: 'commands.inventory', kind: 'command', schema: data, key: keyOf },
+  Foreign: { topic: 'products', kind: 'fact', schema: data, key: keyOf },
+} as const;
+
+export const owns = ['orders', 'commands.inventory'];
+export const outbox = createOutbox({ service: 'orders', catalog, owns });
+export const placed = (key: string, n: number) => ({ type: 'Placed' as const, data: { key, n } });
+export const reserve = (key: string, n: number) => ({ type: 'Reserve' as const, data: { key, n } });
+
+export interface Fixture {
+  urls: TestDatabase;
+  /** As the application role. */
+  database: Database;
+  /** As the superuser, to look and to break. */
+  admin: postgres.Sql;
+  /** Empties all tables. */
+  clear(): Promise<void>;
+  close(): Promise<void>;
+}
+
+/** A fresh database with the messaging tables and a table `effect (n int)`. */
+export async function openFixture(name: string): Promise<Fixture> {
+  const urls = await testDatabase(name);
+  await createMessagingTables(urls.ownerUrl);
+  const owner = postgres(urls.ownerUrl, { max: 1 });
+  await owner`CREATE TABLE effect (n int NOT NULL)`;
+  await owner.end();
+  const database = connectDatabase({ url: urls.url, applicationName: name, max: 10 });
+  const admin = postgres(urls.superUrl, { max: 2, onnotice: () => {} });
+  return {
+    urls,
+    database,
+    admin,
+    async clear() {
+      await admin`TRUNCATE outbox, outbox_sequence, inbox, dead_letter, effect`;
+    },
+    async close() {
+      await database.close();
+      await admin.end();
+      await urls.drop();
+    },
+  };
+}
+
+export const pause = (ms: number) => new Promise<void>((resolve) => setTimeout(resolve, ms));
+
+/** Waits until `check` holds; fails after `ms` with what was seen last. */
+export async function eventually(check: () => void | Promise<void>, ms = 10_000): Promise<void> {
+  const until = performance.now() + ms;
+  for (;;) {
+    try {
+      return await check();
+    } catch (err) {
+      if (performance.now() > until) throw err;
+      await pause(20);
+    }
+  }
+}

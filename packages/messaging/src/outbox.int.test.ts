@@ -1,0 +1,287 @@
+import { newTraceparent, runInContext, traceIdOf } from '@sidecart/kit/context';
+import type { Transaction } from '@sidecart/kit/db';
+import { sql } from 'drizzle-orm';
+import { drizzle } from 'drizzle-orm/postgres-js';
+import fc from 'fast-check';
+import postgres from 'postgres';
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { z } from 'zod';
+import {
+  catalog,
+  type Fixture,
+  type FixtureData,
+  openFixture,
+  outbox,
+  owns,
+  pause,
+  placed,
+  reserve,
+} from './fixture.ts';
+import { createOutbox } from './outbox.ts';
+
+const seed = Number(process.env.SEED ?? Date.now() % 2 ** 31);
+
+let fixture: Fixture;
+beforeAll(async () => {
+  fixture = await openFixture('outbox');
+});
+beforeEach(() => fixture.clear());
+afterAll(() => fixture?.close());
+
+interface Row {
+  id: string;
+  slot: number;
+  topic: string;
+  msg_key: string;
+  key_seq: string;
+  event_id: string;
+  type: string;
+  payload: FixtureData;
+  headers: Record<string, string>;
+}
+
+const rows = () => fixture.database.sql<Row[]>`SELECT * FROM outbox ORDER BY id`;
+
+/** What must hold whenever nothing is under way: per topic and key, ids in the order of the numbers 1, 2, 3. */
+async function expectGapless(): Promise<void> {
+  const seen = new Map<string, number>();
+  for (const row of await rows()) {
+    const name = `${row.topic} ${row.msg_key}`;
+    const next = (seen.get(name) ?? 0) + 1;
+    expect(Number(row.key_seq), `${name} at id ${row.id}`).toBe(next);
+    seen.set(name, next);
+  }
+}
+
+describe('writing', () => {
+  test('any number of messages is one statement; numbers follow the order of the call, per topic and key', async () => {
+    const statements: string[] = [];
+    const watched = postgres(fixture.urls.url, {
+      max: 1,
+      debug: (_, statement) => void statements.push(statement),
+    });
+    const db = drizzle(watched);
+    await db.transaction(async (tx) => {
+      await outbox.publish(tx, placed('b', 1), placed('a', 2), placed('b', 3));
+      await outbox.send(tx, reserve('b', 4));
+    });
+    await watched.end();
+    expect(statements.filter((s) => s.includes('outbox'))).toHaveLength(2);
+    expect((await rows()).map((r) => [r.topic, r.msg_key, Number(r.key_seq), r.payload.n])).toEqual([
+      ['orders', 'b', 1, 1],
+      ['orders', 'a', 1, 2],
+      ['orders', 'b', 2, 3],
+      ['commands.inventory', 'b', 1, 4],
+    ]);
+  });
+
+  test('the envelope carries who, why and the trace of the request', async () => {
+    const traceparent = newTraceparent();
+    const context = { traceparent, requestId: 'req-1', actor: 'user:7', customerId: 'c9' };
+    await runInContext(context, () =>
+      fixture.database.db.transaction((tx) =>
+        outbox.publish(tx, placed('k', 1), { ...placed('k', 2), customerId: 'c1' }),
+      ),
+    );
+    const [first, second] = await rows();
+    expect(first?.headers).toMatchObject({
+      actor: 'user:7',
+      correlationid: 'req-1',
+      causationid: 'req-1',
+      customerid: 'c9',
+    });
+    expect(second?.headers.customerid).toBe('c1');
+    expect(traceIdOf(first?.headers.traceparent ?? '')).toBe(traceIdOf(traceparent));
+    expect(first?.headers.traceparent).not.toBe(traceparent);
+    expect(first?.event_id).toMatch(/^[0-9a-f]{8}-[0-9a-f]{4}-7/);
+    expect(first?.headers).not.toHaveProperty('traceid');
+  });
+
+  test('a nudge follows each write, and nothing is written for no messages', async () => {
+    let nudges = 0;
+    const nudged = createOutbox({ service: 'orders', catalog, owns, nudge: () => void nudges++ });
+    await fixture.database.db.transaction(async (tx) => {
+      await nudged.publish(tx);
+      expect(nudges).toBe(0);
+      await nudged.publish(tx, placed('k', 1));
+    });
+    expect(nudges).toBe(1);
+  });
+
+  test('broken data, a foreign topic, the wrong kind and a missing transaction are refused before anything is written', async () => {
+    await fixture.database.db.transaction(async (tx) => {
+      const broken = { type: 'Placed' as const, data: { key: 'k', n: 0.5 } };
+      await expect(outbox.publish(tx, placed('k', 1), broken)).rejects.toThrow(z.ZodError);
+      await expect(outbox.publish(tx, { type: 'Foreign', data: { key: 'k', n: 1 } })).rejects.toThrow(
+        'may not publish',
+      );
+      // @ts-expect-error a command is not published
+      await expect(outbox.publish(tx, reserve('k', 1))).rejects.toThrow('is no fact');
+      await outbox.publish(tx, placed('still usable', 1));
+    });
+    // @ts-expect-error the pool is no transaction
+    await expect(outbox.publish(fixture.database.db, placed('k', 1))).rejects.toThrow(
+      'in the transaction of the change only',
+    );
+    expect((await rows()).map((r) => r.msg_key)).toEqual(['still usable']);
+  });
+});
+
+/** One step of a business transaction: a change with its message, maybe inside a savepoint that is rolled back. */
+const step = fc.record({
+  key: fc.constantFrom('a', 'b', 'c'),
+  undone: fc.boolean(),
+  topic: fc.constantFrom('Placed' as const, 'Reserve' as const),
+});
+const transactions = fc.array(
+  fc.record({ steps: fc.array(step, { minLength: 1, maxLength: 4 }), rollback: fc.boolean() }),
+  { minLength: 2, maxLength: 12 },
+);
+type Step = { key: string; undone: boolean; topic: 'Placed' | 'Reserve' };
+type Publish = (tx: Transaction, step: Step, n: number) => Promise<void>;
+
+const inTransaction: Publish = (tx, { key, topic }, n) =>
+  topic === 'Placed' ? outbox.publish(tx, placed(key, n)) : outbox.send(tx, reserve(key, n));
+
+class Undo extends Error {}
+const unlessUndone = (err: unknown) => {
+  if (!(err instanceof Undo)) throw err;
+};
+
+/** Runs the transactions all at once. A change and its message have the same number `n`. */
+async function runAll(all: { steps: Step[]; rollback: boolean }[], publish: Publish): Promise<void> {
+  let n = 0;
+  const change = async (tx: Transaction, step: Step) => {
+    n += 1;
+    const number = n;
+    await tx.execute(sql`INSERT INTO effect VALUES (${number})`);
+    await publish(tx, step, number);
+    if (step.undone) throw new Undo();
+  };
+  await Promise.all(
+    all.map(({ steps, rollback }) =>
+      fixture.database.db
+        .transaction(async (tx) => {
+          // in the order of the keys, as one call does by itself
+          for (const s of [...steps].sort((a, b) => (a.topic + a.key < b.topic + b.key ? -1 : 1))) {
+            await tx.transaction((savepoint) => change(savepoint, s)).catch(unlessUndone);
+          }
+          if (rollback) throw new Undo();
+        })
+        .catch(unlessUndone),
+    ),
+  );
+}
+
+/** Changes without a message and messages without a change. */
+async function differences(): Promise<{ lost: number[]; invented: number[] }> {
+  const changes = (await fixture.database.sql<{ n: number }[]>`SELECT n FROM effect`).map((r) => r.n);
+  const messages = (await rows()).map((r) => r.payload.n);
+  return {
+    lost: changes.filter((n) => !messages.includes(n)),
+    invented: messages.filter((n) => !changes.includes(n)),
+  };
+}
+
+describe('with the change or not at all', () => {
+  test('whatever commits has its messages, whatever is rolled back has none, numbers have no gaps', async () => {
+    await fc.assert(
+      fc
+        .asyncProperty(transactions, async (all) => {
+          await runAll(all, inTransaction);
+          expect(await differences()).toEqual({ lost: [], invented: [] });
+          await expectGapless();
+        })
+        .beforeEach(() => fixture.clear()),
+      { seed, numRuns: 25 },
+    );
+  });
+
+  test('control: a message written outside the transaction is lost or invented', async () => {
+    const outside: Publish = (_, step, n) =>
+      fixture.database.db.transaction((tx) => inTransaction(tx, step, n));
+    const all = [{ steps: [{ key: 'a', undone: false, topic: 'Placed' as const }], rollback: true }];
+    await runAll(all, outside);
+    expect((await differences()).invented).toEqual([1]);
+
+    await fixture.clear();
+    const processDies: Publish = async () => {}; // between the commit of the change and the write of the message
+    await runAll(
+      [{ ...all[0], steps: [{ key: 'a', undone: false, topic: 'Placed' }], rollback: false }],
+      processDies,
+    );
+    expect((await differences()).lost).toEqual([1]);
+  });
+});
+
+describe('order', () => {
+  test('many calls for the same keys in any order end without a deadlock', async () => {
+    const keys = ['a', 'b', 'c', 'd', 'e', 'f'];
+    await Promise.all(
+      Array.from({ length: 40 }, (_, i) => {
+        const turned = [...keys.slice(i % 6), ...keys.slice(0, i % 6)];
+        if (i % 2) turned.reverse();
+        return fixture.database.db.transaction((tx) =>
+          outbox.publish(tx, ...turned.map((key) => placed(key, i))),
+        );
+      }),
+    );
+    expect(await rows()).toHaveLength(240);
+    await expectGapless();
+  });
+
+  test('the second writer of a key waits for the first and gets the higher id', async () => {
+    expect(await idsOfTwoWriters((tx, n) => outbox.publish(tx, placed('k', n)))).toEqual({
+      waited: true,
+      order: [1, 2],
+    });
+  });
+
+  test('control: with the id taken before the counter the later number has the lower id', async () => {
+    const idFirst = async (tx: Transaction, n: number) => {
+      const [taken] = await tx.execute<{ id: string }>(sql`
+        INSERT INTO outbox (slot, topic, msg_key, event_id, key_seq, type, payload, headers)
+        VALUES (0, 'orders', 'k', gen_random_uuid(), 0, 'Placed', ${JSON.stringify({ key: 'k', n })}, '{}') RETURNING id`);
+      if (n === 1) await pause(100); // the other one overtakes here
+      await tx.execute(sql`
+        WITH counter AS (
+          INSERT INTO outbox_sequence AS s VALUES ('orders', 'k', 1)
+          ON CONFLICT (topic, msg_key) DO UPDATE SET last = s.last + 1 RETURNING last)
+        UPDATE outbox SET key_seq = (SELECT last FROM counter) WHERE id = ${taken?.id}`);
+    };
+    const first = fixture.database.db.transaction((tx) => idFirst(tx, 1));
+    await pause(30);
+    await fixture.database.db.transaction((tx) => idFirst(tx, 2));
+    await first;
+    expect((await rows()).map((r) => Number(r.key_seq))).toEqual([2, 1]);
+    await expect(expectGapless()).rejects.toThrow();
+  });
+
+  async function idsOfTwoWriters(write: (tx: Transaction, n: number) => Promise<void>) {
+    let release = () => {};
+    const held = new Promise<void>((resolve) => {
+      release = resolve;
+    });
+    let wrote = () => {};
+    const firstWrote = new Promise<void>((resolve) => {
+      wrote = resolve;
+    });
+    const first = fixture.database.db.transaction(async (tx) => {
+      await write(tx, 1);
+      wrote();
+      await held;
+    });
+    await firstWrote;
+    let secondDone = false;
+    const second = fixture.database.db
+      .transaction((tx) => write(tx, 2))
+      .then(() => {
+        secondDone = true;
+      });
+    await pause(100);
+    const waited = !secondDone;
+    release();
+    await Promise.all([first, second]);
+    return { waited, order: (await rows()).map((r) => r.payload.n) };
+  }
+});

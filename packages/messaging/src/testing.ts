@@ -1,0 +1,83 @@
+import { type SQL, sql } from 'drizzle-orm';
+import { getTableConfig, type PgColumn, PgDialect, type PgTable } from 'drizzle-orm/pg-core';
+import postgres from 'postgres';
+import { deadLetter, inbox, outbox, outboxSequence } from './schema.ts';
+
+/** Makes the messaging tables as schema.ts describes them; a service gets them from its migrations instead. */
+export async function createMessagingTables(ownerUrl: string): Promise<void> {
+  const client = postgres(ownerUrl, { max: 1, onnotice: () => {} });
+  try {
+    for (const table of [outbox, outboxSequence, inbox, deadLetter]) {
+      for (const statement of statementsFor(table)) await client.unsafe(statement);
+    }
+  } finally {
+    await client.end();
+  }
+}
+
+function statementsFor(table: PgTable): string[] {
+  const { name, columns, checks, primaryKeys, uniqueConstraints, indexes } = getTableConfig(table);
+  const parts = [
+    ...columns.map(columnDefinition),
+    ...checks.map((check) => `CONSTRAINT "${check.name}" CHECK (${text(check.value)})`),
+    ...primaryKeys.map((key) => `PRIMARY KEY (${names(key.columns)})`),
+    ...uniqueConstraints.map((unique) => `CONSTRAINT "${unique.name}" UNIQUE (${names(unique.columns)})`),
+  ];
+  return [
+    `CREATE TABLE "${name}" (${parts.join(', ')})`,
+    ...indexes.map(
+      ({ config }) =>
+        `CREATE INDEX "${config.name}" ON "${name}" USING ${config.method} (${names(config.columns as PgColumn[])})`,
+    ),
+  ];
+}
+
+function columnDefinition(column: PgColumn): string {
+  const fallback = column.default === undefined ? '' : ` DEFAULT ${text(column.default as SQL)}`;
+  const identity = column.generatedIdentity ? ' GENERATED ALWAYS AS IDENTITY' : '';
+  const key = column.primary ? ' PRIMARY KEY' : '';
+  return `"${column.name}" ${column.getSQLType()}${identity}${fallback}${column.notNull ? ' NOT NULL' : ''}${key}`;
+}
+
+function names(columns: { name: string }[]): string {
+  return columns.map((column) => `"${column.name}"`).join(', ');
+}
+
+function text(value: SQL): string {
+  return new PgDialect().sqlToQuery(sql`${value}`).sql;
+}
+
+/**
+ * A message as the sidecar delivers it, for tests of a service's subscriptions.
+ *
+ * @example
+ * await callJson(app, 'POST', '/messages/inventory', delivery('StockReserved', { order_id, lines }, { key: order_id }),
+ *   { 'content-type': 'application/cloudevents+json' });
+ */
+export function delivery(
+  type: string,
+  data: unknown,
+  o: {
+    id: string;
+    key: string;
+    sequence?: number;
+    actor?: string;
+    correlationId?: string;
+    traceparent?: string;
+  },
+): string {
+  return JSON.stringify({
+    specversion: '1.0',
+    id: o.id,
+    source: '/sidecart/test',
+    type,
+    time: new Date().toISOString(),
+    datacontenttype: 'application/json',
+    partitionkey: o.key,
+    sequence: String(o.sequence ?? 1),
+    ...(o.actor !== undefined && { actor: o.actor }),
+    ...(o.correlationId !== undefined && { correlationid: o.correlationId }),
+    ...(o.traceparent !== undefined && { traceparent: o.traceparent }),
+    data,
+  });
+}
