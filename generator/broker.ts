@@ -1,0 +1,126 @@
+import { readFileSync } from 'node:fs';
+import { parse } from 'yaml';
+import { z } from 'zod';
+import { header, type Output, yamlFile } from './output.ts';
+import { PROBE_TOPIC, type Topic, type Topology } from './topology.ts';
+
+const direction = z.strictObject({ timeout: z.string(), retry: z.string().optional() });
+
+const resiliency = z.strictObject({
+  policies: z.strictObject({
+    timeouts: z.record(z.string(), z.string()),
+    retries: z.record(z.string(), z.looseObject({})),
+  }),
+  target: z.strictObject({ inbound: direction, outbound: direction }),
+});
+
+/** What a template in components/brokers/ says. */
+export interface Broker {
+  name: string;
+  /** Text of the Dapr component, with double braces to fill. */
+  component: string;
+  /** The broker's part of each app's Resiliency. */
+  resiliency: z.infer<typeof resiliency>;
+  /** Text of one stream's configuration, with double braces to fill. */
+  stream: string;
+}
+
+/** Reads components/brokers/<name>.yaml. Throws with the place when a part is missing or unknown. */
+export function loadBroker(root: string, name: string): Broker {
+  const file = `components/brokers/${name}.yaml`;
+  return parseBroker(name, readFileSync(`${root}/${file}`, 'utf8'));
+}
+
+/** As loadBroker, from the text of the template. */
+export function parseBroker(name: string, text: string): Broker {
+  const [component, policies, stream, ...rest] = text.split(/^---\n/m);
+  if (component === undefined || policies === undefined || stream === undefined || rest.length > 0) {
+    throw new Error(`components/brokers/${name}.yaml: expected three parts between lines of ---`);
+  }
+  const parsed = resiliency.safeParse(parse(policies));
+  if (!parsed.success) {
+    throw new Error(`components/brokers/${name}.yaml, part 2: ${z.prettifyError(parsed.error)}`);
+  }
+  return { name, component: withoutLeadingComment(component), resiliency: parsed.data, stream };
+}
+
+/** components/pubsub-*.yaml, their kustomization, and the streams for the step that makes them. */
+export function brokerOutputs(topology: Topology, broker: Broker): Output[] {
+  const source = `topology.yaml and components/brokers/${broker.name}.yaml`;
+  const components = topology.topics.flatMap((topic) =>
+    topic.components.map(({ name, scopes }, lane) => ({
+      path: `components/${name}.yaml`,
+      content: header(source) + fill(broker.component, componentValues(topic, { name, scopes, lane })),
+    })),
+  );
+  const streams = topology.topics.map((topic) =>
+    parse(fill(broker.stream, { stream: topic.stream, topic: topic.name })),
+  );
+  return [
+    ...components,
+    {
+      path: 'components/kustomization.yaml',
+      content: yamlFile('topology.yaml', [
+        {
+          comment:
+            'For kustomize. Sidecars that read this folder skip it, as they skip every kind they do not know.',
+          value: {
+            apiVersion: 'kustomize.config.k8s.io/v1beta1',
+            kind: 'Kustomization',
+            resources: components.map(({ path }) => path.replace('components/', '')).sort(),
+          },
+        },
+      ]),
+    },
+    {
+      path: `components/brokers/${broker.name}-streams.generated.yaml`,
+      content: yamlFile(source, [
+        {
+          comment: 'The streams to make before the first publish; each entry is what the broker API takes.',
+          value: { streams },
+        },
+      ]),
+    },
+  ];
+}
+
+function componentValues(
+  topic: Topic,
+  { name, scopes, lane }: { name: string; scopes: string[]; lane: number },
+) {
+  // Only the first lane is for publishing; an app without any topic is named too, because Dapr opens to it
+  // whatever it does not find listed.
+  const publishers = lane === 0 ? topic.publishers : [];
+  const grant = (app: string, topics: string[]) => `${app}=${topics.join(',')}`;
+  return {
+    component: name,
+    stream: topic.stream,
+    topic: topic.name,
+    allowedTopics: `${topic.name},${PROBE_TOPIC}`,
+    publishingScopes: scopes
+      .map((app) => grant(app, publishers.includes(app) ? [topic.name, PROBE_TOPIC] : [PROBE_TOPIC]))
+      .join(';'),
+    subscriptionScopes: scopes
+      .map((app) => grant(app, topic.consumers.includes(app) ? [topic.name] : []))
+      .join(';'),
+    scopes: `[${scopes.join(', ')}]`,
+  };
+}
+
+/** Replaces `{{name}}` by its value. Throws for a name that has none: a template must not keep a hole. */
+function fill(template: string, values: Record<string, string>): string {
+  return template.replaceAll(/\{\{([^}]*)\}\}/g, (_, name: string) => {
+    const value = values[name];
+    if (value === undefined) {
+      throw new Error(
+        `{{${name}}} is not known in a broker template; known are ${Object.keys(values).join(', ')}`,
+      );
+    }
+    return value;
+  });
+}
+
+/** What explains the whole template is of no use in a single component. */
+function withoutLeadingComment(text: string): string {
+  return text.slice(text.search(/^[^#\s]/m));
+}
