@@ -12,7 +12,10 @@ const MAX_MESSAGE_BYTES = 4 * 1024 * 1024;
  */
 export function jsonBody(maxBytes: number): MiddlewareHandler {
   return async function readJsonBody(c, next) {
-    if (!hasBody(c)) return next();
+    if (!hasBody(c)) {
+      useAsBody(c, {}); // many clients send the content type also without a body: then it is the missing fields that count
+      return next();
+    }
     const message = isMessage(c);
     if (!message) checkMediaType(c);
     const bytes = await readWithin(c, message ? Math.max(maxBytes, MAX_MESSAGE_BYTES) : maxBytes);
@@ -20,14 +23,18 @@ export function jsonBody(maxBytes: number): MiddlewareHandler {
     const cache = c.req.bodyCache as Record<string, Promise<unknown>>;
     if (message) {
       cache.arrayBuffer = Promise.resolve(bytes);
-    } else if (bytes.byteLength > 0) {
+    } else {
       const text = decode(bytes);
-      const value = parse(text);
       cache.text = Promise.resolve(text);
-      c.req.json = <T>() => Promise.resolve(value as T); // the validators ask again: spare them the second parse
+      useAsBody(c, text === '' ? {} : parse(text));
     }
     return next();
   };
+}
+
+/** What the validators get when they ask for the body: it is parsed once only. */
+function useAsBody(c: Context, value: unknown): void {
+  c.req.json = <T>() => Promise.resolve(value as T);
 }
 
 /** True for a delivery by the sidecar: never answered with 404, on which Dapr would drop the message. */

@@ -83,7 +83,7 @@ export function openLink(o: LinkOptions): Link {
     write(chunk, done) {
       if (!lost) {
         expectAnswer();
-        return socket.write(chunk, () => done?.());
+        return socket.write(chunk, done);
       }
       // Not now: postgres.js has still to note what it is writing.
       process.nextTick(() => emitter.emit('error', lost));
@@ -91,7 +91,8 @@ export function openLink(o: LinkOptions): Link {
     },
     end(chunk) {
       clearTimeout(watchdog);
-      socket.end(chunk);
+      if (chunk) socket.end(chunk);
+      else socket.end();
     },
     destroy: () => lose(connectionError('CONNECT_TIMEOUT', 'PostgreSQL took too long to let us in')),
     setKeepAlive: (on, delayMs) => socket.setKeepAlive(on, delayMs),

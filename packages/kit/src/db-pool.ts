@@ -88,7 +88,7 @@ export function createPool(o: PoolOptions): Pool {
   }
 
   function drop(slot: Slot, reason: Error): void {
-    slots.delete(slot);
+    if (!slots.delete(slot)) return; // it was retired
     // No server to be had: whoever waits would only wait for the same.
     if (![...slots].some((other) => other.proven)) {
       for (const waiter of waiting.splice(0)) {
