@@ -63,7 +63,7 @@ function fillLines(members: string[], indent: string): string {
   for (const member of members) {
     const last = lines.at(-1);
     const joined = last && `${last}, ${member}`;
-    if (joined && joined.length + indent.length <= WIDTH && !joined.includes('\n'))
+    if (joined && joined.length + indent.length < WIDTH && !joined.includes('\n'))
       lines[lines.length - 1] = joined;
     else lines.push(member);
   }

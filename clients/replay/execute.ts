@@ -16,6 +16,8 @@ export interface Replay {
   /** Names the file by its content: replayed again, it finds its receipts and orders by this. */
   fileId: string;
   signal: AbortSignal;
+  /** How soon after placing an order it is looked at for the first time. */
+  lookAfterMs?: number;
   /** Called when an invoice has ended; a later cancellation can still make `cancelled` of an order's end. */
   onEnd: () => void;
 }
@@ -166,14 +168,13 @@ async function unlessRefused(step: Step, act: () => Promise<Underway>): Promise<
   }
 }
 
-async function awaitEnd({ shop, signal }: Replay, placed: Order): Promise<Order> {
+async function awaitEnd(
+  { shop, signal, lookAfterMs = FIRST_LOOK_MS }: Replay,
+  placed: Order,
+): Promise<Order> {
   const deadline = performance.now() + END_WITHIN_MS;
   let order = placed;
-  for (
-    let pause = FIRST_LOOK_MS;
-    order.status === 'placed';
-    pause = Math.min(pause * 1.6, LONGEST_PAUSE_MS)
-  ) {
+  for (let pause = lookAfterMs; order.status === 'placed'; pause = Math.min(pause * 1.6, LONGEST_PAUSE_MS)) {
     if (performance.now() > deadline) {
       throw new Error(
         `Order ${order.id} was placed ${END_WITHIN_MS / 1000} s ago and is neither confirmed nor rejected.`,

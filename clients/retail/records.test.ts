@@ -1,5 +1,6 @@
 import { Readable } from 'node:stream';
 import { describe, expect, test } from 'vitest';
+import { collect } from '../testing/collect.ts';
 import { type FileRecord, readRetailFile } from './records.ts';
 
 /** The file in chunks of a few bytes, so that lines and characters are cut anywhere. */
@@ -13,7 +14,7 @@ function chunked(bytes: Buffer, size = 7): AsyncIterable<Buffer> {
 
 async function recordsOf(text: string, columns = ['a', 'b', 'c']): Promise<FileRecord[]> {
   const file = await readRetailFile(chunked(Buffer.from(text, 'latin1')), 'FILE', columns);
-  return Array.fromAsync(file.records);
+  return collect(file.records);
 }
 
 const broken = (line: number, raw: string, fault = 'broken quotes') => ({ line, raw, fault });
@@ -39,7 +40,7 @@ describe('a file of records', () => {
   test('is UTF-8 when it says so by a byte order mark', async () => {
     const file = await readRetailFile(chunked(Buffer.from('\uFEFFa,b,c\n£,é,日\n'), 5), 'FILE', ['a']);
     expect(file).toMatchObject({ encoding: 'utf8', header: 'a,b,c' });
-    expect(await Array.fromAsync(file.records)).toEqual([whole(2, '£,é,日', '£', 'é', '日')]);
+    expect(await collect(file.records)).toEqual([whole(2, '£,é,日', '£', 'é', '日')]);
   });
 
   test('can have quotes, commas and line ends inside quotes', async () => {

@@ -1,0 +1,116 @@
+import { gbp } from '@sidecart/contracts/money';
+import type { Order } from '@sidecart/contracts/orders';
+import { describe, expect, test } from 'vitest';
+import { createFakeShop } from '../testing/fake-shop.ts';
+import { keepBooks, takeBooks } from './books.ts';
+
+const order = (id: string, status: Order['status'], changes: Partial<Order> = {}): Order => ({
+  id,
+  status,
+  lines: [{ sku: 'A', quantity: 2, unit_price: gbp(85), line_total: gbp(170) }],
+  total: gbp(170),
+  placed_at: '2026-01-01T12:00:00.000Z',
+  updated_at: '2026-01-01T12:00:00.000Z',
+  ...changes,
+});
+const stock = (changes = {}) => ({
+  sku: 'A',
+  received: 10,
+  on_hand: 8,
+  reserved: 0,
+  committed: 2,
+  ...changes,
+});
+
+test('books that agree', async () => {
+  const orders = [order('1', 'confirmed'), order('2', 'rejected'), order('3', 'cancelled')];
+  expect(await keepBooks(orders, [stock()])).toEqual({
+    products: 1,
+    received: 10,
+    onHand: 8,
+    reserved: 0,
+    committed: 2,
+    confirmedPieces: 2,
+    orders: 3,
+    confirmedOrders: 1,
+    ordersTotal: 510,
+    faults: [],
+    unsettled: [],
+  });
+});
+
+describe('what does not agree is told', () => {
+  test.each([
+    [
+      'stock that is lost',
+      [order('1', 'confirmed')],
+      [stock({ on_hand: 7 })],
+      'A: received 10, but 7 + 0 + 2 are there',
+    ],
+    [
+      'stock committed to nobody',
+      [order('1', 'cancelled')],
+      [stock()],
+      'A: 2 committed, but 0 on confirmed orders',
+    ],
+    [
+      'too little committed',
+      [order('1', 'confirmed'), order('2', 'confirmed')],
+      [stock()],
+      'A: 2 committed, but 4 on confirmed orders',
+    ],
+    ['no stock entry', [order('1', 'confirmed')], [], 'A: 2 on confirmed orders, but no stock'],
+    [
+      'a wrong total, of an order in any state',
+      [order('1', 'rejected', { total: gbp(171) })],
+      [],
+      'order 1: total 171, but its lines come to 170 pence',
+    ],
+    [
+      'a wrong line total',
+      [
+        order('1', 'rejected', {
+          lines: [{ sku: 'A', quantity: 2, unit_price: gbp(85), line_total: gbp(169) }],
+        }),
+      ],
+      [],
+      'order 1, A: line total 169, but 2 x 85 pence',
+    ],
+  ])('%s', async (_, orders, entries, fault) => {
+    expect(await keepBooks(orders, entries)).toMatchObject({ faults: [fault], unsettled: [] });
+  });
+});
+
+test('what is still on its way is told', async () => {
+  const books = await keepBooks([order('1', 'placed')], [stock({ on_hand: 8, reserved: 2, committed: 0 })]);
+  expect(books).toMatchObject({
+    faults: [],
+    unsettled: [expect.stringContaining('1 orders'), '2 pieces are still reserved'],
+  });
+});
+
+describe('books are taken', () => {
+  const shop = (...takes: ReturnType<typeof stock>[]) => {
+    let take = 0;
+    return {
+      ...createFakeShop(),
+      async *orders() {
+        yield order('1', 'confirmed');
+      },
+      async *stock() {
+        yield takes[Math.min(take++, takes.length - 1)] as ReturnType<typeof stock>;
+      },
+    };
+  };
+  const signal = new AbortController().signal;
+
+  test('again until the events of the last orders have arrived', async () => {
+    const late = shop(stock({ reserved: 2, committed: 0 }), stock());
+    expect(await takeBooks(late, signal, 5_000)).toMatchObject({ committed: 2, faults: [], unsettled: [] });
+  });
+
+  test('as they are when they do not settle in time', async () => {
+    const never = shop(stock({ reserved: 2, committed: 0 }));
+    expect(await takeBooks(never, signal, 0)).toMatchObject({ reserved: 2 });
+  });
+});

@@ -1,0 +1,72 @@
+import { expect, test } from 'vitest';
+import type { Ending } from './execute.ts';
+import { reportBooks, reportEndings, reportLines } from './report.ts';
+
+const ENDINGS: Ending[] = [
+  { invoice: '500001', outcome: 'confirmed' },
+  { invoice: '500002', outcome: 'cancelled' },
+  { invoice: 'C500003', outcome: 'cancelled' },
+  { invoice: 'C500004', outcome: 'unmatched' },
+  { invoice: '500005', outcome: 'skipped', rule: 'only negative quantities' },
+];
+const BOOKS = {
+  products: 1,
+  received: 1200,
+  onHand: 0,
+  reserved: 0,
+  committed: 1200,
+  confirmedPieces: 1200,
+  orders: 2,
+  confirmedOrders: 1,
+  ordersTotal: 510,
+  faults: [],
+  unsettled: [],
+};
+
+test('the ends of the invoices are counted, each once', () => {
+  const { text, good } = reportEndings(ENDINGS, 5);
+  expect(good).toBe(true);
+  expect(text.split('\n').map((line) => line.trim().replace(/ {2,}/, ': '))).toEqual([
+    'Invoices',
+    'confirmed: 1',
+    'rejected: 0',
+    'cancelled: 2',
+    'orders: 1',
+    'the cancellations of them: 1',
+    'skipped: 1',
+    'only negative quantities: 1',
+    'cancellation without a match: 1',
+    'These are the 5 invoices taken from the file, each exactly once.',
+  ]);
+});
+
+test('an invoice that is missing, or there twice, is wrong', () => {
+  const [first, ...others] = ENDINGS;
+  expect(reportEndings(others, 5)).toMatchObject({ good: false, text: expect.stringContaining('WRONG') });
+  expect(reportEndings([...ENDINGS, first as Ending], 6).good).toBe(false);
+  expect(reportEndings([...others, others[0] as Ending], 5).good).toBe(false);
+});
+
+test('lines are told with the reasons for leaving some out', () => {
+  const counts = { ordered: 10, cancelling: 2, onSkippedInvoices: 1, leftOut: new Map([['no goods', 3]]) };
+  const text = reportLines(counts, new Map([['broken quotes', 1]]));
+  expect(text).toMatch(/left out +3\n +no goods +3\n +on no invoice: broken quotes +1$/);
+});
+
+test('books that agree are said to', () => {
+  const { text, good } = reportBooks(BOOKS, []);
+  expect(good).toBe(true);
+  expect(text).toContain('received 1,200 = on hand 0 + reserved 0 + committed 1,200');
+  expect(text).toContain('They agree');
+});
+
+test.each([
+  [{ ...BOOKS, faults: ['A: off'] }, []],
+  [{ ...BOOKS, unsettled: ['2 pieces are still reserved'] }, []],
+  [BOOKS, ['ord_1: off']],
+])('books that do not are wrong', (books, wrongTotals) => {
+  const { text, good } = reportBooks(books, wrongTotals);
+  expect(good).toBe(false);
+  expect(text).toMatch(/WRONG|NOT SETTLED/);
+  expect(text).not.toContain('They agree');
+});
