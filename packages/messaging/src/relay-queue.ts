@@ -63,7 +63,7 @@ interface KeyState {
   msgKey: string;
   messages: OutboxMessage[];
   inFlight: boolean;
-  /** The table has more of this key that was left out. */
+  /** The table has more of this key than fits; it is left out of the reads until these are sent. */
   more: boolean;
   failures: number;
   dueAt: number;
@@ -120,7 +120,6 @@ export function createRelayQueue(): RelayQueue {
     const dropped = state.messages.splice(keep);
     for (const message of dropped) held.delete(message.id);
     resize(state.topic, -dropped.length);
-    if (dropped.length > 0) state.more = true;
   }
 
   /** Drops the keys of a topic that did not fail yet, all but a few that may show that it is back. */
@@ -143,18 +142,18 @@ export function createRelayQueue(): RelayQueue {
 
   return {
     offer(rows, fromStart) {
-      const doubted = new Set<string>();
+      let believed = true;
       for (const row of rows) {
         if (held.has(row.id)) continue;
         const name = nameOf(row);
         const state = keys.get(name);
-        if (state && (state.more || state.failures > 0 || state.messages.length >= PER_KEY)) {
+        if (state && state.messages.length >= PER_KEY) {
           state.more = true;
           continue;
         }
         const last = state?.messages.at(-1)?.keySeq ?? lastSequence.get(name) ?? 0;
-        if (doubted.has(name) || (!fromStart && BigInt(row.keySeq) !== BigInt(last) + 1n)) {
-          doubted.add(name);
+        if (!fromStart && BigInt(row.keySeq) !== BigInt(last) + 1n) {
+          believed = false;
           continue;
         }
         const target = state ?? newKey(row);
@@ -164,7 +163,7 @@ export function createRelayQueue(): RelayQueue {
         resize(row.topic, 1);
         if (!target.inFlight) idle.add(target);
       }
-      return doubted.size === 0;
+      return believed;
     },
 
     next(now) {

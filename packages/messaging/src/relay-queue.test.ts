@@ -1,0 +1,308 @@
+import fc from 'fast-check';
+import { describe, expect, test } from 'vitest';
+import { backoffMs, createRelayQueue, type OutboxMessage, type RelayQueue } from './relay-queue.ts';
+
+const seed = Number(process.env.SEED ?? Date.now() % 2 ** 31);
+
+function message(id: number, key: string, keySeq: number, topic = 'orders'): OutboxMessage {
+  const headers = { time: '', correlationid: '', actor: '', traceparent: '' };
+  const eventId = `${topic}-${key}-${keySeq}`;
+  return {
+    id: BigInt(id),
+    slot: 0,
+    topic,
+    msgKey: key,
+    eventId,
+    keySeq: String(keySeq),
+    type: 'T',
+    payload: {},
+    headers,
+  };
+}
+
+const down = { message: 'away', refused: false };
+
+/** Takes everything that may go now. */
+function takeAll(queue: RelayQueue, now = 0): string[] {
+  const taken: string[] = [];
+  for (let m = queue.next(now); m; m = queue.next(now)) taken.push(m.eventId);
+  return taken;
+}
+
+describe('one key', () => {
+  test('goes one message at a time, in the order of the ids', () => {
+    const queue = createRelayQueue();
+    const [a, b] = [message(1, 'k', 1), message(2, 'k', 2)];
+    queue.offer([a, b], true);
+    expect(takeAll(queue)).toEqual(['orders-k-1']);
+    queue.succeeded(a);
+    expect(takeAll(queue)).toEqual(['orders-k-2']);
+  });
+
+  test('is not taken a second time while its acknowledged row is still in the table', () => {
+    const queue = createRelayQueue();
+    const a = message(1, 'k', 1);
+    queue.offer([a], true);
+    queue.next(0);
+    queue.succeeded(a);
+    queue.offer([a], true);
+    expect(takeAll(queue)).toEqual([]);
+    queue.deleted([a.id]);
+    queue.offer([a], true); // nobody deleted it after all
+    expect(takeAll(queue)).toEqual(['orders-k-1']);
+  });
+
+  test('waits longer after each failure, up to 5 s, while others go on', () => {
+    expect([1, 2, 3, 4, 5, 6, 60].map(backoffMs)).toEqual([200, 400, 800, 1600, 3200, 5000, 5000]);
+    const queue = createRelayQueue();
+    const bad = message(1, 'bad', 1);
+    queue.offer([bad, message(2, 'bad', 2), message(3, 'good', 1)], true);
+    queue.next(0);
+    queue.failed(bad, 0, { message: 'too big', refused: true });
+    expect(takeAll(queue)).toEqual(['orders-good-1']);
+    expect(queue.nextDue(0)).toBe(200);
+    expect(takeAll(queue, 199)).toEqual([]);
+    expect(takeAll(queue, 200)).toEqual(['orders-bad-1']);
+    expect(queue.status().failing).toMatchObject([{ key: 'bad', failures: 1, refused: true }]);
+    expect(queue.exclusions().keys).toEqual([{ topic: 'orders', key: 'bad' }]);
+  });
+
+  test('of which more is in the table than is kept in memory is read again from the start', () => {
+    const queue = createRelayQueue();
+    const all = Array.from({ length: 120 }, (_, i) => message(i + 1, 'k', i + 1));
+    queue.offer(all, true);
+    expect(queue.sendable()).toBe(50);
+    const published: string[] = [];
+    for (let round = 0; round < 120; round++) {
+      if (queue.wantsRewind()) {
+        queue.rewound();
+        queue.offer(all, true);
+      }
+      const m = queue.next(0);
+      if (!m) continue;
+      published.push(m.keySeq);
+      queue.succeeded(m);
+    }
+    expect(published).toEqual(all.map((m) => m.keySeq));
+  });
+});
+
+describe('a read that did not begin at the start', () => {
+  test('is believed for the next number of a key only', () => {
+    const queue = createRelayQueue();
+    // Row 11 (number 1) was committed after the read had passed id 100; this read shows number 2 alone.
+    expect(queue.offer([message(150, 'k', 2)], false)).toBe(false);
+    expect(takeAll(queue)).toEqual([]);
+    expect(queue.offer([message(11, 'k', 1), message(150, 'k', 2)], true)).toBe(true);
+    expect(takeAll(queue)).toEqual(['orders-k-1']);
+  });
+
+  test('is believed when the number before was acknowledged', () => {
+    const queue = createRelayQueue();
+    const first = message(1, 'k', 7);
+    queue.offer([first], true);
+    queue.next(0);
+    queue.succeeded(first);
+    expect(queue.offer([message(9, 'k', 8), message(10, 'new', 1)], false)).toBe(true);
+    expect(takeAll(queue)).toEqual(['orders-k-8', 'orders-new-1']);
+  });
+});
+
+describe('a topic on which key after key fails', () => {
+  function failing(keys: number) {
+    const queue = createRelayQueue();
+    queue.offer(
+      Array.from({ length: keys }, (_, i) => message(i + 1, `k${i}`, 1)),
+      true,
+    );
+    for (let i = 0; i < 3; i++) queue.failed(queue.next(0) as OutboxMessage, 0, down);
+    return queue;
+  }
+
+  test('gets one attempt at a time and keeps little in memory', () => {
+    const queue = failing(100);
+    expect(queue.status().topicsDown).toEqual(['orders']);
+    expect(queue.sendable()).toBeLessThanOrEqual(32);
+    expect(queue.exclusions().topics).toEqual(['orders']);
+    expect(takeAll(queue, 10_000)).toHaveLength(1);
+  });
+
+  test('does not hold up another topic', () => {
+    const queue = failing(3);
+    queue.offer([message(200, 'x', 1, 'commands.inventory')], true);
+    expect(takeAll(queue)).toEqual(['commands.inventory-x-1']);
+  });
+
+  test('lets a key that is well through, and after its success everything at once', () => {
+    const queue = failing(3);
+    queue.offer([message(200, 'well', 1)], true);
+    const [probe] = [queue.next(0) as OutboxMessage];
+    expect(probe.msgKey).toBe('well');
+    expect(takeAll(queue, 10_000)).toEqual([]);
+    queue.succeeded(probe);
+    expect(queue.wantsRewind()).toBe(true);
+    expect(takeAll(queue, 0)).toHaveLength(3);
+  });
+});
+
+/** A table as the relay sees it: ids are taken at writing, rows appear at the commit, one writer of a key at a time. */
+type Op =
+  | { op: 'write'; key: number }
+  | { op: 'commit' | 'ack' | 'fail' | 'delete'; nth: number }
+  | { op: 'read-begins' | 'read-ends' | 'publish' | 'sweep'; nth: number };
+
+const nth = fc.nat(7);
+const operation: fc.Arbitrary<Op> = fc.oneof(
+  { weight: 4, arbitrary: fc.record({ op: fc.constant('write' as const), key: fc.nat(3) }) },
+  { weight: 4, arbitrary: fc.record({ op: fc.constant('commit' as const), nth }) },
+  {
+    weight: 4,
+    arbitrary: fc.record({ op: fc.constantFrom('read-begins' as const, 'read-ends' as const), nth }),
+  },
+  { weight: 6, arbitrary: fc.record({ op: fc.constant('publish' as const), nth }) },
+  { weight: 5, arbitrary: fc.record({ op: fc.constant('ack' as const), nth }) },
+  {
+    weight: 1,
+    arbitrary: fc.record({ op: fc.constantFrom('fail' as const, 'delete' as const, 'sweep' as const), nth }),
+  },
+);
+
+/** Plays the operations, then lets everything end well; returns what was published, in order. */
+function play(ops: Op[], believe: (fromStart: boolean) => boolean): string[] {
+  const queue = createRelayQueue();
+  const table = new Map<bigint, OutboxMessage>();
+  const uncommitted: OutboxMessage[] = [];
+  const inFlight: OutboxMessage[] = [];
+  const acked: bigint[] = [];
+  const numbers = new Map<string, number>();
+  const published: string[] = [];
+  let reading: { rows: OutboxMessage[]; fromStart: boolean } | undefined;
+  let lastId = 0;
+  let after = 0n;
+  let now = 0;
+  let sweep = false;
+  const written: OutboxMessage[] = [];
+
+  const step = (o: Op) => {
+    now += 10;
+    switch (o.op) {
+      case 'write': {
+        const key = `k${o.key}`;
+        if (uncommitted.some((m) => m.msgKey === key)) return; // would wait for the counter's row
+        const number = (numbers.get(key) ?? 0) + 1;
+        numbers.set(key, number);
+        lastId += 1;
+        const m = message(lastId, key, number);
+        written.push(m);
+        uncommitted.push(m);
+        return;
+      }
+      case 'commit': {
+        const [m] = uncommitted.splice(o.nth % Math.max(1, uncommitted.length), 1);
+        if (m) table.set(m.id, m);
+        return;
+      }
+      case 'sweep':
+        sweep = true;
+        return;
+      case 'read-begins': {
+        if (reading) return;
+        const fromStart = sweep || queue.wantsRewind() || after === 0n;
+        if (fromStart) {
+          after = 0n;
+          sweep = false;
+          queue.rewound();
+        }
+        const { keys, topics } = queue.exclusions();
+        const rows = [...table.values()]
+          .filter((m) => m.id > after && !topics.includes(m.topic) && !keys.some((k) => k.key === m.msgKey))
+          .sort((x, y) => Number(x.id - y.id))
+          .slice(0, 4);
+        after = rows.at(-1)?.id ?? after;
+        reading = { rows, fromStart };
+        return;
+      }
+      case 'read-ends':
+        if (reading && !queue.offer(reading.rows, believe(reading.fromStart))) sweep = true;
+        reading = undefined;
+        return;
+      case 'publish': {
+        const m = queue.next(now);
+        if (!m) return;
+        expect(
+          inFlight.some((x) => x.msgKey === m.msgKey),
+          'two of one key in flight',
+        ).toBe(false);
+        inFlight.push(m);
+        published.push(m.eventId);
+        return;
+      }
+      case 'ack':
+      case 'fail': {
+        const [m] = inFlight.splice(o.nth % Math.max(1, inFlight.length), 1);
+        if (!m) return;
+        if (o.op === 'fail') return queue.failed(m, now, down);
+        queue.succeeded(m);
+        acked.push(m.id);
+        return;
+      }
+      case 'delete': {
+        if (reading) return; // statements go one after the other
+        const ids = acked.splice(0);
+        for (const id of ids) table.delete(id);
+        queue.deleted(ids);
+      }
+    }
+  };
+
+  for (const o of ops) step(o);
+  for (let i = 0; i < 2000 && (uncommitted.length > 0 || table.size > 0); i++) {
+    for (const op of [
+      'commit',
+      'sweep',
+      'read-ends',
+      'read-begins',
+      'read-ends',
+      'publish',
+      'ack',
+      'delete',
+    ] as const) {
+      step({ op, nth: 0 });
+    }
+    now += 1000;
+  }
+  expect(new Set(published), 'lost').toEqual(new Set(written.map((m) => m.eventId)));
+  return published;
+}
+
+function expectOrderOfFirstAppearances(published: string[]): void {
+  const next = new Map<string, number>();
+  for (const id of new Set(published)) {
+    const [, key, number] = id.split('-') as [string, string, string];
+    expect(Number(number), id).toBe((next.get(key) ?? 0) + 1);
+    next.set(key, Number(number));
+  }
+}
+
+describe('whatever happens', () => {
+  const ops = fc.array(operation, { minLength: 10, maxLength: 150 });
+
+  test('nothing is lost, and each key appears in its order', () => {
+    fc.assert(
+      fc.property(ops, (all) => expectOrderOfFirstAppearances(play(all, (fromStart) => fromStart))),
+      { seed, numRuns: 1000 },
+    );
+  });
+
+  test('control: believing every read breaks the order when a lower id is committed late', () => {
+    const at = (op: Exclude<Op['op'], 'write'>, nth = 0) => ({ op, nth }) as Op;
+    const lateCommit: Op[] = [
+      ...[{ op: 'write' as const, key: 0 }, { op: 'write' as const, key: 1 }, at('commit', 1)],
+      ...[at('read-begins'), at('read-ends'), at('commit')], // the read has passed the first id, now it appears
+      ...[{ op: 'write' as const, key: 0 }, at('commit'), at('read-begins'), at('read-ends')],
+      ...[at('publish'), at('publish')],
+    ];
+    expectOrderOfFirstAppearances(play(lateCommit, (fromStart) => fromStart));
+    expect(() => expectOrderOfFirstAppearances(play(lateCommit, () => true))).toThrow('orders-k0-2');
+  });
+});
