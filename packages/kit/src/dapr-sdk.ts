@@ -12,6 +12,8 @@ export interface DaprSdk {
 interface Call {
   send: SidecarHttp;
   timeoutMs: number;
+  /** Sent beside the SDK's own. */
+  headers: Record<string, string>;
 }
 
 /** What the SDK's call in progress may use: its methods take neither a signal nor a deadline. */
@@ -33,16 +35,27 @@ export function createDaprSdk(o: {
 }): DaprSdk {
   let client: Promise<DaprClient> | undefined;
 
-  async function run<T>(timeoutMs: number, use: (client: DaprClient) => Promise<T>): Promise<T> {
+  async function run<T>(
+    timeoutMs: number,
+    use: (client: DaprClient) => Promise<T>,
+    headers: Record<string, string> = {},
+  ): Promise<T> {
     client ??= load(o);
     const loaded = await client;
-    return call.run({ send: o.send, timeoutMs }, () => use(loaded));
+    return call.run({ send: o.send, timeoutMs, headers }, () => use(loaded));
   }
 
   return {
     async publish(component, topic, cloudEvent, timeoutMs) {
       const options = { contentType: 'application/cloudevents+json' };
-      const { error } = await run(timeoutMs, (c) => c.pubsub.publish(component, topic, cloudEvent, options));
+      // The sidecar writes the traceparent of this request into the event, over the one that is there.
+      const { traceparent } = cloudEvent as { traceparent?: unknown };
+      const headers: Record<string, string> = typeof traceparent === 'string' ? { traceparent } : {};
+      const { error } = await run(
+        timeoutMs,
+        (c) => c.pubsub.publish(component, topic, cloudEvent, options),
+        headers,
+      );
       if (error) throw publishError(component, topic, error);
     },
     async getSecret(store, name, timeoutMs) {
@@ -86,13 +99,13 @@ async function fetchOfSdk(
   url: string,
   options: { method: string; headers: Record<string, string>; body?: string | Buffer },
 ) {
-  const { send, timeoutMs } = call.getStore() as Call;
+  const { send, timeoutMs, headers: added } = call.getStore() as Call;
   const { pathname, search } = new URL(url);
   const { method, headers, body } = options;
   const answer = await send({
     method,
     path: pathname + search,
-    headers,
+    headers: { ...headers, ...added },
     timeoutMs,
     ...(body !== undefined && { body }),
   });

@@ -55,7 +55,7 @@ test('a failed query is logged without its parameters, with the cause that tells
     message: 'Failed query: insert into orders values ($1)',
     cause: { code: '23505', message: 'duplicate key' },
   });
-  expect((lines[0]?.err as { stack: string }).stack).toContain('log.test.ts');
+  expect(raw()).toContain('log.test.ts');
 });
 
 test('whatever is thrown can be logged', () => {
