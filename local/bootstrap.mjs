@@ -67,7 +67,7 @@ async function npmCi() {
     // On a terminal npm shows a spinner of its own.
     if (!process.stderr.isTTY) console.error(`npm ci: ${Math.round((Date.now() - startedAt) / 1000)} s`);
   }, 10_000);
-  const env = { ...process.env, PATH: pathOutside(root) };
+  const env = { ...process.env, PATH: pathOutside(join(root, 'node_modules')) };
   try {
     return await run('npm', ['ci', '--no-audit', '--no-fund'], { env, cwd: root });
   } finally {

@@ -148,7 +148,7 @@ async function program(inspection: Inspection, env: NodeJS.ProcessEnv): Promise<
   if (found !== undefined) return { what, state: 'ok', is: `${found.version}, ${found.path}` };
   if (refused !== undefined) return { what, state: 'wrong', is: refused.message, cure: refused.cure };
   try {
-    const plan = await planProgram(name, env);
+    const plan = await planProgram(inspection, env);
     const seen = passedOver.length === 0 ? '' : ` (${passedOver.join('; ')})`;
     return {
       what,

