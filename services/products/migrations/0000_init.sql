@@ -1,3 +1,26 @@
+CREATE TABLE "dead_letter" (
+	"id" bigint PRIMARY KEY GENERATED ALWAYS AS IDENTITY (sequence name "dead_letter_id_seq" INCREMENT BY 1 MINVALUE 1 MAXVALUE 9223372036854775807 START WITH 1 CACHE 1),
+	"topic" text NOT NULL,
+	"event_id" text NOT NULL,
+	"type" text,
+	"msg_key" text,
+	"reason" text NOT NULL,
+	"detail" text NOT NULL,
+	"body" "bytea" NOT NULL,
+	"headers" jsonb NOT NULL,
+	"attempts" integer NOT NULL,
+	"died_at" timestamp with time zone DEFAULT now() NOT NULL,
+	CONSTRAINT "dead_letter_event" UNIQUE("topic","event_id")
+);
+--> statement-breakpoint
+CREATE TABLE "inbox" (
+	"topic" text NOT NULL,
+	"event_id" text NOT NULL,
+	"outcome" text NOT NULL,
+	"received_at" timestamp with time zone DEFAULT now() NOT NULL,
+	CONSTRAINT "inbox_topic_event_id_pk" PRIMARY KEY("topic","event_id")
+);
+--> statement-breakpoint
 CREATE TABLE "outbox" (
 	"id" bigint PRIMARY KEY GENERATED ALWAYS AS IDENTITY (sequence name "outbox_id_seq" INCREMENT BY 1 MINVALUE 1 MAXVALUE 9223372036854775807 START WITH 1 CACHE 1),
 	"slot" smallint NOT NULL,
@@ -26,7 +49,7 @@ CREATE TABLE "product_prices" (
 	"unit_price" bigint NOT NULL,
 	"currency" text NOT NULL,
 	"recorded_at" timestamp (3) with time zone NOT NULL,
-	CONSTRAINT "product_prices_sku_effective_on_version_pk" PRIMARY KEY("sku","effective_on","version"),
+	CONSTRAINT "product_prices_sku_version_pk" PRIMARY KEY("sku","version"),
 	CONSTRAINT "product_prices_unit_price" CHECK ("product_prices"."unit_price" > 0)
 );
 --> statement-breakpoint
@@ -44,4 +67,6 @@ CREATE TABLE "products" (
 );
 --> statement-breakpoint
 ALTER TABLE "product_prices" ADD CONSTRAINT "product_prices_sku_products_sku_fk" FOREIGN KEY ("sku") REFERENCES "public"."products"("sku") ON DELETE no action ON UPDATE no action;--> statement-breakpoint
-CREATE INDEX "outbox_slot" ON "outbox" USING btree ("slot","id");
+CREATE INDEX "inbox_received_at" ON "inbox" USING brin ("received_at");--> statement-breakpoint
+CREATE INDEX "outbox_slot" ON "outbox" USING btree ("slot","id");--> statement-breakpoint
+CREATE INDEX "product_prices_by_day" ON "product_prices" USING btree ("sku","effective_on","version");

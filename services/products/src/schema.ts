@@ -1,5 +1,15 @@
 import { sql } from 'drizzle-orm';
-import { bigint, check, date, integer, pgTable, primaryKey, text, timestamp } from 'drizzle-orm/pg-core';
+import {
+  bigint,
+  check,
+  date,
+  index,
+  integer,
+  pgTable,
+  primaryKey,
+  text,
+  timestamp,
+} from 'drizzle-orm/pg-core';
 
 export const products = pgTable(
   'products',
@@ -34,7 +44,8 @@ export const productPrices = pgTable(
     recordedAt: timestamp('recorded_at', { withTimezone: true, precision: 3 }).notNull(),
   },
   (table) => [
-    primaryKey({ columns: [table.sku, table.effectiveOn, table.version] }),
+    primaryKey({ columns: [table.sku, table.version] }),
+    index('product_prices_by_day').on(table.sku, table.effectiveOn, table.version),
     check('product_prices_unit_price', sql`${table.unitPrice} > 0`),
   ],
 );
