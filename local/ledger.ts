@@ -14,12 +14,6 @@ export interface LedgerEntry {
   graceMs: number;
 }
 
-/** The runner itself and everything it started. */
-export interface LedgerFile {
-  runner: { pid: number; identity: string };
-  processes: LedgerEntry[];
-}
-
 export interface Ledger {
   add(entry: LedgerEntry): void;
   remove(pid: number): void;
@@ -32,11 +26,10 @@ export interface Ledger {
  * Keeps the list of started processes on disk, so that the next start can end them when this runner cannot.
  * Written synchronously: a runner killed right after a spawn must not forget it.
  */
-export function openLedger(file: string, runner: LedgerFile['runner']): Ledger {
+export function openLedger(file: string): Ledger {
   let processes: LedgerEntry[] = [];
   const save = () => {
-    const content: LedgerFile = { runner, processes };
-    writeFileSync(`${file}.new`, JSON.stringify(content, undefined, 2), { mode: 0o600 });
+    writeFileSync(`${file}.new`, JSON.stringify(processes, undefined, 2), { mode: 0o600 });
     renameSync(`${file}.new`, file);
   };
   save();
@@ -54,11 +47,11 @@ export function openLedger(file: string, runner: LedgerFile['runner']): Ledger {
   };
 }
 
-/** What the last runner wrote, or `undefined` when there is nothing (readable) to go by. */
-export function readLedger(file: string): LedgerFile | undefined {
+/** What a runner has started and not seen the end of; nothing when the file is missing or no ledger. */
+export function readLedger(file: string): LedgerEntry[] {
   try {
-    return JSON.parse(readFileSync(file, 'utf8')) as LedgerFile;
+    return JSON.parse(readFileSync(file, 'utf8')) as LedgerEntry[];
   } catch {
-    return undefined;
+    return [];
   }
 }

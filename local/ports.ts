@@ -54,6 +54,15 @@ export async function choosePorts(choice: PortChoice): Promise<Record<string, nu
   return chosen;
 }
 
+/** Variables that look like one of a port and are none, for a warning: a misspelt one would be ignored in silence. */
+export function unknownPortVariables(
+  env: Record<string, string | undefined>,
+  requests: PortRequest[],
+): string[] {
+  const known = new Set(requests.map(({ name }) => portVariable(name)));
+  return Object.keys(env).filter((name) => name.startsWith('SIDECART_PORT_') && !known.has(name));
+}
+
 /** One free port of no fixed number, for a test. */
 export async function freePort(): Promise<number> {
   const start = 20_000 + Math.floor(Math.random() * 8_000);

@@ -19,7 +19,8 @@ export interface RunPaths {
   resources: string;
   config: string;
   dist: string;
-  nameResolution: string;
+  /** Where the sidecars find each other. */
+  names: string;
   ports: string;
   ledger: string;
   lock: string;
@@ -43,7 +44,7 @@ export function runPaths(runDir: string): RunPaths {
     resources: at('resources'),
     config: at('config'),
     dist: at('dist'),
-    nameResolution: at('names', 'hosts.db'),
+    names: at('names'),
     ports: at('ports.json'),
     ledger: at('ledger.json'),
     lock: at('runner.lock'),

@@ -1,0 +1,214 @@
+import { join } from 'node:path';
+import { bundleFile, bundleServices } from './bundle.ts';
+import { alignConsumers, readConsumerSettings } from './consumers.ts';
+import { databaseUrl, ensureDatabases, migrationsPending, serviceUrls } from './databases.ts';
+import { gather } from './gather.ts';
+import { baseEnv } from './launch.ts';
+import { natsUrl } from './nats.ts';
+import { durableConsumers, openReads } from './plan.ts';
+import { preparePostgres } from './postgres.ts';
+import { type Report, step } from './progress-events.ts';
+import { openRunFolder, type RunFolder } from './run-folder.ts';
+import { CHECKOUT } from './run-paths.ts';
+import { runToEnd } from './run-to-end.ts';
+import type { ShopOptions } from './shop.ts';
+import { portOf, type ShopContext } from './shop-context.ts';
+import { appSpec, natsSpec, postgresSpec, sentrySpec, sidecarSpec } from './shop-processes.ts';
+import { brokerState } from './streams.ts';
+import { type ProcessSpec, type Supervised, supervise } from './supervisor.ts';
+import { expectStatus, waitUntil } from './wait.ts';
+
+/** A shop that runs and is ready. */
+export interface Up {
+  context: ShopContext;
+  supervised: Supervised[];
+  /** The database server's superuser. */
+  adminUrl: string;
+  /** What the broker will ask for from its next start on. */
+  setBrokerPassword(password: string): void;
+  /** Hears each time that a process became ready again. */
+  onReady(listener: () => void): void;
+  /** Ends everything in order and leaves the run folder. */
+  end(): Promise<void>;
+}
+
+/** Starts everything, as much of it at once as depends on nothing else. Ends what it started when one part fails. */
+export async function bringUp(o: ShopOptions, report: Report): Promise<Up> {
+  const say = (text: string) => report({ kind: 'notice', text });
+  const run = await openRunFolder({ runDir: o.runDir, fresh: o.fresh ?? false, say });
+  const supervised: Supervised[] = [];
+  let readyAgain = () => {};
+  let ended: Promise<void> | undefined;
+  const end = () => {
+    ended ??= endInRanks(supervised, say);
+    return ended;
+  };
+  const onAbort = () => void end();
+  o.signal?.addEventListener('abort', onAbort);
+
+  try {
+    const context = await gather(o, run, report);
+    let brokerPassword = context.secrets.brokerPassword;
+    const start = (spec: ProcessSpec): Promise<void> => {
+      if (ended) throw new Error(`${spec.name} is not started any more`);
+      const process = supervise(spec, { ledger: run.ledger, say, onReady: () => readyAgain() });
+      supervised.push(process);
+      return process.start();
+    };
+    const { paths, secrets, instances, topology } = context;
+    const adminUrl = databaseUrl(`postgres://127.0.0.1:${portOf(context, 'postgres')}`, 'postgres', {
+      user: 'postgres',
+      password: secrets.postgresPassword,
+    });
+
+    const postgres = step(report, 'PostgreSQL', async () => {
+      const port = portOf(context, 'postgres');
+      const prepared = await preparePostgres({
+        dataDir: paths.postgres,
+        port,
+        superuserPassword: secrets.postgresPassword,
+      });
+      await start(postgresSpec(context, prepared));
+    });
+    const nats = step(report, 'NATS JetStream and its streams', async () => {
+      await start(natsSpec(context, () => brokerPassword));
+      await alignDurables(context);
+    });
+    const sentry = step(report, 'sentry', () => start(sentrySpec(context)));
+    const bundles = step(report, 'bundles of the services', () =>
+      bundleServices(
+        topology.services.map(({ name }) => name),
+        paths.dist,
+      ),
+    );
+    const databases = Promise.all([postgres, bundles]).then(() =>
+      step(report, 'databases and migrations', () => prepareDatabases(context, adminUrl, run)),
+    );
+    // A sidecar is healthy only when its app is, so the two are waited for together.
+    const sidecars = Promise.all([nats, sentry]).then(() =>
+      step(report, 'sidecars', () =>
+        all(instances, (instance) => start(sidecarSpec(context, instance, adminUrl))),
+      ),
+    );
+    const apps = databases.then(() =>
+      step(report, 'services', () => all(instances, (instance) => start(appSpec(context, instance)))),
+    );
+    await together([postgres, nats, sentry, bundles, databases, sidecars, apps], end);
+    await step(report, 'the way through it all', () => reallyReady(context, o.signal));
+    o.signal?.throwIfAborted();
+    return {
+      context,
+      supervised,
+      adminUrl,
+      setBrokerPassword(password) {
+        brokerPassword = password;
+      },
+      onReady(listener) {
+        readyAgain = listener;
+      },
+      async end() {
+        await end();
+        run.close();
+      },
+    };
+  } catch (err) {
+    await end();
+    run.close();
+    throw o.signal?.aborted ? o.signal.reason : err;
+  } finally {
+    o.signal?.removeEventListener('abort', onAbort);
+  }
+}
+
+async function all<T>(items: T[], work: (item: T) => Promise<void>): Promise<void> {
+  await Promise.all(items.map(work));
+}
+
+/** Waits for all; the first failure ends what the others still wait for, and is the one that is thrown. */
+async function together(works: Promise<unknown>[], onFailure: () => Promise<void>): Promise<void> {
+  let first: { err: unknown } | undefined;
+  await Promise.all(
+    works.map((work) =>
+      work.catch((err: unknown) => {
+        first ??= { err };
+        void onFailure();
+      }),
+    ),
+  );
+  if (first) throw first.err;
+}
+
+async function endInRanks(supervised: Supervised[], say: (text: string) => void): Promise<void> {
+  const ranks = [...new Set(supervised.map((process) => process.rank))].sort((a, b) => a - b);
+  for (const rank of ranks) {
+    await all(
+      supervised.filter((process) => process.rank === rank),
+      async (process) => {
+        const how = await process.end();
+        if (how !== 'gone') say(`${how === 'killed' ? 'killed ' : 'stopped'} ${process.name}`);
+      },
+    );
+  }
+}
+
+async function prepareDatabases(context: ShopContext, adminUrl: string, run: RunFolder): Promise<void> {
+  const { paths, secrets, topology } = context;
+  await ensureDatabases(adminUrl, secrets.databases);
+  await all(
+    topology.services.filter(({ database }) => database),
+    async ({ name }) => {
+      const folder = join(CHECKOUT, 'services', name, 'migrations');
+      if (!(await migrationsPending(adminUrl, name, folder))) return;
+      await runToEnd({
+        name: `migrations of ${name}`,
+        ledger: run.ledger,
+        logFile: join(paths.logs, `${name}-migrations.log`),
+        command: {
+          file: process.execPath,
+          args: ['--enable-source-maps', bundleFile(paths.dist, 'migrate')],
+          env: {
+            ...baseEnv(),
+            DATABASE_URL: serviceUrls(adminUrl, name, secrets).owner,
+            MIGRATIONS_DIR: folder,
+          },
+          cwd: CHECKOUT,
+        },
+      });
+    },
+  );
+}
+
+/** A component may have been changed since the last start. */
+async function alignDurables(context: ShopContext): Promise<void> {
+  const { topology, componentsDir, secrets, say } = context;
+  const wanted = durableConsumers(topology).flatMap((durable) => {
+    const [component] = topology.topics.find(({ name }) => name === durable.topic)?.components ?? [];
+    return component ? [{ durable, settings: readConsumerSettings(componentsDir, component.name) }] : [];
+  });
+  const changed = await alignConsumers(natsUrl(portOf(context, 'nats'), secrets.brokerPassword), wanted);
+  if (changed.length > 0) say(`consumers brought to what components/ says now: ${changed.join(', ')}`);
+}
+
+const READY_MS = 60_000;
+
+/** Health says that each part is well; this says that messages and requests find their way. */
+async function reallyReady(context: ShopContext, signal: AbortSignal | undefined): Promise<void> {
+  const { secrets, topology, instances } = context;
+  const broker = natsUrl(portOf(context, 'nats'), secrets.brokerPassword);
+  const durables = durableConsumers(topology);
+  const limits = { timeoutMs: READY_MS, everyMs: 100, ...(signal ? { signal } : {}) };
+  await waitUntil(
+    'the subscriptions of the sidecars',
+    async () => {
+      const { consumers } = await brokerState(broker, [], durables);
+      const missing = durables.filter(({ name }) => !consumers.get(name)?.bound).map(({ name }) => name);
+      if (missing.length > 0)
+        throw new Error(`no subscriber for ${missing.join(', ')}; see the logs of their sidecars`);
+    },
+    limits,
+  );
+  const edge = instances.find((instance) => instance.edge);
+  const gateway = `http://127.0.0.1:${portOf(context, edge?.name ?? topology.edge)}`;
+  for (const path of openReads(topology))
+    await waitUntil(`GET ${path} at the gateway`, () => expectStatus(`${gateway}${path}`, 200), limits);
+}

@@ -1,0 +1,64 @@
+import type { Topology } from '../generator/topology.ts';
+import type { PortRequest } from './ports.ts';
+import type { Durable } from './streams.ts';
+
+/** One process of a service; `orders`, or `orders-1` and so on where there are several. */
+export interface Instance {
+  name: string;
+  service: string;
+  edge: boolean;
+  preferredPort: number;
+}
+
+/** One row per process of a service. */
+export function planInstances(
+  topology: Topology,
+  replicas: Partial<Record<string, number>> = {},
+): Instance[] {
+  return topology.services.flatMap((service) => {
+    const count = replicas[service.name] ?? service.replicas;
+    return Array.from({ length: count }, (_, index) => ({
+      name: count === 1 ? service.name : `${service.name}-${index + 1}`,
+      service: service.name,
+      edge: service.name === topology.edge,
+      preferredPort: service.port + index * 10,
+    }));
+  });
+}
+
+/** Names of the ports that belong to the shop as a whole, with the ones it would like. */
+const SHARED_PORTS: PortRequest[] = [
+  { name: 'postgres', preferred: 15432 },
+  { name: 'nats', preferred: 14222 },
+  { name: 'sentry', preferred: 15001 },
+  { name: 'sentry-health', preferred: 15002 },
+  { name: 'sentry-metrics', preferred: 15003 },
+];
+
+/** Every port of the shop. A sidecar's are its app's plus a fixed distance, so that they can be guessed. */
+export function portRequests(instances: Instance[]): PortRequest[] {
+  const ofInstance = ({ name, preferredPort }: Instance): PortRequest[] => [
+    { name, preferred: preferredPort },
+    { name: `${name}-dapr-http`, preferred: preferredPort + 10_000 },
+    { name: `${name}-dapr-grpc`, preferred: preferredPort + 12_000 },
+    { name: `${name}-dapr-internal`, preferred: preferredPort + 14_000 },
+    { name: `${name}-dapr-metrics`, preferred: preferredPort + 16_000 },
+  ];
+  return [...instances.flatMap(ofInstance), ...SHARED_PORTS];
+}
+
+/** The durable consumers that the sidecars make on the broker: one per app and topic, shared by lanes and replicas. */
+export function durableConsumers(topology: Topology): Durable[] {
+  return topology.topics.flatMap(({ name, stream, consumers }) =>
+    consumers.map((app) => ({ app, topic: name, stream, name: `${app}-${stream}` })),
+  );
+}
+
+/** Public paths that can be asked for without knowing anything: one that answers shows the whole way through the sidecars. */
+export function openReads(topology: Topology): string[] {
+  return topology.calls
+    .filter((call) => call.forwarded)
+    .flatMap((call) => call.operations)
+    .filter(({ method, path }) => method === 'GET' && !path.includes('{'))
+    .map(({ path }) => path);
+}

@@ -1,0 +1,165 @@
+import { mkdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { appCommand } from './app.ts';
+import { bundleFile } from './bundle.ts';
+import { serviceUrls } from './databases.ts';
+import { natsCommand, natsUrl } from './nats.ts';
+import type { Instance } from './plan.ts';
+import { POSTGRES_STOP, type PreparedPostgres, probePostgres } from './postgres.ts';
+import { CHECKOUT } from './run-paths.ts';
+import { appSecrets } from './secrets.ts';
+import { sentryCommand, trustAnchors } from './sentry.ts';
+import { portOf, type ShopContext, tokensOf } from './shop-context.ts';
+import { sidecarCommand, writeSidecarFiles } from './sidecar.ts';
+import { ensureStreams, withBroker } from './streams.ts';
+import type { ProcessSpec } from './supervisor.ts';
+import { expectStatus } from './wait.ts';
+
+/**
+ * Stop order: the edge finishes what it accepted while the others still answer, they drain while their sidecars still
+ * publish, and what they all stand on goes last.
+ */
+const RANK = { edge: 0, app: 1, sidecar: 2, sentry: 3, nats: 4, postgres: 5 } as const;
+
+export function postgresSpec(context: ShopContext, prepared: PreparedPostgres): ProcessSpec {
+  return {
+    name: 'postgres',
+    logFile: logFile(context, 'postgres'),
+    command: () => prepared.command,
+    probe: () => probePostgres(prepared.url),
+    rank: RANK.postgres,
+    stopSignal: POSTGRES_STOP,
+    graceMs: 30_000,
+  };
+}
+
+/** @param password is asked for at each start: a test changes it. */
+export function natsSpec(context: ShopContext, password: () => string): ProcessSpec {
+  const { paths, programs, secrets, streams } = context;
+  const port = portOf(context, 'nats');
+  const url = natsUrl(port, secrets.brokerPassword);
+  return {
+    name: 'nats',
+    logFile: logFile(context, 'nats'),
+    command: () =>
+      natsCommand({ program: programs.natsServer, folder: paths.nats, port, password: password() }),
+    probe: () => withBroker(url, async (jsm) => void (await jsm.getAccountInfo())),
+    afterStart: async () => void (await ensureStreams(url, streams)),
+    rank: RANK.nats,
+    stopSignal: 'SIGTERM',
+    graceMs: 15_000,
+  };
+}
+
+export function sentrySpec(context: ShopContext): ProcessSpec {
+  const ports = {
+    grpc: portOf(context, 'sentry'),
+    health: portOf(context, 'sentry-health'),
+    metrics: portOf(context, 'sentry-metrics'),
+  };
+  return {
+    name: 'sentry',
+    logFile: logFile(context, 'sentry'),
+    command: () =>
+      sentryCommand({
+        program: context.programs.sentry,
+        folder: context.paths.sentry,
+        caFolder: context.paths.ca,
+        ports,
+      }),
+    probe: () => expectStatus(`http://127.0.0.1:${ports.health}/healthz`, 200),
+    rank: RANK.sentry,
+    stopSignal: 'SIGTERM',
+    graceMs: 10_000,
+  };
+}
+
+/** Where the identity of an instance's sidecar lies. */
+export const tokenFile = (context: ShopContext, instance: Instance) =>
+  join(context.paths.tokens, `${instance.name}.jwt`);
+
+/** Writes the local files of the service as well. */
+export function sidecarSpec(context: ShopContext, instance: Instance, adminUrl: string): ProcessSpec {
+  const { paths, topology, secrets } = context;
+  const { name, service } = instance;
+  const ports = {
+    http: portOf(context, `${name}-dapr-http`),
+    grpc: portOf(context, `${name}-dapr-grpc`),
+    internal: portOf(context, `${name}-dapr-internal`),
+    metrics: portOf(context, `${name}-dapr-metrics`),
+  };
+  const files = {
+    resourcesDir: join(paths.resources, service),
+    configFile: join(paths.config, `${service}.yaml`),
+  };
+  const brokerUrl = natsUrl(portOf(context, 'nats'), secrets.brokerPassword);
+  writeSidecarFiles({
+    appId: service,
+    secrets: appSecrets({
+      app: service,
+      brokerUrl,
+      ...(secrets.databases[service] ? { databaseUrl: serviceUrls(adminUrl, service, secrets).app } : {}),
+    }),
+    secretsFile: join(paths.secrets, `${service}.json`),
+    nameResolutionFile: join(paths.names, 'hosts.db'),
+    files,
+  });
+  return {
+    name: `${name}-dapr`,
+    logFile: logFile(context, `${name}-dapr`),
+    command: async () => {
+      await context.mint.mint(service, tokenFile(context, instance));
+      return sidecarCommand({
+        program: context.programs.daprd,
+        appId: service,
+        namespace: topology.namespace,
+        appPort: portOf(context, name),
+        ports,
+        sentryPort: portOf(context, 'sentry'),
+        trustAnchors: trustAnchors(paths.ca),
+        tokenFile: tokenFile(context, instance),
+        ...tokensOf(context, service),
+        componentsDir: context.componentsDir,
+        daprDir: context.daprDir,
+        local: files,
+        folder: paths.root,
+      });
+    },
+    probe: () => expectStatus(`http://127.0.0.1:${ports.http}/v1.0/healthz`, 204),
+    rank: RANK.sidecar,
+    stopSignal: 'SIGTERM',
+    graceMs: 15_000,
+  };
+}
+
+export function appSpec(context: ShopContext, instance: Instance): ProcessSpec {
+  const { name, service, edge } = instance;
+  const port = portOf(context, name);
+  const extraEnv = context.appEnv[service];
+  return {
+    name,
+    logFile: logFile(context, name),
+    command: () =>
+      appCommand({
+        bundle: bundleFile(context.paths.dist, service),
+        appId: service,
+        instance: name,
+        namespace: context.topology.namespace,
+        port,
+        sidecarHttpPort: portOf(context, `${name}-dapr-http`),
+        ...tokensOf(context, service),
+        folder: CHECKOUT,
+        ...(extraEnv ? { extraEnv } : {}),
+      }),
+    probe: () => expectStatus(`http://127.0.0.1:${port}/readyz`, 200),
+    rank: edge ? RANK.edge : RANK.app,
+    stopSignal: 'SIGTERM',
+    // Requests have 10 s, workers and the database pool 5 s each.
+    graceMs: 25_000,
+  };
+}
+
+function logFile({ paths }: ShopContext, name: string): string {
+  mkdirSync(paths.logs, { recursive: true, mode: 0o700 });
+  return join(paths.logs, `${name}.log`);
+}

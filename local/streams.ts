@@ -1,0 +1,99 @@
+import { readFileSync } from 'node:fs';
+import {
+  type ConsumerInfo,
+  type JetStreamManager,
+  jetstreamManager,
+  type StreamConfig,
+} from '@nats-io/jetstream';
+import { connect } from '@nats-io/transport-node';
+import { parse } from 'yaml';
+
+/** A stream as `npm run generate` writes it down: exactly what the broker's API takes. */
+export type StreamWanted = StreamConfig;
+
+/** Reads the generated list of streams. */
+export function readStreams(file: string): StreamWanted[] {
+  return (parse(readFileSync(file, 'utf8')) as { streams: StreamWanted[] }).streams;
+}
+
+/**
+ * Runs `work` on a connection of its own. One that is kept would be closed for good when the broker refuses its login
+ * twice, and this is asked every few seconds only.
+ */
+export async function withBroker<T>(url: string, work: (jsm: JetStreamManager) => Promise<T>): Promise<T> {
+  const { username, password, host } = new URL(url);
+  const connection = await connect({
+    servers: host,
+    user: username,
+    pass: decodeURIComponent(password),
+    reconnect: false,
+    timeout: 2_000,
+    name: 'runner',
+  });
+  try {
+    return await work(await jetstreamManager(connection, { timeout: 2_000, checkAPI: false }));
+  } finally {
+    await connection.close();
+  }
+}
+
+/** Makes the streams that are missing and brings the others to their wanted configuration. Returns the names of those it made. */
+export async function ensureStreams(url: string, wanted: StreamWanted[]): Promise<string[]> {
+  return withBroker(url, async (jsm) => {
+    const made: string[] = [];
+    for (const stream of wanted) {
+      if (await exists(() => jsm.streams.info(stream.name))) await jsm.streams.update(stream.name, stream);
+      else {
+        await jsm.streams.add(stream);
+        made.push(stream.name);
+      }
+    }
+    return made;
+  });
+}
+
+/** A durable consumer that a sidecar makes on the broker when it subscribes. */
+export interface Durable {
+  app: string;
+  topic: string;
+  stream: string;
+  name: string;
+}
+
+/** What of the wanted is on the broker now. `bound` consumers have a subscriber. */
+export interface BrokerState {
+  streams: Set<string>;
+  consumers: Map<string, { bound: boolean }>;
+}
+
+/** Looks up streams and durable consumers by name. */
+export async function brokerState(url: string, streams: string[], durables: Durable[]): Promise<BrokerState> {
+  return withBroker(url, async (jsm) => {
+    const state: BrokerState = { streams: new Set(), consumers: new Map() };
+    for (const name of streams) if (await exists(() => jsm.streams.info(name))) state.streams.add(name);
+    for (const durable of durables) {
+      const info = await findConsumer(jsm, durable);
+      if (info) state.consumers.set(durable.name, { bound: info.push_bound === true });
+    }
+    return state;
+  });
+}
+
+/** The durable consumer as the broker has it, or nothing. */
+export function findConsumer(
+  jsm: JetStreamManager,
+  { stream, name }: Pick<Durable, 'stream' | 'name'>,
+): Promise<ConsumerInfo | undefined> {
+  return exists(() => jsm.consumers.info(stream, name));
+}
+
+const NOT_FOUND = new Set([10014 /* consumer */, 10059 /* stream */]);
+
+async function exists<T>(look: () => Promise<T>): Promise<T | undefined> {
+  try {
+    return await look();
+  } catch (err) {
+    if (NOT_FOUND.has((err as { code?: number }).code ?? 0)) return undefined;
+    throw err;
+  }
+}
