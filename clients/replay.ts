@@ -60,7 +60,12 @@ async function replayFile({ file, options }: ClientArguments, signal: AbortSigna
   const result = await executeSteps(replay, plan.steps).finally(invoices.stop);
 
   const ends = reportEndings(result.endings, plan.steps.length);
-  const books = reportBooks(await takeBooks(shop, signal, SETTLE_WITHIN_MS), result.wrongTotals);
+  const taken = await takeBooks(shop, {
+    signal,
+    patienceMs: SETTLE_WITHIN_MS,
+    knownLines: result.orderLines,
+  });
+  const books = reportBooks(taken, result.wrongTotals);
   const doings =
     `${formatCount(missing.length)} products created, ${formatCount(result.priceChanges)} prices changed; ` +
     `${formatCount(result.repeated)} orders were there from an earlier replay.`;

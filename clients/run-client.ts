@@ -1,4 +1,5 @@
 import { type ParseArgsConfig, parseArgs } from 'node:util';
+import { onStopSignals } from '../local/stop-signals.ts';
 import { InterruptedError, UserError } from './errors.ts';
 import { GatewayUnreachableError, RefusedError } from './gateway-client.ts';
 
@@ -34,6 +35,8 @@ export async function runClient(
     return;
   }
   const signal = interruptionSignal();
+  // The reader of a pipe, as in `npm run demo | head`, may be gone before all is said.
+  process.stdout.once('error', () => process.exit(1));
   try {
     process.exitCode = (await main(given, signal)) ? 0 : 1;
   } catch (error) {
@@ -79,11 +82,9 @@ function optionsOf(call: ClientUsage): NonNullable<ParseArgsConfig['options']> {
 
 function interruptionSignal(): AbortSignal {
   const controller = new AbortController();
-  const stop = () => {
-    if (controller.signal.aborted) process.exit(130);
-    controller.abort(new InterruptedError('interrupted'));
-  };
-  process.on('SIGINT', stop);
-  process.on('SIGTERM', stop);
+  onStopSignals({
+    first: () => controller.abort(new InterruptedError('interrupted')),
+    again: () => process.exit(130),
+  });
   return controller.signal;
 }

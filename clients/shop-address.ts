@@ -2,18 +2,19 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { UserError } from './errors.ts';
 
-/** Where `npm start` of this checkout says where its gateway is. */
-export const SHOP_FILE = join(import.meta.dirname, '..', '.run', 'shop.json');
+type Environment = Readonly<Record<string, string | undefined>>;
+
+/** In its folder, a shop says where its gateway is. */
+const SHOP_FILE = 'shop.json';
+const RUN_DIR = join(import.meta.dirname, '..', '.run');
 
 /**
- * The gateway's base URL: the one given, else SIDECART_URL, else that of the shop started from this checkout.
+ * The gateway's base URL: the one given, else SIDECART_URL, else that of the shop started from this
+ * checkout, or in SIDECART_RUN_DIR.
  * Throws UserError with the cure when there is none, or when nothing answers there.
  */
-export async function findShop(
-  given: string | undefined,
-  env: Readonly<Record<string, string | undefined>>,
-  shopFile: string = SHOP_FILE,
-): Promise<string> {
+export async function findShop(given: string | undefined, env: Environment): Promise<string> {
+  const shopFile = join(env.SIDECART_RUN_DIR ?? RUN_DIR, SHOP_FILE);
   const url = baseUrl(given ?? env.SIDECART_URL ?? (await urlFromFile(shopFile)));
   await assertAnswering(url);
   return url;

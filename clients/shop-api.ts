@@ -10,6 +10,10 @@ export type Placement =
   | { order: Order; repeated: boolean }
   | { changedPrices: { line: number; current: Money }[] };
 
+const OrderSummary = Order.omit({ lines: true, rejection: true, cancellation: true });
+/** An order as lists show it, without its lines. */
+export type OrderSummary = z.infer<typeof OrderSummary>;
+
 /** The operations of the shop that these clients use. Each throws RefusedError for an answer that it does not name. */
 export interface ShopApi {
   /** `created` is false when the shop has the product already, be it with another name or another price. */
@@ -24,7 +28,8 @@ export interface ShopApi {
   cancelOrder(id: string, reason: string): Promise<boolean>;
   products(): AsyncIterable<Product>;
   stock(): AsyncIterable<Stock>;
-  orders(): AsyncIterable<Order>;
+  /** Newest first. */
+  orders(): AsyncIterable<OrderSummary>;
 }
 
 const PAGE_SIZE = 200;
@@ -79,7 +84,7 @@ export function createShopApi(gateway: Gateway): ShopApi {
 
     products: () => pages(gateway, '/v1/products', Product),
     stock: () => pages(gateway, '/v1/stock', Stock),
-    orders: () => pages(gateway, '/v1/orders', Order),
+    orders: () => pages(gateway, '/v1/orders', OrderSummary),
   };
 }
 

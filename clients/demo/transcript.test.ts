@@ -22,7 +22,7 @@ test('long JSON fills its lines and stays JSON', () => {
   expect(text.split('\n').map((line) => line.length)).toSatisfy((lengths: number[]) =>
     lengths.every((length) => length <= 110),
   );
-  expect(text.split('\n')).toHaveLength(8);
+  expect(text.split('\n')).toHaveLength(9);
 });
 
 test('of a long list the beginning is shown, and how much more there is', () => {

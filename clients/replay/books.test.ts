@@ -102,15 +102,36 @@ describe('books are taken', () => {
       },
     };
   };
-  const signal = new AbortController().signal;
+  const options = {
+    signal: new AbortController().signal,
+    knownLines: new Map([['1', order('1', 'placed').lines]]),
+  };
 
   test('again until the events of the last orders have arrived', async () => {
     const late = shop(stock({ reserved: 2, committed: 0 }), stock());
-    expect(await takeBooks(late, signal, 5_000)).toMatchObject({ committed: 2, faults: [], unsettled: [] });
+    expect(await takeBooks(late, { ...options, patienceMs: 5_000 })).toMatchObject({
+      committed: 2,
+      faults: [],
+      unsettled: [],
+    });
+  });
+
+  test('with the lines of each order read once', async () => {
+    let reads = 0;
+    const shopOfOne = {
+      ...shop(stock({ reserved: 2, committed: 0 }), stock()),
+      async order() {
+        reads++;
+        return order('1', 'confirmed');
+      },
+    };
+    const books = await takeBooks(shopOfOne, { ...options, knownLines: new Map(), patienceMs: 5_000 });
+    expect(books).toMatchObject({ confirmedPieces: 2, faults: [] });
+    expect(reads).toBe(1);
   });
 
   test('as they are when they do not settle in time', async () => {
     const never = shop(stock({ reserved: 2, committed: 0 }));
-    expect(await takeBooks(never, signal, 0)).toMatchObject({ reserved: 2 });
+    expect(await takeBooks(never, { ...options, patienceMs: 0 })).toMatchObject({ reserved: 2 });
   });
 });

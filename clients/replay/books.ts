@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Stock } from '@sidecart/contracts/inventory';
 import type { Order } from '@sidecart/contracts/orders';
+import { mapAhead } from '../map-ahead.ts';
 import type { ShopApi } from '../shop-api.ts';
 
 /** The whole shop's stock and orders, held against each other; money is in pence. */
@@ -22,25 +23,41 @@ export interface Books {
   unsettled: string[];
 }
 
+export interface BooksOptions {
+  signal: AbortSignal;
+  /** How long to wait for books that agree. */
+  patienceMs: number;
+  /** The lines of orders by id, as far as they have been read; they never change. The others are read and added. */
+  knownLines: Map<string, Order['lines']>;
+}
+
 const LOOK_EVERY_MS = 1_000;
+const ORDERS_AT_A_TIME = 12;
 
 /**
  * Takes the books through the public API. Stock follows an order's confirmation by an event, so books that do not
  * agree or are not settled are taken again, for as long as `patienceMs`.
  */
-export async function takeBooks(shop: ShopApi, signal: AbortSignal, patienceMs: number): Promise<Books> {
-  const deadline = performance.now() + patienceMs;
+export async function takeBooks(shop: ShopApi, options: BooksOptions): Promise<Books> {
+  const deadline = performance.now() + options.patienceMs;
   for (;;) {
-    const books = await keepBooks(shop.orders(), shop.stock());
+    const orders = mapAhead(shop.orders(), ORDERS_AT_A_TIME, async (order) => {
+      const lines = options.knownLines.get(order.id) ?? (await shop.order(order.id)).lines;
+      options.knownLines.set(order.id, lines);
+      return { ...order, lines };
+    });
+    const books = await keepBooks(orders, shop.stock());
     const agreed = books.faults.length === 0 && books.unsettled.length === 0;
     if (agreed || performance.now() > deadline) return books;
-    await sleep(LOOK_EVERY_MS, undefined, { signal });
+    await sleep(LOOK_EVERY_MS, undefined, { signal: options.signal });
   }
 }
 
+type BookedOrder = Pick<Order, 'id' | 'status' | 'lines' | 'total'>;
+
 /** Holds every stock entry and every order against the rules; exact, in whole pieces and pence. */
 export async function keepBooks(
-  orders: AsyncIterable<Order> | Iterable<Order>,
+  orders: AsyncIterable<BookedOrder> | Iterable<BookedOrder>,
   stock: AsyncIterable<Stock> | Iterable<Stock>,
 ): Promise<Books> {
   const books: Books = {
@@ -64,7 +81,7 @@ export async function keepBooks(
 /** Returns the pieces on confirmed orders by product. */
 async function enterOrders(
   books: Books,
-  orders: AsyncIterable<Order> | Iterable<Order>,
+  orders: AsyncIterable<BookedOrder> | Iterable<BookedOrder>,
 ): Promise<Map<string, number>> {
   const confirmed = new Map<string, number>();
   let placed = 0;
@@ -84,7 +101,7 @@ async function enterOrders(
   return confirmed;
 }
 
-function checkTotals(books: Books, order: Order): void {
+function checkTotals(books: Books, order: BookedOrder): void {
   for (const { sku, quantity, unit_price, line_total } of order.lines) {
     if (line_total.amount === quantity * unit_price.amount) continue;
     const sum = `${quantity} x ${unit_price.amount}`;

@@ -29,6 +29,8 @@ export interface ReplayResult {
   priceChanges: number;
   /** Orders that the shop had from an earlier replay of the file. */
   repeated: number;
+  /** The lines of the orders by id, as the shop gave them when the order had ended. */
+  orderLines: Map<string, Order['lines']>;
   /** Orders whose total is not that of their invoice, in words. */
   wrongTotals: string[];
 }
@@ -70,19 +72,27 @@ export async function createProducts(
  * awaited. Every request can be repeated, so a replay that was stopped carries on when it is run again.
  */
 export async function executeSteps(replay: Replay, steps: readonly Step[]): Promise<ReplayResult> {
-  const result: ReplayResult = { endings: [], priceChanges: 0, repeated: 0, wrongTotals: [] };
+  const result: ReplayResult = {
+    endings: [],
+    priceChanges: 0,
+    repeated: 0,
+    orderLines: new Map(),
+    wrongTotals: [],
+  };
   const awaited = new Map<string, Promise<Order | undefined>>();
   const cancelled = new Set<string>();
   const toBeCancelled = new Set(steps.flatMap((step) => (step.kind === 'cancellation' ? step.cancels : [])));
 
-  const end = async ({ step, order, refusal }: Underway): Promise<Ending> => {
+  const end = async ({ step, order: placed, refusal }: Underway): Promise<Ending> => {
     const { invoice } = step;
     if (step.kind === 'unmatched') return { invoice, outcome: 'unmatched' };
     if (step.kind === 'skipped') return { invoice, outcome: 'skipped', rule: step.rule };
     if (step.kind === 'order') {
-      const ended = order && awaitEnd(replay, order);
+      const ended = placed && awaitEnd(replay, placed);
       if (toBeCancelled.has(invoice)) awaited.set(invoice, ended ?? Promise.resolve(undefined));
-      return toEnding(invoice, await ended, refusal);
+      const order = await ended;
+      if (order) result.orderLines.set(order.id, order.lines);
+      return toEnding(invoice, order, refusal);
     }
     const taken = await cancelEach(replay.shop, step.cancels, invoice, awaited);
     for (const number of taken) cancelled.add(number);
@@ -90,8 +100,8 @@ export async function executeSteps(replay: Replay, steps: readonly Step[]): Prom
   };
 
   const received = mapAhead(steps, RECEIPTS_AHEAD, (step) => receiveStock(replay, step));
-  const placed = mapAhead(received, 1, (item) => placeOrder(replay, item, result));
-  for await (const ending of mapAhead(placed, UNENDED_ORDERS, end)) {
+  const ordered = mapAhead(received, 1, (item) => placeOrder(replay, item, result));
+  for await (const ending of mapAhead(ordered, UNENDED_ORDERS, end)) {
     result.endings.push(ending);
     replay.onEnd();
   }
