@@ -1,4 +1,5 @@
 import type { Hono } from 'hono';
+import type { Database } from './db.ts';
 import { createHealth, type Health } from './health.ts';
 import { createLogger, type Logger } from './log.ts';
 import { createMetrics, type Metrics } from './metrics.ts';
@@ -23,6 +24,19 @@ export function testDeps(service = 'test'): {
     health,
     appToken: TEST_TOKEN,
   };
+}
+
+/** A database that fails the test when it is used: for what must be refused before anything is stored. */
+export function untouchedDatabase(): Database {
+  const untouched = new Proxy(
+    {},
+    {
+      get(_, name) {
+        throw new Error(`The database was touched: ${String(name)}`);
+      },
+    },
+  );
+  return { db: untouched, sql: untouched, url: '', close: async () => {} } as unknown as Database;
 }
 
 export interface JsonAnswer {
