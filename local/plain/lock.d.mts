@@ -2,5 +2,5 @@
 export function withLock<T>(
   folder: string,
   work: () => Promise<T>,
-  o?: { onWait?: () => void; pollMs?: number; staleAfterPolls?: number },
+  o?: { onWait?: () => void; signal?: AbortSignal | undefined; pollMs?: number; staleAfterPolls?: number },
 ): Promise<T>;

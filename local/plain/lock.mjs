@@ -17,7 +17,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
  * end in an atomic step, as the lock only saves double work.
  */
 export async function withLock(folder, work, o = {}) {
-  const { onWait, pollMs = 250, staleAfterPolls = 40 } = o;
+  const { onWait, signal, pollMs = 250, staleAfterPolls = 40 } = o;
   const token = `${process.pid}-${randomBytes(6).toString('hex')}@${hostname()}`;
   await mkdir(dirname(folder), { recursive: true });
 
@@ -37,7 +37,7 @@ export async function withLock(folder, work, o = {}) {
     }
     if (!told) onWait?.();
     told = true;
-    await sleep(pollMs);
+    await sleep(pollMs, undefined, { signal });
   }
 
   const path = join(folder, token);

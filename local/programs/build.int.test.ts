@@ -1,6 +1,6 @@
 import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import { describe, expect, test } from 'vitest';
+import { describe, expect, test, vi } from 'vitest';
 import { DAPR_COMPONENTS } from './pins.ts';
 import { ensurePrograms } from './programs.ts';
 import { emptyMachine, writeScript } from './test-support.ts';
@@ -83,6 +83,23 @@ describe('a build from source', () => {
   test('that fails shows the last words of Go', async () => {
     const { env } = await machineWithGo({ exit: 1 });
     await expect(build(env)).rejects.toThrow('x.go:1: something is wrong');
+  });
+
+  test('ends when it is given up, and leaves nothing', async () => {
+    const { folder, env } = await machineWithGo();
+    await writeScript(
+      join(folder, 'bin', 'go'),
+      `if [ "$1" = env ]; then echo go1.26.8; echo local; exit; fi; echo "$$" > '${folder}/pid'; exec /bin/sleep 60`,
+    );
+    const giveUp = new AbortController();
+    const { signal } = giveUp;
+    const ensuring = ensurePrograms({ env, only: ['daprd'], signal, progress: () => {} }).catch((err) => err);
+    await vi.waitFor(async () => expect(await readFile(join(folder, 'pid'), 'utf8')).toMatch(/\d/));
+    giveUp.abort(new Error('given up'));
+    expect(await ensuring).toEqual(new Error('given up'));
+    const pid = Number(await readFile(join(folder, 'pid'), 'utf8'));
+    expect(() => process.kill(pid, 0)).toThrow('ESRCH');
+    expect(await readdir(join(env.SIDECART_CACHE ?? '', 'tmp'))).toEqual([]);
   });
 
   test('of which something else comes out is not used', async () => {

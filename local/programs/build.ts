@@ -18,6 +18,7 @@ export interface BuildOptions {
   reduced: boolean;
   env: NodeJS.ProcessEnv;
   progress: Progress;
+  signal: AbortSignal | undefined;
 }
 
 /**
@@ -56,18 +57,19 @@ export async function buildProgram(o: BuildOptions): Promise<void> {
     // The module may suggest a newer Go than it needs: do not fetch that.
     ...(semver.gte(go, o.pin.go) ? { GOTOOLCHAIN: 'local' } : {}),
   };
-  const module = await downloadModule(o.pin, env, o.progress);
+  const module = await downloadModule({ ...o, env });
   if (o.reduced) await copyReduced(module, o.scratch);
   await compile({ ...o, env, folder: o.reduced ? o.scratch : module });
 }
 
-async function downloadModule(pin: Pin, env: NodeJS.ProcessEnv, progress: Progress): Promise<string> {
+async function downloadModule({ pin, env, progress, signal }: BuildOptions): Promise<string> {
   progress(`${pin.binary} ${pin.builds}: getting its source, the Go module ${pin.module}`);
   const result = await execa('go', ['mod', 'download', '-json', `${pin.module}@v${pin.builds}`], {
     env,
     extendEnv: false,
     cwd: '/',
     reject: false,
+    ...cancelledBy(signal),
   });
   const answer: { Dir?: string; Error?: string } = result.stdout === '' ? {} : JSON.parse(result.stdout);
   if (answer.Dir === undefined) {
@@ -75,6 +77,11 @@ async function downloadModule(pin: Pin, env: NodeJS.ProcessEnv, progress: Progre
     throw new SourceError(`the Go module ${pin.module} v${pin.builds} could not be had: ${reason}`);
   }
   return answer.Dir;
+}
+
+// SIGINT lets Go end the compilers that it started; any other signal leaves them behind.
+function cancelledBy(signal: AbortSignal | undefined) {
+  return signal === undefined ? {} : { cancelSignal: signal, killSignal: 'SIGINT' as const };
 }
 
 /** Folders of the module that no build needs. */
@@ -134,6 +141,7 @@ async function compile(o: BuildOptions & { folder: string }): Promise<void> {
       reject: false,
       stdin: 'ignore',
       buffer: false,
+      ...cancelledBy(o.signal),
     });
     // With -v Go names each module that it fetches and each package that it compiles.
     for await (const line of go.iterable({ from: 'stderr' })) {

@@ -57,7 +57,7 @@ export async function whileFilling<T>(
   cache: Cache,
   program: ProgramName,
   work: (scratch: string) => Promise<T>,
-  onWait: () => void,
+  o: { onWait: () => void; signal: AbortSignal | undefined },
 ): Promise<T> {
   const { binary } = PINS[program];
   const temporary = join(cache.folder, 'tmp');
@@ -76,7 +76,7 @@ export async function whileFilling<T>(
         await rm(scratch, { recursive: true, force: true });
       }
     },
-    { onWait },
+    o,
   );
 }
 

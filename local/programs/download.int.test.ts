@@ -217,6 +217,19 @@ describe('a connection that is there', () => {
     expect((await ensure(env)).program).toMatchObject({ source: 'download' });
   });
 
+  test('ends when it is given up', async () => {
+    const giveUp = new AbortController();
+    const { env } = await machineWith(async (pages) => {
+      const path = await addRelease(pages, 'daprd', '1.18.2');
+      pages.set(path, (_, response) => {
+        response.writeHead(200).write('some', () => giveUp.abort(new Error('given up')));
+      });
+    });
+    const ensuring = ensurePrograms({ env, only: ['daprd'], signal: giveUp.signal, progress: () => {} });
+    await expect(ensuring).rejects.toEqual(new Error('given up'));
+    expect(await readdir(`${env.SIDECART_CACHE}/tmp`)).toEqual([]);
+  });
+
   test('a refusal is final', async () => {
     const { env, requests } = await machineWith(async (pages) => {
       const path = await addRelease(pages, 'daprd', '1.18.2');

@@ -23,6 +23,8 @@ export interface HttpLimits {
   stallMs: number;
 }
 
+const LIMITS: HttpLimits = { connectMs: 5000, stallMs: 30_000 };
+
 interface Answer {
   status: number;
   length: number | undefined;
@@ -33,14 +35,14 @@ interface Answer {
  * Fetches from servers that may be out of reach. One that was so once is not asked again by the same client.
  * Everything fails with SourceError; what may pass by itself is tried three times first.
  */
-export function createHttp(limits: HttpLimits = { connectMs: 5000, stallMs: 30_000 }): Http {
+export function createHttp(limits: HttpLimits = LIMITS, signal?: AbortSignal): Http {
   const unreachable = new Set<string>();
 
-  async function open(url: string, signal: AbortSignal): Promise<Response> {
+  async function open(url: string, limit: AbortSignal): Promise<Response> {
     const { host } = new URL(url);
     if (unreachable.has(host)) throw new SourceError(`no connection to ${host}`);
     try {
-      return await fetch(url, { signal });
+      return await fetch(url, { signal: signal === undefined ? limit : AbortSignal.any([limit, signal]) });
     } catch (cause) {
       unreachable.add(host);
       throw new SourceError(`no connection to ${host}: ${reasonOf(cause)}`, { cause });
@@ -77,7 +79,8 @@ export function createHttp(limits: HttpLimits = { connectMs: 5000, stallMs: 30_0
   }
 
   function get<T>(url: string, read: (answer: Answer) => Promise<T>): Promise<T> {
-    const shouldRetry = ({ error }: { error: Error }) => error instanceof PassingError && error.mayPass;
+    const shouldRetry = ({ error }: { error: Error }) =>
+      error instanceof PassingError && error.mayPass && !signal?.aborted;
     return pRetry(() => attempt(url, read), { retries: 2, minTimeout: 300, shouldRetry });
   }
 

@@ -17,6 +17,8 @@ export interface EnsureOptions<N extends ProgramName = ProgramName> {
   only?: readonly N[];
   /** A daprd with all of Dapr's components. If not said: whether SIDECART_DAPRD_FULL is 1. */
   full?: boolean;
+  /** Gives up: a download or a build ends, and its reason is thrown. */
+  signal?: AbortSignal | undefined;
   /** How long servers may take; for tests. */
   limits?: HttpLimits;
 }
@@ -28,6 +30,7 @@ interface Context {
   full: boolean;
   http: Http;
   progress: Progress;
+  signal: AbortSignal | undefined;
 }
 
 /**
@@ -44,8 +47,9 @@ export async function ensurePrograms<N extends ProgramName = ProgramName>(
     platform: currentPlatform(),
     cache: openCache(o.env),
     full: wantsFull(o.env, o.full),
-    http: createHttp(o.limits),
+    http: createHttp(o.limits, o.signal),
     progress: o.progress,
+    signal: o.signal,
   };
   const names = o.only ?? (PROGRAMS as readonly N[]);
   const looked = await Promise.all(
@@ -73,6 +77,7 @@ async function supply(name: ProgramName, context: Context): Promise<Program> {
         });
         return { path, version: made.version, source };
       } catch (err) {
+        context.signal?.throwIfAborted();
         if (!(err instanceof SourceError)) throw err;
         tried.push(`${source}: ${err.message}`);
         context.progress(`${binary}: no ${source}: ${err.message}`);
@@ -80,9 +85,10 @@ async function supply(name: ProgramName, context: Context): Promise<Program> {
     }
     throw notToBeHad(name, tried);
   };
-  return await whileFilling(context.cache, name, fill, () =>
-    context.progress(`${binary}: another process is getting it; waiting for that`),
-  );
+  return await whileFilling(context.cache, name, fill, {
+    onWait: () => context.progress(`${binary}: another process is getting it; waiting for that`),
+    signal: context.signal,
+  });
 }
 
 /** Makes an executable below `scratch`. */
