@@ -76,9 +76,7 @@ export function createDaprSdk(o: {
 }
 
 async function load(o: { host: string; port: number; apiToken: string }): Promise<DaprClient> {
-  const { default: sdk } = (await import('@dapr/dapr')) as unknown as {
-    default: typeof import('@dapr/dapr');
-  };
+  const sdk = await import('@dapr/dapr');
   // One node-fetch with one agent for the whole process, without deadlines: replaced by our own.
   (sdk.HTTPClient as unknown as { client: unknown }).client = fetchOfSdk;
   const client = new sdk.DaprClient({
@@ -120,7 +118,8 @@ function publishError(component: string, topic: string, error: unknown): DaprErr
     return new DaprError('no-stream', plain.message, plain);
   if (plain.message.includes('connection closed'))
     return new DaprError('connection-closed', plain.message, plain);
-  return plain;
+  // Whoever publishes can do as little about a wrong token or scope as about a wrong name.
+  return plain.kind === 'denied' ? new DaprError('refused', plain.message, plain) : plain;
 }
 
 /** The SDK's error for a status that is no success is an Error whose message is JSON. */

@@ -79,6 +79,11 @@ export async function runService<S extends z.ZodObject = typeof baseConfig, D ex
   };
   process.on('SIGTERM', stop);
   process.on('SIGINT', stop);
+  // Node writes its warnings as text between our lines of JSON; the SDK's dependencies cause two at each start.
+  process.removeAllListeners('warning');
+  process.on('warning', (err) =>
+    log[err.name === 'DeprecationWarning' ? 'debug' : 'warn']({ err }, 'warning'),
+  );
   process.on('uncaughtException', (err) => die(err, 'uncaught exception'));
   process.on('unhandledRejection', (err) => die(err, 'unhandled rejection'));
 
