@@ -63,16 +63,18 @@ export async function relayLoop(o: LoopOptions): Promise<void> {
     const late = () => new Error(`Publishing did not end within ${PUBLISH_MS} ms`);
     try {
       await withDeadline(PUBLISH_MS, o.publish(message), late);
-      acknowledged.set(message.id, message);
-      queue.succeeded(message);
-      report.published(message);
     } catch (err) {
       const refused = o.isRefusal(err);
       const text = err instanceof Error ? err.message : String(err);
       queue.failed(message, performance.now(), { message: text, refused });
       report.failed(message, err, refused);
       report.keys(queue.status());
+      return;
     }
+    acknowledged.set(message.id, message);
+    const recovered = queue.succeeded(message);
+    report.published(message);
+    if (recovered) report.keys(queue.status());
   }
 
   function publishDue(): void {

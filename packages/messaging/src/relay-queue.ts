@@ -33,8 +33,11 @@ export interface RelayQueue {
   offer(rows: OutboxMessage[], fromStart: boolean): boolean;
   /** The next message to publish, now in flight. */
   next(now: number): OutboxMessage | undefined;
-  /** The broker acknowledged it. It is still remembered, so that a read does not bring it back before it is deleted. */
-  succeeded(message: OutboxMessage): void;
+  /**
+   * The broker acknowledged it. It is still remembered, so that a read does not bring it back before it is deleted.
+   * True when this ended the trouble of its key or topic.
+   */
+  succeeded(message: OutboxMessage): boolean;
   failed(message: OutboxMessage, now: number, error: { message: string; refused: boolean }): void;
   deleted(ids: Iterable<bigint>): void;
   exclusions(): Exclusions;
@@ -181,8 +184,9 @@ export function createRelayQueue(): RelayQueue {
       const name = nameOf(message);
       const state = keys.get(name) as KeyState;
       const topic = topicOf(message.topic);
+      const recovered = state.failures > 0 || isDown(topic);
       if (state.failures > 0) failingKeys -= 1;
-      if (state.failures > 0 || isDown(topic)) rewind = true;
+      if (recovered) rewind = true;
       topic.inFlight -= 1;
       for (const other of topic.failing) other.dueAt = 0;
       topic.failing.clear();
@@ -194,10 +198,11 @@ export function createRelayQueue(): RelayQueue {
       remember(message);
       if (state.messages.length > 0) {
         idle.add(state);
-        return;
+      } else {
+        keys.delete(name);
+        if (state.more) rewind = true;
       }
-      keys.delete(name);
-      if (state.more) rewind = true;
+      return recovered;
     },
 
     failed(message, now, error) {
