@@ -6,9 +6,9 @@ export interface Output {
   content: string;
 }
 
-/** The first lines of every generated file. `source` is what to change instead. */
-export function header(source: string, comment = '#'): string {
-  return `${comment} Generated from ${source} by \`npm run generate\`. Do not edit: the next run overwrites it.\n`;
+/** The first line of every generated file, in the file's own form of a comment. `source` is what to change instead. */
+export function header(source: string, open = '# ', close = ''): string {
+  return `${open}Generated from ${source} by \`npm run generate\`. Do not edit: the next run overwrites it.${close}\n`;
 }
 
 /** YAML documents under the generated header, each with the comment that a reader needs. */

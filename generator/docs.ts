@@ -1,0 +1,190 @@
+import type { z } from 'zod';
+import { jsonSchema, messagesOf } from './contracts.ts';
+import { header, type Output } from './output.ts';
+import type { ProblemsByOwner } from './problems.ts';
+import type { Call, Service, Topic, Topology } from './topology.ts';
+
+/** docs/events.md: what each topic carries, for those who write a sender or a reader. */
+export function eventsDocument(topology: Topology): Output {
+  return document('docs/events.md', 'topology.yaml and packages/contracts/src', [
+    '# Events and commands',
+    '',
+    'A fact says what happened; anybody whom the table lets may read it. A command asks one service to do something.',
+    'Every message is a CloudEvent ([envelope](../packages/contracts/schemas/Envelope.json)); its `type` is the name below.',
+    'Messages of one sender, topic and key are published in the order in which they were written. They may arrive',
+    'twice and out of order: readers go by `id` and `sequence`. There is a [sample](../packages/contracts/samples) of',
+    'each, and an [AsyncAPI document](../packages/contracts/asyncapi.yaml) over all.',
+    ...topology.topics.flatMap(topicSection),
+  ]);
+}
+
+function topicSection(topic: Topic): string[] {
+  return [
+    '',
+    `## ${topic.name}`,
+    '',
+    topic.kind === 'fact'
+      ? `Facts of **${topic.owner}**, read by ${list(topic.consumers)}.`
+      : `Commands to **${topic.owner}**, sent by ${list(topic.publishers)}.`,
+    '',
+    '| type | meaning | key | fields |',
+    '|---|---|---|---|',
+    ...messagesOf(topic.name).map(([type, { schema, key }]) =>
+      row([
+        `[${type}](../packages/contracts/schemas/${type}.json)`,
+        schema.meta()?.description ?? '',
+        `\`${keyField(key)}\``,
+        fields(type, schema),
+      ]),
+    ),
+  ];
+}
+
+/** Which field the key function reads. */
+function keyField(key: (data: never) => string): string {
+  const read: string[] = [];
+  key(new Proxy({}, { get: (_, name) => read.push(String(name)) }) as never);
+  return read.join('+');
+}
+
+interface FieldSchema {
+  $ref?: string;
+  type?: string;
+  items?: FieldSchema;
+  properties?: Record<string, FieldSchema>;
+  required?: string[];
+}
+
+function fields(type: string, schema: z.ZodType): string {
+  return fieldList(jsonSchema(type, schema) as FieldSchema);
+}
+
+function fieldList({ properties = {}, required = [] }: FieldSchema): string {
+  return Object.entries(properties)
+    .map(([name, field]) => `${name}${required.includes(name) ? '' : '?'}: ${fieldType(field)}`)
+    .join(', ');
+}
+
+function fieldType(field: FieldSchema): string {
+  if (field.$ref) return field.$ref.replace('#/$defs/', '');
+  if (field.items) return `${fieldType(field.items)}[]`;
+  return field.properties ? `{ ${fieldList(field)} }` : (field.type ?? 'any');
+}
+
+/** docs/topology.md: who runs where, who talks to whom, and what each may do. */
+export function topologyDocument(topology: Topology): Output {
+  return document('docs/topology.md', 'topology.yaml', [
+    '# Topology',
+    '',
+    '```mermaid',
+    ...picture(topology),
+    '```',
+    '',
+    'Solid arrows are calls that wait for an answer, dotted ones messages.',
+    '',
+    '## Services',
+    '',
+    '| service | port | replicas | database | answers the outside |',
+    '|---|---|---|---|---|',
+    ...topology.services.map((service) =>
+      row([
+        service.name,
+        String(service.port),
+        String(service.replicas),
+        service.database ? `\`${service.name}\`` : '',
+        service.edge ? 'yes' : '',
+      ]),
+    ),
+    '',
+    '## What each service may do',
+    '',
+    'Everything else is refused: by the sidecar, the broker component, the secret store or PostgreSQL.',
+    '',
+    '| service | calls | publishes to | reads | secrets |',
+    '|---|---|---|---|---|',
+    ...topology.services.map((service) => row(permissions(service, topology))),
+    '',
+    '## Calls',
+    '',
+    '| caller | callee | waits at most | operations |',
+    '|---|---|---|---|',
+    ...topology.calls.map(callRow),
+    '',
+    '## Topics',
+    '',
+    '| topic | kind | from | to | components |',
+    '|---|---|---|---|---|',
+    ...topology.topics.map(({ name, kind, publishers, consumers, components }) =>
+      row([name, kind, list(publishers), list(consumers), components.map((c) => `\`${c.name}\``).join(' ')]),
+    ),
+  ]);
+}
+
+function picture(topology: Topology): string[] {
+  const pairs = new Set(topology.calls.map(({ caller, callee }) => `  ${caller} --> ${callee}`));
+  return [
+    'flowchart LR',
+    '  client([client])',
+    ...topology.services.map(({ name, database }) =>
+      database ? `  ${name}[(${name})]` : `  ${name}[${name}]`,
+    ),
+    ...topology.topics.map(({ stream, name }) => `  topic-${stream}>${name}]`),
+    `  client --> ${topology.edge}`,
+    ...pairs,
+    ...topology.topics.flatMap(({ stream, publishers, consumers }) => [
+      ...publishers.map((app) => `  ${app} -.-> topic-${stream}`),
+      ...consumers.map((app) => `  topic-${stream} -.-> ${app}`),
+    ]),
+  ];
+}
+
+function permissions(service: Service, topology: Topology): string[] {
+  const callees = topology.calls.filter(({ caller }) => caller === service.name).map(({ callee }) => callee);
+  const names = (matches: (topic: Topic) => boolean) =>
+    topology.topics.filter(matches).map(({ name }) => `\`${name}\``);
+  return [
+    service.name,
+    [...new Set(callees)].join(', '),
+    names(({ publishers }) => publishers.includes(service.name)).join(' '),
+    names(({ consumers }) => consumers.includes(service.name)).join(' '),
+    service.database ? `\`${service.name}-db\`` : '',
+  ];
+}
+
+function callRow({ caller, callee, timeoutMs, operations }: Call): string {
+  const list = operations.map(({ method, path }) => `\`${method} ${path}\``).join('<br>');
+  return row([caller, callee, `${timeoutMs} ms`, list]);
+}
+
+/** docs/problems.md: every problem code with its cure. */
+export function problemsDocument(problems: ProblemsByOwner): Output {
+  return document('docs/problems.md', 'packages/kit and services/*/src/problems.ts', [
+    '# Problems',
+    '',
+    'A request that fails is answered with a problem document (RFC 9457, `application/problem+json`). Its `code` is',
+    'stable and what a program should look at; `errors` names every place at fault; `trace_id` finds the log lines.',
+    'The gateway serves each of these under `/problems/<code>`.',
+    ...problems.flatMap(({ owner, definitions }) => [
+      '',
+      `## ${owner}`,
+      '',
+      '| code | status | meaning | cure |',
+      '|---|---|---|---|',
+      ...Object.entries(definitions).map(([code, { status, title, cure }]) =>
+        row([`\`${code}\``, String(status), title, cure]),
+      ),
+    ]),
+  ]);
+}
+
+function document(path: string, source: string, lines: string[]): Output {
+  return { path, content: `${header(source, '<!-- ', ' -->')}\n${lines.join('\n')}\n` };
+}
+
+function row(cells: string[]): string {
+  return `| ${cells.map((cell) => cell.replaceAll('|', '\\|')).join(' | ')} |`;
+}
+
+function list(names: string[]): string {
+  return names.length === 0 ? 'nobody yet' : names.join(', ');
+}
