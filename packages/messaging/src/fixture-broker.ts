@@ -6,18 +6,17 @@ import { join } from 'node:path';
 import {
   AckPolicy,
   DiscardPolicy,
-  type JetStreamClient,
   jetstream,
   jetstreamManager,
   RetentionPolicy,
   StorageType,
 } from '@nats-io/jetstream';
-import { connect, type NatsConnection } from '@nats-io/transport-node';
 import { natsCommand, natsUrl } from '../../../local/nats.ts';
 import { freePort } from '../../../local/ports.ts';
 import { ensurePrograms } from '../../../local/programs/programs.ts';
 import type { CloudEvent } from './envelope.ts';
 import { eventually } from './fixture.ts';
+import { connectBroker } from './fixture-nats.ts';
 
 // A real JetStream with the shop's settings (a message is acknowledged when it is on the disk), for integration tests.
 
@@ -83,25 +82,5 @@ export async function openBroker(env: NodeJS.ProcessEnv, streams: string[]): Pro
       await kill();
       await rm(folder, { recursive: true, force: true });
     },
-  };
-}
-
-export function connectBroker(url: string, o: { reconnect?: boolean } = {}): Promise<NatsConnection> {
-  const { host, username, password } = new URL(url);
-  return connect({
-    servers: host,
-    user: username,
-    pass: password,
-    reconnectTimeWait: 50,
-    maxReconnectAttempts: -1,
-    timeout: 1000,
-    ...o,
-  });
-}
-
-/** Publishes as a sidecar does: the event's id is the message's, and only an acknowledgement is a success. */
-export function publishTo(client: JetStreamClient): (topic: string, event: CloudEvent) => Promise<void> {
-  return async (topic, event) => {
-    await client.publish(topic, JSON.stringify(event), { msgID: event.id, timeout: 1000 });
   };
 }

@@ -2,7 +2,7 @@ import { jetstream } from '@nats-io/jetstream';
 import { createHealth } from '@sidecart/kit/health';
 import { createLogger } from '@sidecart/kit/log';
 import { createMetrics } from '@sidecart/kit/metrics';
-import { connectBroker, publishTo } from './fixture-broker.ts';
+import { connectBroker, publishTo } from './fixture-nats.ts';
 import { createRelay } from './relay.ts';
 
 // One relay as a process of its own, for the tests that freeze and kill it.

@@ -2,7 +2,7 @@ import postgres from 'postgres';
 import { withDeadline } from './deadline.ts';
 import type { StoredHeaders } from './envelope.ts';
 import type { Exclusions, OutboxMessage } from './relay-queue.ts';
-import { OUTBOX_SLOTS } from './schema.ts';
+import { OUTBOX_SLOTS } from './slot.ts';
 
 /** The database is there, and not as the relay needs it. Waiting does not help; the message says what does. */
 export class OutboxSetupError extends Error {

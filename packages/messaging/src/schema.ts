@@ -15,13 +15,7 @@ import {
   unique,
   uuid,
 } from 'drizzle-orm/pg-core';
-
-/**
- * Over how many slots the outbox is spread; each slot has one relay at a time. The slot is stored with the row, and
- * two rows of one key must never differ in it: to change this number, drain the outbox first, and change the CHECK
- * below with it in the same migration.
- */
-export const OUTBOX_SLOTS = 16;
+import { OUTBOX_SLOTS } from './slot.ts';
 
 const bytea = customType<{ data: Buffer }>({ dataType: () => 'bytea' });
 const instant = (name: string) => timestamp(name, { withTimezone: true, mode: 'date' });
