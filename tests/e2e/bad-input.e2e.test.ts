@@ -139,7 +139,7 @@ const cases: [string, () => Promise<Answer>, number, string, string?][] = [
     'a message from outside',
     () => call(url, 'POST', '/messages/orders', { body: {} }),
     503,
-    'upstream_unavailable',
+    'message_not_routed',
   ],
   ['a wrong method', () => call(url, 'DELETE', '/v1/orders'), 405, 'method_not_allowed'],
   [

@@ -47,7 +47,7 @@ describe('who may call whom', () => {
     ['gateway', 'orders', 'POST', '/messages/inventory'],
     ['gateway', 'orders', 'GET', '/metrics'],
     ['gateway', 'orders', 'DELETE', '/v1/orders'],
-    ['gateway', 'orders', 'POST', '/v1/orders/x/cancel/more'],
+    ['gateway', 'orders', 'POST', '/v1/orders/x/cancel/more/still'],
   ])('%s may not call %s with %s %s', async (from, to, method, path) => {
     const answer = await through(from, path, {
       method,

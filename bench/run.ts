@@ -1,0 +1,12 @@
+const benches: Record<string, () => Promise<unknown>> = {
+  start: () => import('./start.ts').then((bench) => bench.benchStart()),
+  order: () => import('./order.ts').then((bench) => bench.benchOrder()),
+};
+
+const bench = benches[process.argv[2] ?? ''];
+if (!bench) {
+  console.error(`Usage: npm run bench -- ${Object.keys(benches).join(' | ')} [--full]`);
+  process.exit(2);
+}
+await bench();
+process.exit(0);
