@@ -31,6 +31,8 @@ type Handler = (query: Query) => void;
 interface Query extends Promise<unknown> {
   handler: Handler;
   reject(err: unknown): void;
+  cursorRows?: number;
+  streaming?: boolean;
 }
 type Options = postgres.Options<Record<string, postgres.PostgresType>> & { host: string[]; port: number[] };
 
@@ -148,6 +150,10 @@ export function createPool(o: PoolOptions): Pool {
   }
 
   const runOnSlot: Handler = (query) => {
+    // These are done before, or never, by their promise: the connection would be given away too early, or lost.
+    if (query.cursorRows !== undefined || query.streaming) {
+      return query.reject(new Error('kit/db has cursors and copies only inside of a transaction'));
+    }
     acquire().then(
       (slot) => {
         const done = () => release(slot);

@@ -1,0 +1,290 @@
+import { execFileSync } from 'node:child_process';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { sql } from 'drizzle-orm';
+import { afterAll, afterEach, beforeAll, expect, onTestFinished, test } from 'vitest';
+import { freePort } from '../../../local/ports.ts';
+import { startPostgres } from '../../../local/postgres.ts';
+import { connectDatabase, type Database, isIntegrityViolation, isTransientDbError } from './db.ts';
+
+// A server of its own: these tests kill it and freeze it.
+let dir: string;
+let options: Parameters<typeof startPostgres>[0];
+let server: Awaited<ReturnType<typeof startPostgres>>;
+
+beforeAll(async () => {
+  dir = await mkdtemp(join(tmpdir(), 'sidecart-kit-db-'));
+  options = {
+    dataDir: join(dir, 'data'),
+    port: await freePort(),
+    superuserPassword: 'secret',
+    logFile: join(dir, 'postgres.log'),
+  };
+  server = await startPostgres(options);
+});
+
+afterAll(async () => {
+  await server.stop();
+  await rm(dir, { recursive: true, force: true });
+});
+
+// A fault that nobody can catch is how postgres.js ends a process when a connection is lost.
+const uncaught: unknown[] = [];
+const note = (err: unknown) => void uncaught.push(err);
+process.on('uncaughtException', note);
+process.on('unhandledRejection', note);
+afterEach(() => expect(uncaught.splice(0)).toEqual([]));
+
+function connect(overrides: Partial<Parameters<typeof connectDatabase>[0]> = {}): Database {
+  const database = connectDatabase({ url: server.url, applicationName: 'kit-test', ...overrides });
+  onTestFinished(() => database.close());
+  return database;
+}
+
+async function timed(work: PromiseLike<unknown>): Promise<{ err: unknown; ms: number }> {
+  const startedAt = performance.now();
+  const err = await Promise.resolve(work).then(
+    () => undefined,
+    (e: unknown) => e,
+  );
+  return { err, ms: performance.now() - startedAt };
+}
+
+/** As kill -9 of everything: what clients see is a reset. */
+async function killServer(): Promise<void> {
+  const pids = [server.pid, ...childrenOf(server.pid)];
+  for (const pid of pids) process.kill(pid, 'SIGKILL');
+  await sleep(200);
+}
+
+function childrenOf(pid: number): number[] {
+  return execFileSync('pgrep', ['-P', String(pid)], { encoding: 'utf8' })
+    .trim()
+    .split('\n')
+    .map(Number);
+}
+
+test('queries, fragments, values, prepared statements, savepoints and cursors work as with postgres.js', async () => {
+  const { db, sql: pg } = connect();
+  await pg`create table things (id int primary key, name text)`;
+  await pg`insert into things ${pg([
+    { id: 1, name: 'a' },
+    { id: 2, name: 'b' },
+  ])}`;
+  const where = pg`where id = any(${[1, 2]}) and name ${pg`<> ${'b'}`}`;
+  expect(await pg`select name from things ${where}`.values()).toEqual([['a']]);
+  expect(await pg.unsafe('select name from things where id = $1', [2])).toMatchObject([{ name: 'b' }]);
+  const byId = db
+    .select({ n: sql<string>`name` })
+    .from(sql`things`)
+    .where(sql`id = ${sql.placeholder('id')}`);
+  expect(await byId.prepare('by_id').execute({ id: 1 })).toEqual([{ n: 'a' }]);
+  await db.transaction(async (tx) => {
+    await tx.execute(sql`insert into things values (3, 'c')`);
+    await tx
+      .transaction(async (inner) => {
+        await inner.execute(sql`insert into things values (4, 'd')`);
+        inner.rollback();
+      })
+      .catch(() => {});
+  });
+  const ids = await pg.begin(async (tx) => {
+    const seen: unknown[] = [];
+    for await (const rows of tx`select id from things order by id`.cursor(2))
+      seen.push(...rows.map((r) => r.id));
+    return seen;
+  });
+  expect(ids).toEqual([1, 2, 3]);
+  await expect(pg`select id from things`.cursor(2)[Symbol.asyncIterator]().next()).rejects.toThrow(
+    /transaction/,
+  );
+  expect(await pg.begin((tx) => [tx`select 1 as a`, tx`select 2 as a`])).toMatchObject([
+    [{ a: 1 }],
+    [{ a: 2 }],
+  ]);
+  expect(() => pg.listen('x', () => {})).toThrow(/not offered/);
+});
+
+test('a failed transaction leaves nothing and gives its connection back', async () => {
+  const { db, sql: pg } = connect({ max: 1 });
+  await pg`create table once (id int primary key)`;
+  for (let i = 0; i < 3; i++) {
+    const { err } = await timed(
+      db.transaction(async (tx) => {
+        await tx.execute(sql`insert into once values (1)`);
+        await tx.execute(sql`insert into once values (1)`);
+      }),
+    );
+    expect(isIntegrityViolation(err)).toBe(true);
+    expect(isTransientDbError(err)).toBe(false);
+  }
+  expect(await pg`select count(*)::int as n from once`).toMatchObject([{ n: 0 }]);
+});
+
+test('more work than connections is done in turn; work that gets none in 5 s is told so', async () => {
+  const { sql: pg } = connect({ max: 2 });
+  const rows = await Promise.all(Array.from({ length: 50 }, (_, i) => pg`select ${i}::int as i`));
+  expect(rows.map(([row]) => row?.i)).toEqual(Array.from({ length: 50 }, (_, i) => i));
+  const held = [1, 2].map(() =>
+    pg.begin((tx) => Promise.all([tx`select pg_sleep(2.9)`, tx`select pg_sleep(2.9)`])),
+  );
+  const { err, ms } = await timed(pg`select 1`);
+  expect(err).toMatchObject({ code: 'POOL_TIMEOUT' });
+  expect(isTransientDbError(err)).toBe(true);
+  expect(ms).toBeLessThan(5500);
+  await Promise.all(held);
+  await pg`select 1`;
+});
+
+test('a statement, a lock and an idle transaction have their time, each a fault that may pass', async () => {
+  const { db, sql: pg } = connect({ statementTimeoutMs: 400, lockTimeoutMs: 200 });
+  expect((await timed(pg`select pg_sleep(5)`)).err).toMatchObject({ code: '57014' });
+
+  await pg`create table locked (id int)`;
+  const waiting = await pg.begin(async (tx) => {
+    await tx`lock table locked`;
+    return timed(pg`select * from locked`);
+  });
+  expect(waiting.err).toMatchObject({ code: '55P03' });
+
+  const idle = await timed(
+    db.transaction(async (tx) => {
+      await tx.execute(sql`insert into locked values (1)`);
+      await sleep(1500); // past idle_in_transaction_session_timeout, twice the statement's
+      await tx.execute(sql`insert into locked values (2)`);
+    }),
+  );
+  expect(isTransientDbError(idle.err)).toBe(true);
+  expect(await pg`select * from locked`).toEqual([]);
+});
+
+test('a transaction whose connection dies fails, and none of its statements reaches another one', async () => {
+  const { db, sql: pg } = connect({ max: 1 });
+  await pg`create table survivors (name text)`;
+  let pid = 0;
+  const dying = timed(
+    db.transaction(async (tx) => {
+      [{ pid }] = (await tx.execute(sql`select pg_backend_pid() as pid`)) as unknown as [{ pid: number }];
+      await sleep(300); // the connection goes here
+      await tx.execute(sql`insert into survivors values ('of the dead transaction')`).catch(() => {});
+      await sleep(200);
+      await tx.execute(sql`insert into survivors values ('of the dead transaction')`);
+    }),
+  );
+  await sleep(100);
+  const other = connect();
+  await other.sql`select pg_terminate_backend(${pid})`;
+  await sleep(50);
+  const next = timed(
+    db.transaction(async (tx) => {
+      await tx.execute(sql`insert into survivors values ('of the next')`);
+      await sleep(600);
+    }),
+  );
+  expect(isTransientDbError((await dying).err)).toBe(true);
+  expect((await next).err).toBeUndefined();
+  expect(await other.sql`select name from survivors`).toEqual([{ name: 'of the next' }]);
+});
+
+test('away: every query fails at once, in and out of transactions; back: the first one succeeds', async () => {
+  const { db, sql: pg } = connect();
+  await Promise.all(Array.from({ length: 20 }, () => pg`select 1`)); // five idle connections
+
+  const inFlight = timed(pg`select pg_sleep(2)`);
+  const inTransaction = timed(
+    db.transaction(async (tx) => {
+      await tx.execute(sql`select 1`);
+      await sleep(400);
+      await tx.execute(sql`select 1`);
+    }),
+  );
+  await sleep(200);
+  await killServer();
+  for (const { err } of [await inFlight, await inTransaction]) expect(isTransientDbError(err)).toBe(true);
+
+  const burst = await Promise.all(Array.from({ length: 200 }, () => timed(pg`select 1`)));
+  for (const { err, ms } of burst) {
+    expect(isTransientDbError(err)).toBe(true);
+    expect(ms).toBeLessThan(1000);
+  }
+  expect(isTransientDbError((await timed(db.transaction((tx) => tx.execute(sql`select 1`)))).err)).toBe(true);
+
+  server = await startPostgres(options);
+  const back = await Promise.all(
+    Array.from({ length: 50 }, () => timed(db.transaction((tx) => tx.execute(sql`select 1`)))),
+  );
+  expect(back.filter(({ err }) => err !== undefined)).toEqual([]);
+});
+
+test('an orderly restart is no different', async () => {
+  const { sql: pg } = connect();
+  await Promise.all(Array.from({ length: 20 }, () => pg`select 1`));
+  const inFlight = timed(pg`select pg_sleep(2)`);
+  await sleep(100);
+  await server.stop();
+  expect(isTransientDbError((await inFlight).err)).toBe(true);
+  server = await startPostgres(options);
+  for (let i = 0; i < 10; i++) expect((await timed(pg`select 1`)).err).toBeUndefined();
+});
+
+test('a frozen server is given up in time, and used again when it thaws', async () => {
+  const { sql: pg } = connect({ statementTimeoutMs: 500, connectTimeoutS: 1 });
+  await Promise.all(Array.from({ length: 10 }, () => pg`select 1`));
+  const pids = [server.pid, ...childrenOf(server.pid)];
+  for (const pid of pids) process.kill(pid, 'SIGSTOP');
+  try {
+    const all = await Promise.all(Array.from({ length: 20 }, () => timed(pg`select 1`)));
+    for (const { err, ms } of all) {
+      expect(isTransientDbError(err)).toBe(true);
+      expect(ms).toBeLessThan(6000);
+    }
+  } finally {
+    for (const pid of pids) process.kill(pid, 'SIGCONT');
+  }
+  expect((await timed(pg`select 1`)).err).toBeUndefined();
+});
+
+test('a server that lets in and says nothing does not hold a query for ever', async () => {
+  const net = await import('node:net');
+  const mute = net.createServer(() => {});
+  const rude = net.createServer((socket) => socket.end());
+  for (const odd of [mute, rude]) {
+    await new Promise<void>((resolve) => odd.listen(0, '127.0.0.1', resolve));
+    const { port } = odd.address() as { port: number };
+    const { sql: pg } = connect({ url: `postgres://u:p@127.0.0.1:${port}/d`, connectTimeoutS: 0.5 });
+    const { err, ms } = await timed(pg`select 1`);
+    expect(isTransientDbError(err)).toBe(true);
+    expect(ms).toBeLessThan(1000);
+    odd.close();
+  }
+});
+
+test('a wrong password says so and is not taken for an outage', async () => {
+  const url = server.url.replace('secret', 'wrong');
+  const { sql: pg } = connect({ url });
+  const { err } = await timed(pg`select 1`);
+  expect(err).toMatchObject({ code: '28P01' });
+  expect(isTransientDbError(err)).toBe(false);
+});
+
+test('TLS is refused loudly rather than left out silently', () => {
+  expect(() => connectDatabase({ url: `${server.url}?sslmode=require`, applicationName: 'x' })).toThrow(
+    /TLS/,
+  );
+});
+
+test('closing waits for what is under way, and nothing can be asked afterwards', async () => {
+  const { sql: pg, close } = connect();
+  const slow = timed(pg`select pg_sleep(0.3)`);
+  await sleep(50);
+  await close();
+  expect((await slow).err).toBeUndefined();
+  expect((await timed(pg`select 1`)).err).toMatchObject({ code: 'CONNECTION_ENDED' });
+  const other = connect();
+  await sleep(100);
+  const left = await other.sql`
+    select count(*)::int as n from pg_stat_activity where application_name = 'kit-test' and pid <> pg_backend_pid()`;
+  expect(left).toMatchObject([{ n: 0 }]);
+});
