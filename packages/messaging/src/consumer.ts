@@ -106,7 +106,7 @@ export function createConsumer(o: ConsumerOptions): Consumer {
 
   return {
     async receive(topic, body, headers) {
-      const subscription = o.topics[topic];
+      const subscription = Object.hasOwn(o.topics, topic) ? o.topics[topic] : undefined;
       if (!subscription) {
         o.log.error(
           { topic },
@@ -190,7 +190,7 @@ export function createConsumer(o: ConsumerOptions): Consumer {
  */
 // biome-ignore lint/suspicious/noExplicitAny: any Hono app will do, whatever its environment
 export function mountConsumer(app: Hono<any, any, any>, consumer: Consumer): void {
-  app.post('/messages/:topic', async (c) => {
+  app.post('/messages/:topic{.+}', async (c) => {
     const body = new Uint8Array(await c.req.arrayBuffer());
     const answer = await consumer.receive(c.req.param('topic'), body, c.req.header());
     return answer === 'done' ? c.json({ status: 'SUCCESS' }) : c.json({ status: 'RETRY' }, 503);
