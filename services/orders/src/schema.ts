@@ -25,7 +25,7 @@ export const orders = pgTable(
     updatedAt: timestamp('updated_at', { withTimezone: true, precision: 3 }).notNull(),
     /** The lines at fault; set exactly when rejected. */
     shortLines: jsonb('short_lines').$type<readonly ShortLine[]>(),
-    cancelReason: text('cancel_reason'), xtra: text('xtra'),
+    cancelReason: text('cancel_reason'),
   },
   (table) => [
     index('orders_by_status').on(table.status, table.id),
