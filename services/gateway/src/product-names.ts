@@ -1,6 +1,10 @@
 import { Quotes } from '@sidecart/contracts/products';
+import type { TOPOLOGY } from '@sidecart/contracts/topology.generated';
 import type { Dapr } from '@sidecart/kit/dapr';
 import type { Logger } from '@sidecart/kit/log';
+
+/** Does not compile when the topology no longer lets the gateway ask it. */
+const PRODUCTS = 'products' satisfies keyof (typeof TOPOLOGY)['gateway']['invokes'];
 
 /** Names by SKU, or nothing when they cannot be had in time. Never throws. */
 export type GetProductNames = (skus: readonly string[]) => Promise<Map<string, string> | undefined>;
@@ -32,7 +36,7 @@ export function createGetProductNames(o: {
 
 async function ask(dapr: Pick<Dapr, 'invoke'>, skus: string[], timeoutMs: number) {
   const request = { method: 'POST', path: '/v1/quotes', body: { skus }, timeoutMs };
-  const answer = await dapr.invoke('products', request);
+  const answer = await dapr.invoke(PRODUCTS, request);
   if (answer.status !== 200) throw new Error(`products answered ${answer.status}`);
   const { items } = Quotes.parse(answer.json());
   return new Map(items.map(({ sku, name }) => [sku, name]));

@@ -1,4 +1,4 @@
-import type { Catalog } from '@sidecart/contracts/catalog';
+import { type Catalog, catalog } from '@sidecart/contracts/catalog';
 import { ReleaseStock, ReserveStock } from '@sidecart/contracts/inventory';
 import { OrderConfirmed } from '@sidecart/contracts/orders';
 import { ProductCreated } from '@sidecart/contracts/products';
@@ -29,9 +29,9 @@ export function subscriptions(outbox: Outbox<Catalog>) {
     ProductCreated: on(ProductCreated.pick({ sku: true }), (tx, { data }) => learnProduct(tx, data.sku)),
   };
   return {
-    'commands.inventory': { kind: 'command' as const, handlers: commands },
-    orders: { kind: 'fact' as const, handlers: orders },
-    products: { kind: 'fact' as const, handlers: products },
+    [catalog.ReserveStock.topic]: { kind: 'command' as const, handlers: commands },
+    [catalog.OrderConfirmed.topic]: { kind: 'fact' as const, handlers: orders },
+    [catalog.ProductCreated.topic]: { kind: 'fact' as const, handlers: products },
   };
 }
 

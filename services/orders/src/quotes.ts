@@ -1,7 +1,11 @@
 import { Quotes } from '@sidecart/contracts/products';
+import type { TOPOLOGY } from '@sidecart/contracts/topology.generated';
 import type { Dapr } from '@sidecart/kit/dapr';
 import { ProblemError } from '@sidecart/kit/problem';
 import type { Quote } from './order.ts';
+
+/** Does not compile when the topology no longer lets orders ask it. */
+const PRODUCTS = 'products' satisfies keyof (typeof TOPOLOGY)['orders']['invokes'];
 
 /** Asks for the current prices of these SKUs. Throws ProblemError `products_unavailable` when none come in time. */
 export type GetQuotes = (skus: readonly string[]) => Promise<Quote[]>;
@@ -16,7 +20,7 @@ export function createGetQuotes(dapr: Pick<Dapr, 'invoke'>, timeoutMs: number): 
 }
 
 async function ask(dapr: Pick<Dapr, 'invoke'>, skus: readonly string[], timeoutMs: number) {
-  const answer = await dapr.invoke('products', {
+  const answer = await dapr.invoke(PRODUCTS, {
     method: 'POST',
     path: '/v1/quotes',
     body: { skus },

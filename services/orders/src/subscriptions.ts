@@ -1,4 +1,4 @@
-import type { Catalog } from '@sidecart/contracts/catalog';
+import { type Catalog, catalog } from '@sidecart/contracts/catalog';
 import { StockRejected, StockReserved } from '@sidecart/contracts/inventory';
 import type { Transaction } from '@sidecart/kit/db';
 import { DomainError } from '@sidecart/kit/domain-error';
@@ -18,7 +18,7 @@ export function subscriptions(outbox: Outbox<Catalog>, clock: () => Date) {
       command(tx, outbox, data.order_id, { type: 'RejectOrder', short: data.lines, at: at() }),
     ),
   };
-  return { inventory: { kind: 'fact' as const, handlers: inventory } };
+  return { [catalog.StockReserved.topic]: { kind: 'fact' as const, handlers: inventory } };
 }
 
 /** A rule that says no to a message says so for ever: the two services no longer agree, and somebody has to look. */
