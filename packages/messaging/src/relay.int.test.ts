@@ -2,11 +2,13 @@ import { DaprError } from '@sidecart/kit/dapr-error';
 import type { Health } from '@sidecart/kit/health';
 import { testDeps } from '@sidecart/kit/testing';
 import fc from 'fast-check';
+import postgres from 'postgres';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import type { CloudEvent } from './envelope.ts';
 import { eventually, type Fixture, openFixture, outbox, pause, placed, reserve } from './fixture.ts';
 import { createRelay, type Relay, type RelayOptions } from './relay.ts';
 import { OutboxSetupError } from './relay-session.ts';
+import { slotOf } from './slot.ts';
 
 const seed = Number(process.env.SEED ?? Date.now() % 2 ** 31);
 
@@ -235,6 +237,11 @@ describe('what cannot be published', () => {
   });
 });
 
+/** Another key of the same slot, so that reading its messages takes the relay beyond an id that is not committed yet. */
+function inSlotOf(key: string): string {
+  for (let i = 0; ; i++) if (slotOf(`other${i}`) === slotOf(key)) return `other${i}`;
+}
+
 describe('the order of commits', () => {
   test('a lower id that is committed late is sent within one sweep', async () => {
     const broker = recorder();
@@ -248,7 +255,7 @@ describe('the order of commits', () => {
       await held;
     });
     await pause(30);
-    for (let i = 0; i < 5; i++) await write(placed('others', i));
+    for (let i = 0; i < 5; i++) await write(placed(inSlotOf('late'), i));
     relay.nudge();
     await emptied();
     expect(broker.arrived).toHaveLength(5);
@@ -271,8 +278,7 @@ describe('the order of commits', () => {
       await held;
     });
     await pause(30);
-    const sameSlot = 'k'; // of another topic, so that the relay has read beyond the first id of this slot
-    await fixture.database.db.transaction((tx) => outbox.send(tx, reserve(sameSlot, 1)));
+    await write(placed(inSlotOf('k'), 1));
     relay.nudge();
     await eventually(() => expect(broker.arrived).toHaveLength(1));
     const next = write(placed('k', 2)); // waits for the counter
@@ -280,7 +286,7 @@ describe('the order of commits', () => {
     await Promise.all([late, next]);
     relay.nudge();
     await emptied();
-    expect(broker.arrived.filter((e) => e.type === 'Placed').map((e) => e.sequence)).toEqual(['1', '2']);
+    expect(broker.arrived.filter((e) => e.partitionkey === 'k').map((e) => e.sequence)).toEqual(['1', '2']);
   });
 });
 
@@ -344,6 +350,18 @@ describe('one relay at a time', () => {
     await emptied(20_000);
     expectInOrder(broker.arrived, 200);
   });
+
+  test('a relay that gets a new connection waits for what it has in flight', async () => {
+    const broker = recorder(() => pause(300));
+    const relay = await start(broker.publish);
+    await write(placed('a', 1), placed('b', 1), placed('a', 2));
+    relay.nudge();
+    await eventually(() => expect(broker.arrived).toHaveLength(2));
+    await endSessions();
+    await emptied();
+    expect(broker.overlaps).toEqual([]);
+    expect(broker.arrived).toHaveLength(3); // what was acknowledged meanwhile is not published again
+  });
 });
 
 describe('start, outage and stop', () => {
@@ -352,7 +370,6 @@ describe('start, outage and stop', () => {
     const name = new URL(urls.url).pathname.slice(1);
     const server = new URL(urls.superUrl);
     server.pathname = '/postgres';
-    const { default: postgres } = await import('postgres');
     const outside = postgres(server.href, { max: 1 });
     const away = async () => {
       await outside.unsafe(`ALTER DATABASE "${name}" ALLOW_CONNECTIONS false`);
