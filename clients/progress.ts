@@ -6,7 +6,7 @@ export interface Progress {
   stop(): void;
 }
 
-const PLAIN_LINE_EVERY_MS = 5_000;
+const PLAIN_LINE_EVERY_MS = 10_000;
 
 /** A progress bar on stderr; where that is no terminal, a plain line every few seconds. Nothing of nothing is not shown. */
 export function startProgress(label: string, total: number): Progress {
@@ -18,6 +18,7 @@ export function startProgress(label: string, total: number): Progress {
       notTTYSchedule: PLAIN_LINE_EVERY_MS,
       hideCursor: true,
       gracefulExit: false,
+      formatTime: formatDuration,
       barsize: 30,
       etaBuffer: 500,
     },
@@ -25,4 +26,10 @@ export function startProgress(label: string, total: number): Progress {
   );
   bar.start(total, 0);
   return { advance: (count = 1) => bar.increment(count), stop: () => bar.stop() };
+}
+
+function formatDuration(seconds: number): string {
+  const whole = Math.round(seconds);
+  const minutes = Math.trunc(whole / 60);
+  return minutes > 0 ? `${minutes} min ${whole % 60} s` : `${whole} s`;
 }

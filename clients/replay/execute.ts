@@ -37,10 +37,11 @@ export interface ReplayResult {
 
 const PRODUCTS_AT_A_TIME = 12;
 const RECEIPTS_AHEAD = 12;
-const UNENDED_ORDERS = 32;
+const UNENDED_ORDERS = 64;
 
-const FIRST_LOOK_MS = 150;
-const LONGEST_PAUSE_MS = 2_000;
+/** Nearly every order has ended by then, so that one look is enough; sooner would only be more load. */
+const FIRST_LOOK_MS = 1_000;
+const LONGEST_PAUSE_MS = 4_000;
 const END_WITHIN_MS = 180_000;
 
 /** Somebody else may change the same price in between, but hardly this often. */
@@ -83,14 +84,14 @@ export async function executeSteps(replay: Replay, steps: readonly Step[]): Prom
   const cancelled = new Set<string>();
   const toBeCancelled = new Set(steps.flatMap((step) => (step.kind === 'cancellation' ? step.cancels : [])));
 
-  const end = async ({ step, order: placed, refusal }: Underway): Promise<Ending> => {
+  const endOf = async ({ step, order: placed, refusal }: Underway): Promise<Ending> => {
     const { invoice } = step;
     if (step.kind === 'unmatched') return { invoice, outcome: 'unmatched' };
     if (step.kind === 'skipped') return { invoice, outcome: 'skipped', rule: step.rule };
     if (step.kind === 'order') {
-      const ended = placed && awaitEnd(replay, placed);
-      if (toBeCancelled.has(invoice)) awaited.set(invoice, ended ?? Promise.resolve(undefined));
-      const order = await ended;
+      const end = placed && awaitEnd(replay, placed);
+      if (toBeCancelled.has(invoice)) awaited.set(invoice, end ?? Promise.resolve(undefined));
+      const order = await end;
       if (order) result.orderLines.set(order.id, order.lines);
       return toEnding(invoice, order, refusal);
     }
@@ -101,10 +102,12 @@ export async function executeSteps(replay: Replay, steps: readonly Step[]): Prom
 
   const received = mapAhead(steps, RECEIPTS_AHEAD, (step) => receiveStock(replay, step));
   const ordered = mapAhead(received, 1, (item) => placeOrder(replay, item, result));
-  for await (const ending of mapAhead(ordered, UNENDED_ORDERS, end)) {
-    result.endings.push(ending);
+  const ended = mapAhead(ordered, UNENDED_ORDERS, async (underway) => {
+    const ending = await endOf(underway);
     replay.onEnd();
-  }
+    return ending;
+  });
+  for await (const ending of ended) result.endings.push(ending);
   result.endings = result.endings.map((ending) =>
     cancelled.has(ending.invoice) ? { invoice: ending.invoice, outcome: 'cancelled' } : ending,
   );
