@@ -57,18 +57,18 @@ test('says once that it waits', async () => {
   expect(waits).toHaveLength(1);
 });
 
-test('a holder that is gone is succeeded at once, by one only', async () => {
+test('a holder that is gone is succeeded at once, by one only', { timeout: 5000 }, async () => {
   await diesHolding();
   expect(existsSync(folder)).toBe(true);
   let inside = 0;
-  const startedAt = Date.now();
   const work = async () => {
     expect(++inside).toBe(1);
     await sleep(20);
     inside--;
   };
-  await Promise.all(Array.from({ length: 5 }, () => withLock(folder, work, { pollMs: 5 })));
-  expect(Date.now() - startedAt).toBeLessThan(2000);
+  await Promise.all(
+    Array.from({ length: 5 }, () => withLock(folder, work, { pollMs: 5, staleAfterPolls: 1e9 })),
+  );
 });
 
 test('a holder that stopped touching its token is succeeded, although its number is alive', async () => {

@@ -1,25 +1,33 @@
-import { type ChildProcess, spawn } from 'node:child_process';
+import { spawn } from 'node:child_process';
 import { mkdir, readdir, readFile, truncate, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import { text } from 'node:stream/consumers';
-import { describe, expect, onTestFinished, test } from 'vitest';
+import { createInterface } from 'node:readline';
+import { describe, expect, onTestFinished, test, vi } from 'vitest';
 import type { Program } from './find.ts';
 import { ensurePrograms } from './programs.ts';
 import { addRelease, emptyMachine, type Pages, servePages } from './test-support.ts';
 
-/** Another process that gets daprd and prints what it got. */
-function otherProcess(env: NodeJS.ProcessEnv): ChildProcess & { result: Promise<Program> } {
+/** Another process that gets daprd. `lines` are its progress, the last one is what it got. */
+function otherProcess(env: NodeJS.ProcessEnv) {
   const script = `
     const { ensurePrograms } = await import('./local/programs/programs.ts');
-    const { daprd } = await ensurePrograms({ env: process.env, only: ['daprd'], progress: () => {} });
+    const { daprd } = await ensurePrograms({ env: process.env, only: ['daprd'], progress: console.log });
     console.log(JSON.stringify(daprd));
   `;
   const args = ['--import', 'tsx', '--input-type=module', '--eval', script];
   const child = spawn(process.execPath, args, { env, stdio: ['ignore', 'pipe', 'inherit'] });
   onTestFinished(() => void child.kill('SIGKILL'));
-  return Object.assign(child, {
-    result: text(child.stdout).then((out) => JSON.parse(out || '{}') as Program),
+  const lines: string[] = [];
+  const ended = new Promise<void>((done) => {
+    createInterface(child.stdout)
+      .on('line', (line) => lines.push(line))
+      .on('close', done);
   });
+  const result = async () => {
+    await ended;
+    return JSON.parse(lines.at(-1) ?? '') as Program;
+  };
+  return { child, lines, result };
 }
 
 const ensureDaprd = async (env: NodeJS.ProcessEnv) =>
@@ -33,14 +41,20 @@ describe('processes that want the same program at the same time', () => {
     const pages: Pages = new Map();
     const path = await addRelease(pages, 'daprd', '1.18.2');
     const page = pages.get(path);
-    pages.set(path, (_, response) => void setTimeout(() => response.end(page), 500));
+    const { promise: everybodyWaits, resolve: goOn } = Promise.withResolvers<void>();
+    pages.set(path, (_, response) => void everybodyWaits.then(() => response.end(page)));
     const { url, requests } = await servePages(pages);
     env.SIDECART_DAPR_RELEASES = url;
 
-    const got = await Promise.all([otherProcess(env).result, otherProcess(env).result, ensureDaprd(env)]);
+    const first = ensureDaprd(env);
+    const others = [otherProcess(env), otherProcess(env)];
+    const waits = 'daprd: another process is getting it; waiting for that';
+    await vi.waitFor(() => others.forEach(({ lines }) => void expect(lines).toContain(waits)), 4000);
+    goOn();
+    const got = await Promise.all([first, ...others.map((other) => other.result())]);
     expect(new Set(got.map((program) => program.path)).size).toBe(1);
     expect(archives(requests)).toHaveLength(1);
-    expect(got.map((program) => program.source).sort()).toEqual(['cache', 'cache', 'download']);
+    expect(got.map((program) => program.source)).toEqual(['download', 'cache', 'cache']);
     expect(await readdir(join(env.SIDECART_CACHE ?? '', 'tmp'))).toEqual([]);
     expect(await readdir(join(env.SIDECART_CACHE ?? '', 'locks'))).toEqual([]);
   });
@@ -54,7 +68,7 @@ describe('processes that want the same program at the same time', () => {
     const page = pages.get(path) as Buffer;
     const { url } = await servePages(pages);
     env.SIDECART_DAPR_RELEASES = url;
-    const doomed = otherProcess(env);
+    const { child: doomed } = otherProcess(env);
     await new Promise<void>((halfWay) => {
       pages.set(path, (_, response) => {
         response.writeHead(200, { 'content-length': page.length });

@@ -143,7 +143,6 @@ async function unpack(archive: string, release: Release, folder: string): Promis
     await extract({
       file: archive,
       cwd: folder,
-      strict: true,
       filter: (path, entry) =>
         posix.normalize(path) === release.entry && 'type' in entry && entry.type === 'File',
     });
