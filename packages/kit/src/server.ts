@@ -20,6 +20,7 @@ export async function listen(o: {
   host: string;
 }): Promise<RunningServer> {
   let closing = false;
+  const active = new Set<http.ServerResponse>();
   const listener = getRequestListener(o.fetch as Parameters<typeof getRequestListener>[0], {
     hostname: 'localhost', // for the URL of a request without Host, which HTTP/1.0 allows
     errorHandler: () => {
@@ -29,7 +30,9 @@ export async function listen(o: {
     },
   });
   const server = http.createServer((req, res) => {
-    if (closing) res.setHeader('Connection', 'close'); // so that a client does not race our closing of the connection
+    if (closing) sayLast(res);
+    active.add(res);
+    res.once('close', () => active.delete(res));
     void listener(req, res);
   });
   // Longer than the 90 s for which the sidecar keeps an idle connection: else it now and then sends into a closed one.
@@ -47,6 +50,7 @@ export async function listen(o: {
     port: (server.address() as AddressInfo).port,
     close(graceMs) {
       closing = true;
+      for (const res of active) sayLast(res);
       return new Promise((resolve) => {
         const sweep = setInterval(() => server.closeIdleConnections(), 50);
         const cut = setTimeout(() => server.closeAllConnections(), graceMs);
@@ -58,6 +62,11 @@ export async function listen(o: {
       });
     },
   };
+}
+
+/** Tells the client not to use the connection again, so that its next request does not race our closing of it. */
+function sayLast(res: http.ServerResponse): void {
+  if (!res.headersSent) res.setHeader('Connection', 'close');
 }
 
 const CODE_OF_CLIENT_ERROR: Record<string, string> = {

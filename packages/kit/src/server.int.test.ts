@@ -1,0 +1,142 @@
+import http from 'node:http';
+import net from 'node:net';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { expect, onTestFinished, test } from 'vitest';
+import { createApp } from './app.ts';
+import { listen, type RunningServer } from './server.ts';
+import { TEST_TOKEN, testDeps } from './testing.ts';
+
+async function serve(): Promise<RunningServer> {
+  const app = createApp({ ...testDeps(), open: () => true });
+  app.get('/slow', async (c) => {
+    await sleep(400);
+    return c.json({ done: true });
+  });
+  app.post('/echo', async (c) => c.json(await c.req.json()));
+  const server = await listen({ fetch: app.fetch, port: 0, host: '127.0.0.1' });
+  onTestFinished(() => server.close(0));
+  return server;
+}
+
+/** Sends bytes as they are; resolves with all that came back when the server closes the connection or `ms` are over. */
+async function raw(port: number, bytes: string, ms = 3000): Promise<string> {
+  const socket = net.connect(port, '127.0.0.1');
+  let answer = '';
+  socket.on('data', (chunk) => {
+    answer += chunk;
+  });
+  socket.on('error', () => {});
+  socket.write(bytes);
+  await Promise.race([new Promise((resolve) => socket.on('close', resolve)), sleep(ms)]);
+  socket.destroy();
+  return answer;
+}
+
+function problemOf(answer: string): { status: number; code: string; type: string } {
+  expect(answer.toLowerCase()).toContain('content-type: application/problem+json');
+  return JSON.parse(answer.slice(answer.indexOf('\r\n\r\n') + 4));
+}
+
+test.each<[string, string, number, string]>([
+  ['no HTTP', 'hello\r\n\r\n', 400, 'bad_request'],
+  ['an unknown method', 'BREW /pot HTTP/1.1\r\nHost: a\r\n\r\n', 400, 'bad_request'],
+  ['a broken length', 'POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: x\r\n\r\n', 400, 'bad_request'],
+  [
+    'two framings',
+    'POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n',
+    400,
+    'bad_request',
+  ],
+  ['a bad Host', 'GET /slow HTTP/1.1\r\nHost: a b\r\nConnection: close\r\n\r\n', 400, 'bad_request'],
+  ['no path', 'GET slow HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n', 400, 'bad_request'],
+  [
+    'a huge header',
+    `GET / HTTP/1.1\r\nHost: a\r\nX: ${'x'.repeat(70_000)}\r\n\r\n`,
+    431,
+    'headers_too_large',
+  ],
+  ['a huge path', `GET /${'x'.repeat(70_000)} HTTP/1.1\r\nHost: a\r\n\r\n`, 431, 'headers_too_large'],
+])('%s is answered with a problem document', async (_name, bytes, status, code) => {
+  const { port } = await serve();
+  const answer = await raw(port, bytes);
+  expect(answer).toMatch(new RegExp(`^HTTP/1.1 ${status} `));
+  expect(problemOf(answer)).toMatchObject({ status, code, type: `/problems/${code}` });
+  expect(answer).not.toMatch(/node_modules|\.ts:\d|\.js:\d/);
+});
+
+test('a body over the limit is refused while it is still on its way, with and without a length', async () => {
+  const { port } = await serve();
+  const head = 'POST /echo HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n';
+  const announced = await raw(port, `${head}Content-Length: 99999999\r\n\r\n{"a":"`, 500);
+  expect(problemOf(announced)).toMatchObject({ status: 413, code: 'payload_too_large' });
+  const chunk = `10000\r\n${'x'.repeat(0x10000)}\r\n`;
+  const chunked = await raw(port, `${head}Transfer-Encoding: chunked\r\n\r\n${chunk.repeat(5)}`, 500);
+  expect(problemOf(chunked)).toMatchObject({ status: 413, code: 'payload_too_large' });
+});
+
+test('a small chunked body is read', async () => {
+  const { port } = await serve();
+  const bytes =
+    'POST /echo HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n3\r\n{"a\r\n4\r\n":1}\r\n0\r\n\r\n';
+  expect(await raw(port, bytes)).toMatch(/\{"a":1\}$/);
+});
+
+test('a client that hangs up in the middle of its body leaves the server well', async () => {
+  const { port } = await serve();
+  const socket = net.connect(port, '127.0.0.1');
+  socket.write(
+    'POST /echo HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{"a"',
+  );
+  await sleep(50);
+  socket.destroy();
+  await sleep(50);
+  expect((await fetch(`http://127.0.0.1:${port}/livez`)).status).toBe(200);
+});
+
+test('closing lets the request under way finish, refuses new ones, and drops idle connections at once', async () => {
+  const server = await serve();
+  const agent = new http.Agent({ keepAlive: true });
+  onTestFinished(() => agent.destroy());
+  const get = (path: string) =>
+    new Promise<http.IncomingMessage>((resolve, reject) => {
+      http
+        .get({ port: server.port, host: '127.0.0.1', path, agent }, (res) => {
+          res.resume();
+          res.on('end', () => resolve(res));
+        })
+        .on('error', reject);
+    });
+  await Promise.all([get('/livez'), get('/livez')]); // kept connections
+  const slow = get('/slow');
+  await sleep(50);
+  const startedAt = performance.now();
+  const closed = server.close(5000);
+  await expect(fetch(`http://127.0.0.1:${server.port}/livez`)).rejects.toThrow();
+  const answer = await slow;
+  expect(answer.statusCode).toBe(200);
+  expect(answer.headers.connection).toBe('close');
+  await closed;
+  expect(performance.now() - startedAt).toBeLessThan(1500);
+});
+
+test('a request that takes longer than the grace is cut', async () => {
+  const server = await serve();
+  const slow = fetch(`http://127.0.0.1:${server.port}/slow`).catch(() => 'cut');
+  await sleep(50);
+  await server.close(100);
+  expect(await slow).toBe('cut');
+});
+
+test('idle connections are kept for longer than the 90 s after which the sidecar closes its side', async () => {
+  const { port } = await serve();
+  const bytes = `GET /livez HTTP/1.1\r\nHost: a\r\ndapr-api-token: ${TEST_TOKEN}\r\n\r\n`;
+  expect(await raw(port, bytes, 200)).toMatch(/keep-alive: timeout=120/i);
+});
+
+test('a port that is taken is an error, not a silence', async () => {
+  const { port } = await serve();
+  const app = createApp(testDeps());
+  await expect(listen({ fetch: app.fetch, port, host: '127.0.0.1' })).rejects.toMatchObject({
+    code: 'EADDRINUSE',
+  });
+});
