@@ -337,6 +337,20 @@ describe('one relay at a time', () => {
     }
   });
 
+  test('control: an owner that may be silent for ever keeps its slots when it freezes', async () => {
+    const frozen = postgres(fixture.urls.url, { max: 1, connection: { application_name: 'frozen' } });
+    await frozen`SELECT pg_advisory_lock(7001, slot) FROM generate_series(0, 15) AS slot`;
+    const broker = recorder();
+    const relay = await start(broker.publish, { idleSessionTimeoutMs: 500 });
+    await write(placed('k', 1));
+    relay.nudge();
+    await pause(1500);
+    expect(await slotOwners()).toEqual(['frozen']);
+    expect(broker.arrived).toEqual([]);
+    await frozen.end();
+    await emptied();
+  });
+
   test('a relay whose connection is ended again and again loses nothing and keeps the order', async () => {
     const broker = recorder(() => pause(2));
     const relay = await start(broker.publish, { pollMs: 20 });
