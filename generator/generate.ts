@@ -91,7 +91,7 @@ async function generate(root: string, check: boolean): Promise<string[]> {
   };
   // First what the services' code imports, then what is made by importing it: from outdated code that would mislead.
   faults.push(...settle(tableOutputs(root, topology), OWN_FOLDERS));
-  faults.push(...settle(missingSamples(root), []));
+  faults.push(...settle(missingSamples(root, topology), []));
   if (check && faults.length > 0) return faults;
   if (!check) ensureEdgeCanBeImported(root, topology);
   const fromServices = await serviceOutputs(root, topology);

@@ -5,6 +5,7 @@ import { Envelope } from '@sidecart/contracts/envelope';
 import type { z } from 'zod';
 import { jsonSchema } from './contracts.ts';
 import type { Output } from './output.ts';
+import type { Topology } from './topology.ts';
 
 export const SAMPLE_FOLDER = 'packages/contracts/samples';
 
@@ -12,10 +13,13 @@ export const SAMPLE_FOLDER = 'packages/contracts/samples';
  * Golden samples: one message of each type and version, as it was on the wire when the version came out. A sample that
  * is there is never written again: were today's schema to refuse it, messages that are still under way would break.
  */
-export function missingSamples(root: string): Output[] {
+export function missingSamples(root: string, topology: Topology): Output[] {
   const present = new Set(sampleFiles(root));
   return Object.keys(catalog)
-    .map((type) => ({ path: samplePath(type), content: `${JSON.stringify(sample(type), null, 2)}\n` }))
+    .map((type) => ({
+      path: samplePath(type),
+      content: `${JSON.stringify(sample(type, topology), null, 2)}\n`,
+    }))
     .filter(({ path }) => !present.has(path));
 }
 
@@ -55,14 +59,14 @@ function sampleFiles(root: string): string[] {
 }
 
 /** A first draft of a sample, from the examples in the schemas. Read it over before it is checked in. */
-function sample(type: string) {
+function sample(type: string, topology: Topology) {
   const message = Object.entries(catalog).find(([name]) => name === type)?.[1];
   if (!message) throw new Error(`There is no message type ${type}`);
   const data = exampleOf(jsonSchema(type, message.schema));
   return {
     specversion: '1.0',
     id: '0199c1a7-6a10-7d4e-8f21-5b7c9d0e1f23',
-    source: `/sidecart/${message.kind === 'fact' ? message.topic : 'orders'}`,
+    source: `/sidecart/${topology.topics.find(({ name }) => name === message.topic)?.publishers[0]}`,
     type,
     time: '2026-03-14T09:26:53.589Z',
     datacontenttype: 'application/json',

@@ -89,6 +89,7 @@ export function parseTopology(text: string): Topology {
 }
 
 function cure(issue: z.core.$ZodIssue): string {
+  if (issue.code === 'invalid_key') return issue.issues.map(({ message }) => message).join('; ');
   if (issue.code !== 'unrecognized_keys') return issue.message;
   return `${issue.keys.join(', ')} is not known here; correct or remove it (generator/topology-schema.ts lists what is)`;
 }

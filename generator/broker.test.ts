@@ -1,0 +1,62 @@
+import { expect, test } from 'vitest';
+import { parse } from 'yaml';
+import { brokerOutputs, parseBroker } from './broker.ts';
+import { BROKER, topology } from './fixture.ts';
+
+const outputs = brokerOutputs(topology, parseBroker('jetstream', BROKER));
+const content = (path: string) => outputs.find((output) => output.path === path)?.content ?? '';
+const metadata = (path: string) =>
+  Object.fromEntries(
+    parse(content(path)).spec.metadata.map(({ name, value }: { name: string; value: string }) => [
+      name,
+      value,
+    ]),
+  );
+
+test('the owner may publish, the reader may read, and both may probe', () => {
+  expect(metadata('components/pubsub-books.yaml')).toMatchObject({
+    allowedTopics: 'books,probe',
+    protectedTopics: 'books,probe',
+    publishingScopes: 'books=books,probe;readers=probe',
+    subscriptionScopes: 'books=;readers=books',
+  });
+});
+
+test('only the first lane is for publishing', () => {
+  expect(metadata('components/pubsub-commands-books-0.yaml').publishingScopes).toBe(
+    'readers=commands.books,probe;books=probe',
+  );
+  expect(metadata('components/pubsub-commands-books-1.yaml').publishingScopes).toBe('books=probe');
+});
+
+test('the lanes of a topic share one durable consumer', () => {
+  const durables = [0, 1].map(
+    (lane) => metadata(`components/pubsub-commands-books-${lane}.yaml`).durableName,
+  );
+  expect(durables).toEqual(['{appID}-commands-books', '{appID}-commands-books']);
+});
+
+test('there is a stream for each topic', () => {
+  expect(parse(content('components/brokers/jetstream-streams.generated.yaml'))).toEqual({
+    streams: [
+      { name: 'books', subjects: ['books'] },
+      { name: 'commands-books', subjects: ['commands.books'] },
+    ],
+  });
+});
+
+test('what explains the template is not repeated in each component', () => {
+  expect(content('components/pubsub-books.yaml')).not.toContain('What a reader should know');
+});
+
+test('a name that the generator does not know is refused, with those it knows', () => {
+  const broker = parseBroker('jetstream', BROKER.replace('{{component}}', '{{comonent}}'));
+  expect(() => brokerOutputs(topology, broker)).toThrow(
+    /{{comonent}} is not known.*component, stream, topic/,
+  );
+});
+
+test('a template without its three parts is refused', () => {
+  expect(() => parseBroker('jetstream', BROKER.split('---\n')[0] ?? '')).toThrow(/expected three parts/);
+  expect(() => parseBroker('jetstream', BROKER.replace('target:', 'targets:'))).toThrow(/part 2/);
+});

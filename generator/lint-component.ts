@@ -1,0 +1,117 @@
+import type { LintContext, Resource } from './lint.ts';
+
+interface MetadataEntry {
+  name: string;
+  value?: unknown;
+  secretKeyRef?: unknown;
+  envRef?: unknown;
+}
+
+/** Rules for a Component: what it holds, who loads it, and for a broker who may do what through it. */
+export function lintComponent(component: Resource, context: LintContext): string[] {
+  const metadata: MetadataEntry[] = component.spec.metadata ?? [];
+  const faults: string[] = [];
+  if (component.scopes.length === 0) {
+    faults.push(`${component.name} has no scopes: every app would load it. List the apps that need it.`);
+  }
+  for (const entry of metadata) {
+    if (entry.envRef) {
+      faults.push(
+        `${entry.name} is an envRef, which Kubernetes allows for few names only. Use secretKeyRef.`,
+      );
+    }
+    if (
+      /:\/\/[^/]*:[^/]*@|password|secret|token/i.test(`${entry.name}=${entry.value ?? ''}`) &&
+      entry.value
+    ) {
+      faults.push(`${entry.name} has a secret in plain text. Use secretKeyRef.`);
+    }
+  }
+  if (!String(component.spec.type).startsWith('pubsub.')) return faults;
+  const value = (name: string) => {
+    const entry = metadata.find((candidate) => candidate.name === name);
+    return entry?.value === undefined ? undefined : String(entry.value);
+  };
+  return [...faults, ...topicFaults(component, value, context), ...brokerFaults(component, value)];
+}
+
+type Value = (name: string) => string | undefined;
+
+/** Dapr opens a topic to each app that it does not find listed, so everything has to be listed. */
+function topicFaults(component: Resource, value: Value, { topology }: LintContext): string[] {
+  const topic = topology.topics.find(({ components }) =>
+    components.some(({ name }) => name === component.name),
+  );
+  if (!topic) return [`${component.name} is the component of no topic in topology.yaml. Remove it.`];
+  const faults: string[] = [];
+  const table = topic.components.find(({ name }) => name === component.name)?.scopes ?? [];
+  for (const app of component.scopes.filter((scope) => !table.includes(scope))) {
+    faults.push(
+      `${app} loads ${component.name}, but topology.yaml gives it no part in ${topic.name}. Take it out of the scopes.`,
+    );
+  }
+
+  const allowed = topicList(value('allowedTopics'));
+  const open = topicList(value('protectedTopics'));
+  if (allowed.length === 0)
+    faults.push('allowedTopics is missing: any other topic could be used. List the topics.');
+  for (const name of allowed.filter((candidate) => !open.includes(candidate))) {
+    faults.push(`${name} is not in protectedTopics: an app that is listed nowhere could use it. Add it.`);
+  }
+
+  const may = { publishingScopes: topic.publishers, subscriptionScopes: topic.consumers };
+  for (const [field, apps] of Object.entries(may)) {
+    const grants = grantsOf(value(field));
+    for (const app of component.scopes.filter((scope) => !grants.has(scope))) {
+      faults.push(`${app} is not in ${field}: Dapr would let it use every topic. Add "${app}=".`);
+    }
+    for (const [app, topics] of grants) {
+      if (!topics.includes(topic.name) || apps.includes(app)) continue;
+      const verb = field === 'publishingScopes' ? 'publish to' : 'read';
+      faults.push(`${field} lets ${app} ${verb} ${topic.name}, which topology.yaml does not. Take it out.`);
+    }
+  }
+  return faults;
+}
+
+function brokerFaults(component: Resource, value: Value): string[] {
+  const faults: string[] = [];
+  if (value('concurrency') === 'parallel') {
+    faults.push(
+      'concurrency is parallel: JetStream then acknowledges before the app has answered, and a failed delivery is lost. Use single, and lanes for speed.',
+    );
+  }
+  if (component.spec.type !== 'pubsub.jetstream') return faults;
+  const required: Record<string, string> = {
+    durableName: 'every restart would read the whole stream again',
+    queueGroupName: 'a second replica could not subscribe',
+    concurrency: 'the default may change; write single',
+    ackWait: 'a failed message would come back at once, for ever',
+    maxDeliver: 'a long outage must not give messages up; write -1',
+  };
+  for (const [name, reason] of Object.entries(required)) {
+    if (value(name) === undefined) faults.push(`${name} is missing: ${reason}.`);
+  }
+  if (value('maxDeliver') !== undefined && value('maxDeliver') !== '-1') {
+    faults.push('maxDeliver is limited: after it a message rests where nobody looks. Use -1.');
+  }
+  return faults;
+}
+
+function topicList(text: string | undefined): string[] {
+  return (text ?? '')
+    .split(',')
+    .map((topic) => topic.trim())
+    .filter(Boolean);
+}
+
+/** `a=x,y;b=` as a -> [x, y], b -> []. */
+function grantsOf(text: string | undefined): Map<string, string[]> {
+  const grants = (text ?? '').split(';').filter((part) => part.includes('='));
+  return new Map(
+    grants.map((part) => {
+      const [app = '', topics = ''] = part.split('=');
+      return [app.trim(), topicList(topics)];
+    }),
+  );
+}

@@ -1,0 +1,220 @@
+import { z } from 'zod';
+import type { LintContext, Resource } from './lint.ts';
+import { SECRET_STORE } from './topology.ts';
+
+const names = z.strictObject({
+  timeout: z.string().optional(),
+  retry: z.string().optional(),
+  circuitBreaker: z.string().optional(),
+});
+
+const retryShape = z.strictObject({
+  policy: z.enum(['constant', 'exponential']).optional(),
+  duration: z.string().optional(),
+  maxInterval: z.string().optional(),
+  maxRetries: z.int().optional(),
+  matching: z
+    .strictObject({ httpStatusCodes: z.string().optional(), gRPCStatusCodes: z.string().optional() })
+    .optional(),
+});
+type Retry = z.infer<typeof retryShape>;
+
+/** Dapr ignores a field that it does not know: a slip of the pen would be a missing policy. */
+const shape = z.strictObject({
+  policies: z
+    .strictObject({
+      timeouts: z.record(z.string(), z.string()).default({}),
+      retries: z.record(z.string(), retryShape).default({}),
+      circuitBreakers: z.record(z.string(), z.looseObject({})).default({}),
+    })
+    .default({ timeouts: {}, retries: {}, circuitBreakers: {} }),
+  targets: z
+    .strictObject({
+      apps: z.record(z.string(), names).default({}),
+      components: z
+        .record(z.string(), z.strictObject({ inbound: names.optional(), outbound: names.optional() }))
+        .default({}),
+    })
+    .default({ apps: {}, components: {} }),
+});
+type Spec = z.infer<typeof shape>;
+type Policies = Spec['policies'];
+
+/** Rules for a Resiliency: everything has a deadline, nothing is repeated that should not be. */
+export function lintResiliency(resiliency: Resource, context: LintContext): string[] {
+  const parsed = shape.safeParse(resiliency.spec);
+  if (!parsed.success) {
+    return parsed.error.issues.map(
+      (issue) => `spec.${issue.path.join('.')}: ${issue.message}. Dapr would ignore it; correct it.`,
+    );
+  }
+  const { policies, targets } = parsed.data;
+  if (resiliency.scopes.length === 0)
+    return ['it has no scopes: it would count for every app. Scope it to one.'];
+  return [
+    ...policyFaults(policies),
+    ...referenceFaults(parsed.data),
+    ...Object.entries(targets.apps).flatMap(([app, { circuitBreaker }]) =>
+      breakerFaults(app, circuitBreaker),
+    ),
+    ...Object.keys(policies.circuitBreakers)
+      .filter((name) => /^Default(App)?CircuitBreakerPolicy$/.test(name))
+      .flatMap((name) => breakerFaults('every app', name)),
+    ...resiliency.scopes.flatMap((app) => [
+      ...callFaults(app, parsed.data, context),
+      ...componentFaults(app, parsed.data, context),
+    ]),
+  ];
+}
+
+function policyFaults({ timeouts, retries }: Policies): string[] {
+  const faults: string[] = [];
+  for (const [name, text] of Object.entries(timeouts)) {
+    if (milliseconds(text) === undefined)
+      faults.push(`timeout ${name}: ${text} is no duration such as 800ms or 3s.`);
+  }
+  for (const [name, retry] of Object.entries(retries)) {
+    if (retry.maxRetries === undefined || retry.maxRetries < 0) {
+      faults.push(`retry ${name} has no maxRetries: Dapr would repeat for ever. Set it.`);
+    }
+    for (const field of ['duration', 'maxInterval'] as const) {
+      const text = retry[field];
+      if (text !== undefined && milliseconds(text) === undefined) {
+        faults.push(`retry ${name}: ${field} ${text} is no duration such as 800ms or 3s.`);
+      }
+    }
+    if (retry.policy !== 'exponential' && retry.duration === undefined) {
+      faults.push(`retry ${name} has no duration: Dapr would wait 5 s each time. Set it.`);
+    }
+    // Dapr's built-in repeats of calls look at the kind of failure themselves.
+    if (name === 'DaprBuiltInServiceRetries') continue;
+    for (const field of ['httpStatusCodes', 'gRPCStatusCodes'] as const) {
+      if (!retry.matching?.[field]) {
+        faults.push(
+          `retry ${name} has no matching.${field}: Dapr would repeat after every such code, 400 and 404 too. List the codes.`,
+        );
+      }
+    }
+  }
+  return faults;
+}
+
+function referenceFaults({ policies, targets }: Spec): string[] {
+  const uses = [
+    ...Object.entries(targets.apps).map(([app, use]) => [`app ${app}`, use] as const),
+    ...Object.entries(targets.components).flatMap(([component, { inbound, outbound }]) => [
+      [`component ${component} inbound`, inbound ?? {}] as const,
+      [`component ${component} outbound`, outbound ?? {}] as const,
+    ]),
+  ];
+  const known = {
+    timeout: policies.timeouts,
+    retry: policies.retries,
+    circuitBreaker: policies.circuitBreakers,
+  };
+  return uses.flatMap(([target, use]) =>
+    (['timeout', 'retry', 'circuitBreaker'] as const).flatMap((kind) => {
+      const name = use[kind];
+      if (name === undefined || name in known[kind]) return [];
+      return [
+        `${target} uses the ${kind} ${name}, which is not in policies: Dapr would do without. Correct the name.`,
+      ];
+    }),
+  );
+}
+
+function breakerFaults(app: string, breaker: string | undefined): string[] {
+  if (breaker === undefined) return [];
+  return [
+    `${app} has the circuit breaker ${breaker}: Dapr counts a client's 4xx as failures, so that a few bad requests refuse everybody's. Remove it.`,
+  ];
+}
+
+function callFaults(app: string, { policies, targets }: Spec, { topology }: LintContext): string[] {
+  const faults = Object.keys(targets.apps)
+    .filter((callee) => !topology.calls.some((call) => call.caller === app && call.callee === callee))
+    .map((callee) => `${app} does not call ${callee} in topology.yaml. Remove the target.`);
+  for (const call of topology.calls.filter(({ caller }) => caller === app)) {
+    const target = targets.apps[call.callee];
+    const name = target ? target.timeout : 'DefaultAppTimeoutPolicy';
+    const timeout = milliseconds(policies.timeouts[name ?? ''] ?? '');
+    if (timeout === undefined) {
+      faults.push(
+        `calls from ${app} to ${call.callee} have no timeout. Set ${target ? `targets.apps.${call.callee}.timeout` : name}.`,
+      );
+    } else if (timeout < call.timeoutMs) {
+      faults.push(
+        `calls from ${app} to ${call.callee} end after ${timeout} ms, before the ${call.timeoutMs} ms of topology.yaml. Raise ${name}.`,
+      );
+    }
+  }
+  return faults;
+}
+
+function componentFaults(app: string, { policies, targets }: Spec, context: LintContext): string[] {
+  const inScope = context.of('Component').filter(({ scopes }) => scopes.includes(app));
+  const known = [SECRET_STORE, ...inScope.map(({ name }) => name)];
+  const faults = Object.keys(targets.components)
+    .filter((name) => !known.includes(name))
+    .map((name) => `${app} has no component ${name}. Correct the name, or remove the target.`);
+  for (const component of inScope) {
+    const { inbound, outbound } = targets.components[component.name] ?? {};
+    if (!outbound?.timeout) {
+      faults.push(`what ${app} asks of ${component.name} has no timeout. Set its outbound.timeout.`);
+    }
+    const subscribed = context
+      .of('Subscription')
+      .some(({ scopes, spec }) => scopes.includes(app) && spec.pubsubname === component.name);
+    if (!subscribed) continue;
+    if (!inbound?.timeout) {
+      faults.push(`deliveries of ${component.name} to ${app} have no timeout. Set its inbound.timeout.`);
+      continue;
+    }
+    faults.push(
+      ...deliveryFaults(app, component, policies, { timeout: inbound.timeout, retry: inbound.retry }),
+    );
+  }
+  return faults;
+}
+
+/** A sidecar that still tries when the broker's patience ends makes the broker deliver the message beside it. */
+function deliveryFaults(
+  app: string,
+  component: Resource,
+  policies: Policies,
+  use: { timeout: string; retry: string | undefined },
+): string[] {
+  const ackWait = milliseconds(String(metadataOf(component, 'ackWait') ?? ''));
+  if (ackWait === undefined) return [];
+  const timeout = milliseconds(policies.timeouts[use.timeout] ?? '') ?? 0;
+  const total = longest(timeout, use.retry === undefined ? undefined : policies.retries[use.retry]);
+  if (total < ackWait) return [];
+  return [
+    `delivering a message of ${component.name} to ${app} may take ${total} ms, but the broker waits ${ackWait} ms (ackWait) and then delivers it again beside it. Shorten the timeout or the retries.`,
+  ];
+}
+
+/** The longest that all attempts and the pauses between them can take together. */
+function longest(timeout: number, retry: Retry | undefined): number {
+  const retries = retry?.maxRetries ?? 0;
+  const pause =
+    retry?.policy === 'exponential'
+      ? 1.5 * (milliseconds(retry.maxInterval ?? '') ?? 60_000) // Dapr varies it by half
+      : (milliseconds(retry?.duration ?? '') ?? 5_000);
+  return (retries + 1) * timeout + retries * pause;
+}
+
+function metadataOf(component: Resource, name: string): unknown {
+  const entries: { name: string; value?: unknown }[] = component.spec.metadata ?? [];
+  return entries.find((entry) => entry.name === name)?.value;
+}
+
+/** Go's durations, such as 1m30s; undefined for what is none. */
+function milliseconds(text: string): number | undefined {
+  if (!/^([0-9]+(\.[0-9]+)?(ms|s|m|h))+$/.test(text)) return undefined;
+  const unit = { ms: 1, s: 1000, m: 60_000, h: 3_600_000 } as const;
+  return [...text.matchAll(/([0-9.]+)(ms|s|m|h)/g)].reduce(
+    (sum, [, amount, name]) => sum + Number(amount) * unit[name as keyof typeof unit],
+    0,
+  );
+}

@@ -1,0 +1,75 @@
+import { cpSync, existsSync, mkdirSync, mkdtempSync, rmSync } from 'node:fs';
+import { dirname, join, relative } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { parseArgs } from 'node:util';
+import { type ExecaError, execa } from 'execa';
+import { loadTopology } from './topology.ts';
+
+/**
+ * `npm run db:generate` writes, for each service with a database, the migration that its schema.ts lacks; name it
+ * with `-- --name add_returns`. `-- --check` writes nothing and says which service lacks one. drizzle-kit works out
+ * the difference from the snapshots beside the migrations, so neither needs a database.
+ */
+
+const root = dirname(dirname(fileURLToPath(import.meta.url)));
+const drizzleKit = join(root, 'node_modules', 'drizzle-kit', 'bin.cjs');
+
+function drizzleGenerate(service: string, folder: string, stdio: 'inherit' | 'pipe', name?: string) {
+  const args = [
+    '--dialect=postgresql',
+    `--schema=./services/${service}/src/schema.ts`,
+    // drizzle-kit puts ./ before it, so an absolute path would end up inside the project.
+    `--out=${relative(root, folder)}`,
+    ...(name ? [`--name=${name}`] : []),
+  ];
+  // It may ask whether a column was renamed or replaced: a check has nobody to answer, and fails.
+  const stdin = stdio === 'inherit' ? 'inherit' : 'ignore';
+  return execa(process.execPath, [drizzleKit, 'generate', ...args], {
+    cwd: root,
+    stdin,
+    stdout: stdio,
+    stderr: stdio,
+  });
+}
+
+/** Why the service's migrations are not what its schema says, or undefined when they are. Works on a copy. */
+async function drift(service: string, folder: string): Promise<string | undefined> {
+  const cache = join(root, '.cache');
+  mkdirSync(cache, { recursive: true });
+  const copy = mkdtempSync(join(cache, `migrations-${service}-`));
+  try {
+    if (existsSync(folder)) cpSync(folder, copy, { recursive: true });
+    const { stdout } = await drizzleGenerate(service, copy, 'pipe');
+    // Its exit code is 0 also when it had to ask and nobody was there.
+    return stdout?.includes('No schema changes')
+      ? undefined
+      : 'schema.ts says something else than the migrations';
+  } catch (error) {
+    const { stdout, stderr } = error as ExecaError;
+    return `drizzle-kit cannot tell: ${[stdout, stderr].filter(Boolean).join('\n') || error}`;
+  } finally {
+    rmSync(copy, { recursive: true, force: true });
+  }
+}
+
+const { values } = parseArgs({ options: { check: { type: 'boolean' }, name: { type: 'string' } } });
+const services = loadTopology(join(root, 'topology.yaml'))
+  .services.filter(({ database }) => database)
+  .map(({ name }) => ({ name, folder: join(root, 'services', name, 'migrations') }));
+
+if (values.check) {
+  const results = await Promise.all(
+    services.map(async ({ name, folder }) => ({ name, fault: await drift(name, folder) })),
+  );
+  for (const { name, fault } of results) {
+    if (!fault) continue;
+    console.error(`services/${name}: ${fault}. Run npm run db:generate, read what it wrote, and commit it.`);
+    process.exitCode = 1;
+  }
+  if (process.exitCode !== 1) console.log('Every schema has its migrations.');
+} else {
+  for (const { name, folder } of services) {
+    console.log(`\n${name}`);
+    await drizzleGenerate(name, folder, 'inherit', values.name);
+  }
+}
