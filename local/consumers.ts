@@ -50,7 +50,7 @@ const UNIT_NS: Record<string, number> = { ms: 1e6, s: 1e9, m: 60e9, h: 3_600e9 }
 /** A duration as Go writes it (`20s`, `1m30s`), in nanoseconds. */
 export function durationNs(text: string): number {
   const parts = [...text.matchAll(/(\d+(?:\.\d+)?)(ms|s|m|h)/g)];
-  if (parts.map(([part]) => part).join('') !== text)
+  if (parts.length === 0 || parts.map(([part]) => part).join('') !== text)
     throw new Error(`${text} is no duration such as 20s or 1m30s`);
   return parts.reduce((sum, [, number, unit]) => sum + Number(number) * (UNIT_NS[unit ?? ''] ?? 0), 0);
 }

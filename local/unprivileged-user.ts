@@ -8,15 +8,18 @@ export interface UnprivilegedUser {
   gid: number;
 }
 
-/** Whom PostgreSQL runs as when the runner is root: a user that is there already. None is ever created. */
+/**
+ * Whom PostgreSQL runs as when the runner is root: a user that is there already. None is ever created. `nobody` before
+ * `postgres`, which owns the data of another server where one is installed.
+ */
 export function unprivilegedUser(passwd = readFileSync('/etc/passwd', 'utf8')): UnprivilegedUser {
   const users = passwd.split('\n').map((line) => line.split(':'));
-  for (const wanted of ['postgres', 'nobody']) {
+  for (const wanted of ['nobody', 'postgres']) {
     const [name, , uid, gid] = users.find(([candidate]) => candidate === wanted) ?? [];
     if (name && Number(uid) > 0) return { name, uid: Number(uid), gid: Number(gid) };
   }
   throw new ShopError(
-    'PostgreSQL refuses to run as root, and there is neither a user `postgres` nor a user `nobody` to run it as',
+    'PostgreSQL refuses to run as root, and there is neither a user `nobody` nor a user `postgres` to run it as',
     'start as an ordinary user',
   );
 }

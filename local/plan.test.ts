@@ -1,0 +1,57 @@
+import { describe, expect, test } from 'vitest';
+import { parseTopology } from '../generator/topology.ts';
+import { durableConsumers, openReads, planInstances, portRequests } from './plan.ts';
+
+const topology = parseTopology(`
+namespace: shop
+broker: jetstream
+services:
+  front: { port: 8080, database: false, replicas: 1, edge: true }
+  sales:
+    port: 8101
+    database: true
+    replicas: 1
+    public: { timeout: 1s, operations: [GET /v1/sales, POST /v1/sales, 'GET /v1/sales/{id}'] }
+    topic: { lanes: 2 }
+    sends: [store]
+  store: { port: 8102, database: true, replicas: 1, commands: { lanes: 1 }, consumes: [sales] }
+`);
+
+describe('instances', () => {
+  test('carry the name of their service, and a number only where there are several', () => {
+    const names = planInstances(topology, { sales: 3 }).map(({ name, service }) => [name, service]);
+    expect(names).toEqual([
+      ['front', 'front'],
+      ['sales-1', 'sales'],
+      ['sales-2', 'sales'],
+      ['sales-3', 'sales'],
+      ['store', 'store'],
+    ]);
+  });
+});
+
+describe('ports', () => {
+  const requests = portRequests(planInstances(topology, { sales: 3 }));
+
+  test('are one each, with a name each, below the range of outgoing connections', () => {
+    expect(new Set(requests.map(({ preferred }) => preferred)).size).toBe(requests.length);
+    expect(new Set(requests.map(({ name }) => name)).size).toBe(requests.length);
+    expect(Math.max(...requests.map(({ preferred }) => preferred))).toBeLessThan(32_768);
+  });
+
+  test('are those of the topology for the apps', () => {
+    expect(requests).toContainEqual({ name: 'front', preferred: 8080 });
+    expect(requests).toContainEqual({ name: 'front-dapr-http', preferred: 18080 });
+  });
+});
+
+test('a durable consumer is called by app and topic, with hyphens', () => {
+  expect(durableConsumers(topology)).toEqual([
+    { app: 'store', topic: 'sales', stream: 'sales', name: 'store-sales' },
+    { app: 'store', topic: 'commands.store', stream: 'commands-store', name: 'store-commands-store' },
+  ]);
+});
+
+test('only reads without parameters are tried before the shop counts as ready', () => {
+  expect(openReads(topology)).toEqual(['/v1/sales']);
+});

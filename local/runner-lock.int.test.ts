@@ -1,0 +1,29 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { join } from 'node:path';
+import { expect, onTestFinished, test } from 'vitest';
+import { lockRunDir } from './runner-lock.ts';
+import { testFolder } from './testing.ts';
+
+test('a second runner is refused with the number of the first; a killed one leaves the folder free', async () => {
+  const file = join(testFolder(), 'runner.lock');
+  const holder = spawn(
+    process.execPath,
+    [
+      '--input-type=module-typescript',
+      '-e',
+      `const { lockRunDir } = await import(process.argv[1] + '/runner-lock.ts');
+       lockRunDir(process.argv[2]); console.log('locked'); setInterval(() => {}, 1000);`,
+      import.meta.dirname,
+      file,
+    ],
+    { stdio: ['ignore', 'pipe', 'inherit'] },
+  );
+  onTestFinished(() => void holder.kill('SIGKILL'));
+  await once(holder.stdout, 'data');
+  expect(() => lockRunDir(file)).toThrow(`a runner is already at work here (process ${holder.pid})`);
+  holder.kill('SIGKILL');
+  await once(holder, 'exit');
+  lockRunDir(file).release();
+  lockRunDir(file).release();
+});
