@@ -3,6 +3,8 @@ export type DaprErrorKind =
   | 'no-stream'
   /** The sidecar's connection to the broker is gone for good; only a restart of the sidecar helps. */
   | 'connection-closed'
+  /** The sidecar runs without this component, as its broker was away when it started; only a restart of the sidecar helps. */
+  | 'no-component'
   /** Sidecar, callee or broker cannot be reached; trying again later may work. */
   | 'unavailable'
   | 'timeout'

@@ -118,6 +118,8 @@ function publishError(component: string, topic: string, error: unknown): DaprErr
     return new DaprError('no-stream', plain.message, plain);
   if (plain.message.includes('connection closed'))
     return new DaprError('connection-closed', plain.message, plain);
+  if (plain.message.includes('ERR_PUBSUB_NOT_FOUND'))
+    return new DaprError('no-component', plain.message, plain);
   // Whoever publishes can do as little about a wrong token or scope as about a wrong name.
   return plain.kind === 'denied' ? new DaprError('refused', plain.message, plain) : plain;
 }

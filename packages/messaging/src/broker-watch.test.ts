@@ -5,6 +5,7 @@ import { createBrokerWatch } from './broker-watch.ts';
 
 const alive = new DaprError('no-stream', 'nats: no response from stream', { status: 500 });
 const closed = new DaprError('connection-closed', 'nats: connection closed', { status: 500 });
+const noComponent = new DaprError('no-component', 'ERR_PUBSUB_NOT_FOUND', { status: 404 });
 const brokerAway = new DaprError('unavailable', 'nats: timeout', { status: 500 });
 const sidecarAway = new DaprError('unavailable', 'ECONNREFUSED');
 
@@ -55,27 +56,20 @@ describe('the broker watch', () => {
     expect(metrics).toMatch(/sidecart_broker_up\{component="pubsub-0"[^}]*\} 1/);
   });
 
-  test('a connection that is gone for good: the sidecar is told to shut down, once until it came back', async () => {
+  test('a connection that is gone for good: the sidecar is told to shut down, and again after it was well', async () => {
     const { calls } = await play([
       [alive, closed], // told
       [closed, closed], // still ending
       [sidecarAway, sidecarAway],
-      [sidecarAway, sidecarAway],
       [alive, alive], // back
-      [alive, alive],
       [closed, alive], // told again
     ]);
-    expect(calls).toEqual([1, 7]);
+    expect(calls).toEqual([1, 5]);
   });
 
-  test('one that came back and has lost its connection again is told again', async () => {
-    const { calls } = await play([[closed], [sidecarAway], [closed], [closed]]);
-    expect(calls).toEqual([1, 3]);
-  });
-
-  test('one that does not go away is told again after a minute', async () => {
-    const { calls } = await play(Array.from({ length: 15 }, () => [closed]));
-    expect(calls).toEqual([1, 13]);
+  test('one that starts without its component, as the broker is away, is told again with growing waits', async () => {
+    const { calls } = await play(Array.from({ length: 24 }, () => [noComponent]));
+    expect(calls).toEqual([1, 3, 7, 13, 19]);
   });
 
   test('one that could not be told is told again in the next round', async () => {

@@ -10,8 +10,11 @@ import { type Repetition, repeat } from './repeat.ts';
 /** Allowed on every component and bound to no stream: a publish there reaches the broker and stores nothing. */
 const PROBE_TOPIC = 'probe';
 const PROBE_MS = 6000;
-/** A sidecar that has not gone away this long after it was asked to is asked again, in ms. */
-const ASK_AGAIN_MS = 60_000;
+/**
+ * How long to wait before a sidecar is told again, by how often it was told in vain, in ms. While the broker stays away
+ * each restart costs the app's callers a second and helps nothing; once it is back, the last wait is the longest delay.
+ */
+const WAITS_MS = [10_000, 20_000, 30_000];
 
 export interface BrokerWatchOptions {
   /** Every pub/sub component of this app; each has a broker connection of its own. */
@@ -26,18 +29,21 @@ export interface BrokerWatchOptions {
   now?: () => number;
 }
 
-type Probe = 'alive' | 'connection-closed' | 'sidecar-away' | 'broker-away' | 'refused';
+type Probe = 'alive' | 'connection-closed' | 'no-component' | 'sidecar-away' | 'broker-away' | 'refused';
 
 /**
  * Notices a sidecar whose broker connection is gone for good: JetStream's client gives up after about two minutes, the
- * sidecar goes on calling itself healthy, and only a new process helps. Such a sidecar is told to shut down, once, so
- * that whoever runs it starts another. Broker or sidecar merely away makes the app `degraded` and nothing else.
+ * sidecar goes on calling itself healthy, and only a new process helps. One that starts while the broker is away runs
+ * without its component (`ignoreErrors`, so that calls between services go on) and needs the same. Such a sidecar is
+ * told to shut down, again and again with growing waits, so that whoever runs it starts another. Broker or sidecar
+ * merely away makes the app `degraded` and nothing else.
  */
 export function createBrokerWatch(o: BrokerWatchOptions): Worker {
   const up = o.metrics.gauge('sidecart_broker_up', 'Whether the sidecar reaches the broker', ['component']);
   const now = o.now ?? (() => performance.now());
   let repetition: Repetition | undefined;
-  let asked: { at: number; wentAway: boolean } | undefined;
+  let told = 0;
+  let notBefore = 0;
   let lastReason = '';
 
   async function round(signal: AbortSignal): Promise<void> {
@@ -47,24 +53,22 @@ export function createBrokerWatch(o: BrokerWatchOptions): Worker {
     if (signal.aborted) return;
     for (const { component, found } of probes) up.set({ component }, found === 'alive' ? 1 : 0);
     report(probes);
-    const found = new Set(probes.map((p) => p.found));
-    if (found.has('sidecar-away')) {
-      if (asked) asked.wentAway = true;
-    } else if (!found.has('connection-closed')) {
-      asked = undefined;
-    } else if (!asked || asked.wentAway || now() - asked.at >= ASK_AGAIN_MS) {
-      await askToShutDown();
+    if (probes.some((p) => p.found === 'connection-closed' || p.found === 'no-component')) {
+      if (now() >= notBefore) await tellToShutDown();
+    } else if (probes.every((p) => p.found === 'alive')) {
+      told = 0;
+      notBefore = 0;
     }
   }
 
-  async function askToShutDown(): Promise<void> {
-    asked = { at: now(), wentAway: false };
+  async function tellToShutDown(): Promise<void> {
     o.log.warn('The sidecar has lost its broker connection for good; it is told to shut down and start anew');
     try {
       await o.dapr.shutdownSidecar();
+      notBefore = now() + (WAITS_MS[Math.min(told, WAITS_MS.length - 1)] as number);
+      told += 1;
     } catch (err) {
       o.log.warn({ err }, 'The sidecar could not be told to shut down');
-      asked = undefined;
     }
   }
 
@@ -105,7 +109,7 @@ async function probe(dapr: BrokerWatchOptions['dapr'], component: string): Promi
   } catch (err) {
     if (!(err instanceof DaprError)) throw err;
     if (err.kind === 'no-stream') return 'alive';
-    if (err.kind === 'connection-closed') return 'connection-closed';
+    if (err.kind === 'connection-closed' || err.kind === 'no-component') return err.kind;
     if (err.kind === 'refused' || err.kind === 'denied') return 'refused';
     return err.kind === 'unavailable' && err.status === undefined ? 'sidecar-away' : 'broker-away';
   }
