@@ -35,7 +35,8 @@ export function createLogger(o: { service: string; level: string; destination?: 
     serializers: { err: serializeError, error: serializeError },
     hooks: { streamWrite: hideUrlPasswords },
   };
-  return o.destination ? pino(options, o.destination) : pino(options);
+  // Written at once: the lines before an exit are the ones that matter, and left to itself pino can lose their order.
+  return pino(options, o.destination ?? pino.destination({ dest: 1, sync: true }));
 }
 
 /** Replaces the password in anything of the form `scheme://user:password@host`. */

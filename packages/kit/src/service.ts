@@ -2,6 +2,7 @@ import type { Hono } from 'hono';
 import type { z } from 'zod';
 import { baseConfig, loadConfig } from './config.ts';
 import { createDapr, type Dapr } from './dapr.ts';
+import { createDatabaseWatch } from './database-watch.ts';
 import type { Database } from './db.ts';
 import { createHealth, type Health } from './health.ts';
 import { createLogger, type Logger } from './log.ts';
@@ -112,12 +113,14 @@ export async function runService<S extends z.ZodObject = typeof baseConfig, D ex
     );
     if (o.database) running.database = await openDatabase(o.service, dapr, step);
     const base = { config, log, metrics, health, dapr, database: running.database };
-    const { app, workers = [] } = await step('Look at err: the service could not be put together.', () =>
+    const { app, workers: own = [] } = await step('Look at err: the service could not be put together.', () =>
       o.build(base as unknown as ServiceBase<S, D>),
     );
     running.server = await step(`Free port ${config.PORT} on ${config.HOST}, or set PORT to another.`, () =>
       listen({ fetch: app.fetch, port: config.PORT, host: config.HOST }),
     );
+    const { database } = running;
+    const workers = database ? [...own, createDatabaseWatch({ database, health, metrics, log })] : own;
     for (const worker of workers) {
       running.workers.push(worker);
       await step(`Look at err: worker ${worker.name} could not start.`, () => worker.start());
@@ -158,19 +161,19 @@ async function openDatabase(
 async function shutDown(running: Running, log: Logger): Promise<void> {
   await running.server?.close(REQUESTS_GRACE_MS);
   for (const worker of running.workers.reverse()) {
-    await withinGrace(worker.stop(), worker.name, log);
+    await withinGrace(() => worker.stop(), worker.name, log);
   }
-  if (running.database) await withinGrace(running.database.close(), 'database', log);
+  if (running.database) await withinGrace(running.database.close, 'database', log);
 }
 
 /** One part that cannot stop must not keep the others from stopping. */
-async function withinGrace(done: Promise<void>, name: string, log: Logger): Promise<void> {
+async function withinGrace(stop: () => Promise<void>, name: string, log: Logger): Promise<void> {
   let timer: NodeJS.Timeout | undefined;
   const late = new Promise<'late'>((resolve) => {
     timer = setTimeout(() => resolve('late'), WORKER_GRACE_MS);
   });
   try {
-    if ((await Promise.race([done, late])) === 'late') log.warn({ name }, 'did not stop in time');
+    if ((await Promise.race([stop(), late])) === 'late') log.warn({ name }, 'did not stop in time');
   } catch (err) {
     log.warn({ name, err }, 'failed to stop');
   } finally {
