@@ -4,6 +4,7 @@ import {
   call,
   deadLetters,
   orderEnds,
+  orderStatus,
   placeOrder,
   placeUntilAccepted,
   productWithStock,
@@ -23,6 +24,11 @@ beforeAll(async () => {
 afterAll(async () => {
   await shop?.stop();
 });
+
+const healthOf = async (service: string) =>
+  (await call(`http://127.0.0.1:${shop.endpoints(service).appPort}`, 'GET', '/healthz')).body as {
+    status: string;
+  };
 
 describe('an outage', () => {
   test('of the database for two minutes: orders reach their end and not one message is dead-lettered', async () => {
@@ -56,7 +62,9 @@ describe('an outage', () => {
     await shop.lockBroker();
     const id = await placeUntilAccepted(url, [{ sku, quantity: 1 }]);
     await sleep(10_000);
-    expect((await call(url, 'GET', `/v1/orders/${id}`)).body.status).toBe('placed');
+    // A broker that is away is told of, and takes no reads with it.
+    expect(await healthOf('orders')).toMatchObject({ status: 'degraded' });
+    await until('the order to be told', async () => (await orderStatus(url, id)) === 'placed', 5_000);
     await shop.unlockBroker();
     expect(await orderEnds(url, id, 90_000)).toBe('confirmed');
     const after = restarts();

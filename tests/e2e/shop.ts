@@ -136,8 +136,9 @@ export async function placeUntilAccepted(
   return answer.body.id as string;
 }
 
-export async function orderStatus(base: string, id: string): Promise<string> {
-  return (await call(base, 'GET', `/v1/orders/${id}`)).body?.status;
+export async function orderStatus(base: string, id: string): Promise<string | undefined> {
+  const answer = await call(base, 'GET', `/v1/orders/${id}`);
+  return answer.status === 200 ? answer.body.status : undefined;
 }
 
 export function orderEnds(base: string, id: string, timeoutMs = 60_000): Promise<string> {
