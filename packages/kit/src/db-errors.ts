@@ -1,5 +1,6 @@
 /** SQLSTATEs after which the same statement may well succeed: see appendix A of PostgreSQL's manual. */
 const TRANSIENT_STATES = new Set([
+  '25006', // read-only: the primary has moved
   '40001',
   '40P01',
   '55P03',
