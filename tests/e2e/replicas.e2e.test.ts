@@ -33,7 +33,7 @@ const holders = () =>
     shop,
     'orders',
     `SELECT a.application_name, count(*)::int AS slots FROM pg_locks l JOIN pg_stat_activity a USING (pid)
-      WHERE l.locktype = 'advisory' AND l.granted AND l.classid = 7001 GROUP BY 1`,
+      WHERE l.locktype = 'advisory' AND l.granted AND l.classid = 7001 AND a.datname = 'orders' GROUP BY 1`,
   );
 
 test('a frozen relay’s slots move on; when it thaws nothing is lost and nothing applied twice', async () => {

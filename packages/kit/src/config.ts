@@ -8,6 +8,11 @@ export const baseConfig = z.object({
   PORT: port.describe('the port this app listens on, e.g. 8103'),
   HOST: z.string().min(1).default('127.0.0.1').describe('the address to listen on; 0.0.0.0 in a container'),
   APP_ID: z.string().min(1).describe('the Dapr app id, e.g. orders'),
+  HOSTNAME: z
+    .string()
+    .min(1)
+    .optional()
+    .describe('the name of this instance among its replicas, e.g. orders-1; a pod has its own'),
   NAMESPACE: z.string().min(1).default('shop').describe('the namespace of the app, e.g. shop'),
   DAPR_HTTP_PORT: port.describe("the sidecar's HTTP port, e.g. 3500"),
   DAPR_API_TOKEN: token.describe('the token the sidecar demands, at least 16 characters'),

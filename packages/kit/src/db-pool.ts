@@ -21,6 +21,8 @@ interface Slot {
   sql: postgres.Sql;
   link?: Link;
   busy: boolean;
+  /** Fails the transaction that it is in, if any. */
+  fail?: ((reason: Error) => void) | undefined;
   /** It has finished a job, so the server was there. */
   proven: boolean;
   openedAt: number;
@@ -90,6 +92,7 @@ export function createPool(o: PoolOptions): Pool {
   }
 
   function drop(slot: Slot, reason: Error): void {
+    slot.fail?.(reason);
     if (!slots.delete(slot)) return; // it was retired
     // No server to be had: whoever waits would only wait for the same.
     if (![...slots].some((other) => other.proven)) {
@@ -167,8 +170,13 @@ export function createPool(o: PoolOptions): Pool {
   async function begin(...args: unknown[]): Promise<unknown> {
     const slot = await acquire();
     try {
-      return await (slot.sql.begin as (...args: unknown[]) => Promise<unknown>)(...args);
+      return await new Promise((resolve, reject) => {
+        // Lost in the middle of a statement with parameters, postgres.js queues its rollback and waits for ever.
+        slot.fail = reject;
+        (slot.sql.begin as (...args: unknown[]) => Promise<unknown>)(...args).then(resolve, reject);
+      });
     } finally {
+      slot.fail = undefined;
       release(slot);
     }
   }

@@ -188,6 +188,25 @@ test('a transaction whose connection dies fails, and none of its statements reac
   expect(await other.sql`select name from survivors`).toEqual([{ name: 'of the next' }]);
 });
 
+test('a transaction whose connection dies in the middle of a statement with parameters ends, and frees its place', async () => {
+  const { db, sql: pg } = connect({ max: 1 });
+  const admin = connect({ max: 1 });
+  for (let i = 0; i < 2; i++) {
+    const work = timed(
+      db.transaction(async (tx) => {
+        await tx.execute(sql`select 1`);
+        await tx.execute(sql`select ${1}::int, pg_sleep(2)`);
+      }),
+    );
+    await sleep(200);
+    await admin.sql`select pg_terminate_backend(pid) from pg_stat_activity where query like '%pg_sleep(2)%' and pid <> pg_backend_pid()`;
+    const { err, ms } = await work;
+    expect(isTransientDbError(err)).toBe(true);
+    expect(ms).toBeLessThan(1500);
+  }
+  expect(await pg`select 1 as one`).toMatchObject([{ one: 1 }]);
+});
+
 test('away: every query fails at once, in and out of transactions; back: the first one succeeds', async () => {
   const { db, sql: pg } = connect();
   await Promise.all(Array.from({ length: 20 }, () => pg`select 1`)); // five idle connections

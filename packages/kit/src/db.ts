@@ -11,6 +11,8 @@ export interface Database {
   db: PostgresJsDatabase;
   /** What it was opened with, password included: for a worker that needs a connection outside of the pool. */
   url: string;
+  /** By what it is seen in pg_stat_activity: the instance's name. */
+  applicationName: string;
   /** Waits up to 5 s for running statements, then closes every connection. */
   close(): Promise<void>;
 }
@@ -52,5 +54,5 @@ export function connectDatabase(o: DatabaseOptions): Database {
     lockTimeoutMs: o.lockTimeoutMs ?? 2000,
     connectTimeoutS: o.connectTimeoutS ?? 2,
   });
-  return { sql, db: drizzle(sql), url: o.url, close };
+  return { sql, db: drizzle(sql), url: o.url, applicationName: o.applicationName, close };
 }

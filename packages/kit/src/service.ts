@@ -111,7 +111,8 @@ export async function runService<S extends z.ZodObject = typeof baseConfig, D ex
       `Start the sidecar of ${config.APP_ID} on port ${config.DAPR_HTTP_PORT} and look at its log.`,
       () => dapr.waitForOutbound(SIDECAR_START_MS),
     );
-    if (o.database) running.database = await openDatabase(o.service, dapr, step);
+    if (o.database)
+      running.database = await openDatabase(o.service, config.HOSTNAME ?? o.service, dapr, step);
     const base = { config, log, metrics, health, dapr, database: running.database };
     const { app, workers: own = [] } = await step('Look at err: the service could not be put together.', () =>
       o.build(base as unknown as ServiceBase<S, D>),
@@ -143,6 +144,7 @@ interface Running {
 
 async function openDatabase(
   service: string,
+  applicationName: string,
   dapr: Dapr,
   step: <T>(cure: string, work: () => T | Promise<T>) => Promise<T>,
 ): Promise<Database> {
@@ -154,7 +156,7 @@ async function openDatabase(
   return step(`Put a PostgreSQL URL into secret ${name}, key url.`, async () => {
     if (url === undefined) throw new Error(`Secret ${name} has no key url`);
     const { connectDatabase } = await import('./db.ts'); // a service without a database need not load it
-    return connectDatabase({ url, applicationName: service });
+    return connectDatabase({ url, applicationName });
   });
 }
 

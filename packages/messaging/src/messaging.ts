@@ -35,6 +35,7 @@ export function createMessaging<C extends Record<string, MessageType>>(
   const relay = createRelay({
     ...o,
     url: o.database.url,
+    applicationName: o.database.applicationName,
     publish: async (topic, event) => {
       const component = publish[topic];
       if (component === undefined)

@@ -37,7 +37,8 @@ export interface RelaySession {
 
 export interface SessionOptions {
   url: string;
-  service: string;
+  /** Seen in pg_stat_activity, with `-relay` behind it: tells an operator which replica owns slots. */
+  applicationName: string;
   /** How long the server lets this session be silent before it ends it and frees its slots, in ms. */
   idleSessionTimeoutMs: number;
 }
@@ -67,7 +68,7 @@ export async function openSession(o: SessionOptions): Promise<RelaySession> {
     onnotice: () => {},
     onclose: () => lose(new Error('The connection of the relay was closed')),
     connection: {
-      application_name: `${o.service}-relay`,
+      application_name: `${o.applicationName}-relay`,
       idle_session_timeout: o.idleSessionTimeoutMs,
       statement_timeout: STATEMENT_MS,
       // A queue's statistics are always out of date; with these off the slot's index is used whatever they say.

@@ -15,6 +15,8 @@ export interface RelayOptions {
   /** Of the database; the relay opens one connection of its own. Not through a pooler: it must keep its session. */
   url: string;
   service: string;
+  /** The instance among its replicas; default the service. */
+  applicationName?: string;
   log: Logger;
   metrics: Metrics;
   health: Health;
@@ -52,7 +54,7 @@ export function createRelay(o: RelayOptions): Relay {
   const report = createRelayReport(o);
   const sessionOptions = {
     url: o.url,
-    service: o.service,
+    applicationName: o.applicationName ?? o.service,
     idleSessionTimeoutMs: o.idleSessionTimeoutMs ?? 5000,
   };
   const stopping = new AbortController();
