@@ -22,6 +22,7 @@ test('what the first readers did not know is ignored', () => {
 
 test('a sample that today breaks its schema is found', () => {
   expect(faultOf({ data: { ...placed.data, total: undefined } })).toMatch(/^breaks OrderPlaced: total/);
+  expect(sampleFault('<<<<<<< HEAD')).toBe('is no JSON');
   expect(faultOf({ sequence: 1 })).toMatch(/^breaks the envelope: sequence/);
   expect(faultOf({ type: 'OrderPlacd' })).toMatch(/no longer in/);
   expect(faultOf({ partitionkey: 'x' })).toMatch(/partitionkey x instead of ord_/);

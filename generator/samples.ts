@@ -36,7 +36,13 @@ export function sampleFaults(root: string): string[] {
 
 /** Why the text is no message that today's readers take, or undefined when it is one. */
 export function sampleFault(text: string): string | undefined {
-  const envelope = Envelope.safeParse(JSON.parse(text));
+  let json: unknown;
+  try {
+    json = JSON.parse(text);
+  } catch {
+    return 'is no JSON';
+  }
+  const envelope = Envelope.safeParse(json);
   if (!envelope.success) return `breaks the envelope: ${oneLine(envelope.error)}`;
   const message = Object.entries(catalog).find(([type]) => type === envelope.data.type)?.[1];
   if (!message) return `${envelope.data.type} is no longer in packages/contracts/src/catalog.ts`;
