@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { isNode, LineCounter, parseDocument } from 'yaml';
 import type { z } from 'zod';
+import { crossFaults } from './topology-faults.ts';
 import { type Operation, type ServiceRow, type TopologyTable, topologySchema } from './topology-schema.ts';
 
 /** Secrets come from the store of this name: Kubernetes' own there, a local file here. */
@@ -92,84 +93,6 @@ function cure(issue: z.core.$ZodIssue): string {
   if (issue.code === 'invalid_key') return issue.issues.map(({ message }) => message).join('; ');
   if (issue.code !== 'unrecognized_keys') return issue.message;
   return `${issue.keys.join(', ')} is not known here; correct or remove it (generator/topology-schema.ts lists what is)`;
-}
-
-interface Fault {
-  path: (string | number)[];
-  message: string;
-}
-
-/** What no single row can know: that names, ports and routes fit together. */
-function crossFaults({ services }: TopologyTable): Fault[] {
-  const faults: Fault[] = [];
-  const report = (path: (string | number)[], message: string) =>
-    faults.push({ path: ['services', ...path], message });
-  const rows = Object.entries(services);
-
-  const edges = rows.filter(([, row]) => row.edge);
-  if (edges.length !== 1) {
-    report([], `${edges.length} services are marked as the edge. Give exactly one \`edge: true\`.`);
-  }
-
-  const portOwner = new Map<number, string>();
-  const routeOwner = new Map<string, string>();
-  for (const [name, row] of rows) {
-    const other = portOwner.get(row.port);
-    if (other) report([name, 'port'], `${row.port} is already the port of ${other}. Choose a free one.`);
-    portOwner.set(row.port, name);
-
-    if (row.edge && row.public)
-      report(
-        [name, 'public'],
-        'The edge forwards to others and has no public operations of its own. Remove it.',
-      );
-    for (const [index, { method, path }] of (row.public?.operations ?? []).entries()) {
-      const route = `${method} ${path.replaceAll(/\{[^}]*\}/g, '{}')}`;
-      const owner = routeOwner.get(route);
-      if (owner) {
-        report(
-          [name, 'public', 'operations', index],
-          `${method} ${path} is already a public operation of ${owner}. Remove one.`,
-        );
-      }
-      routeOwner.set(route, name);
-    }
-
-    const messaging = (['topic', 'commands', 'consumes', 'sends'] as const).find((field) => row[field]);
-    if (messaging && !row.database) {
-      report([name, messaging], 'Messages need an outbox or an inbox. Set `database: true`, or remove this.');
-    }
-    for (const [index, owner] of (row.consumes ?? []).entries()) {
-      const path = [name, 'consumes', index];
-      if (owner === name) report(path, 'A service does not read its own facts. Remove it.');
-      else if (!services[owner])
-        report(path, `There is no service ${owner}. Correct the name or add its row.`);
-      else if (!services[owner].topic)
-        report(path, `${owner} publishes nothing. Give it a \`topic\`, or remove this.`);
-    }
-    for (const [index, taker] of (row.sends ?? []).entries()) {
-      const path = [name, 'sends', index];
-      if (taker === name) report(path, 'A service sends itself no commands. Remove it.');
-      else if (!services[taker])
-        report(path, `There is no service ${taker}. Correct the name or add its row.`);
-      else if (!services[taker].commands)
-        report(path, `${taker} takes no commands. Give it \`commands\`, or remove this.`);
-    }
-    for (const field of ['consumes', 'sends'] as const) {
-      for (const [index, value] of (row[field] ?? []).entries()) {
-        if (row[field]?.indexOf(value) !== index)
-          report([name, field, index], `${value} is listed twice. Remove one.`);
-      }
-    }
-    for (const callee of Object.keys(row.invokes ?? {})) {
-      const path = [name, 'invokes', callee];
-      if (callee === name) report(path, 'A service calls itself without a sidecar. Remove it.');
-      else if (!services[callee])
-        report(path, `There is no service ${callee}. Correct the name or add its row.`);
-      else if (services[callee].edge) report(path, 'The edge is called by clients only. Remove it.');
-    }
-  }
-  return faults;
 }
 
 function derive(table: TopologyTable): Topology {
