@@ -5,7 +5,7 @@ import { pipeline } from 'node:stream/promises';
 import { UserError } from './errors.ts';
 import { createGateway } from './gateway-client.ts';
 import { startProgress } from './progress.ts';
-import { takeBooks } from './replay/books.ts';
+import { type Books, type KnownLines, ordersToRead, readOrders, takeBooks } from './replay/books.ts';
 import { createProducts, executeSteps, missingProducts } from './replay/execute.ts';
 import { type Plan, planReplay } from './replay/plan.ts';
 import { reportBooks, reportEndings, reportLines } from './replay/report.ts';
@@ -13,7 +13,7 @@ import { openRetailFile } from './retail/records.ts';
 import { COLUMNS, type FaultyLine, readSaleLine, type SaleLine, today } from './retail/sale-line.ts';
 import { type ClientArguments, runClient } from './run-client.ts';
 import { findShop } from './shop-address.ts';
-import { createShopApi } from './shop-api.ts';
+import { createShopApi, type ShopApi } from './shop-api.ts';
 import { formatCount } from './text.ts';
 
 const USAGE = `Usage: npm run replay -- FILE.csv [--limit N] [--url URL]
@@ -60,17 +60,20 @@ async function replayFile({ file, options }: ClientArguments, signal: AbortSigna
   const result = await executeSteps(replay, plan.steps).finally(invoices.stop);
 
   const ends = reportEndings(result.endings, plan.steps.length);
-  const taken = await takeBooks(shop, {
-    signal,
-    patienceMs: SETTLE_WITHIN_MS,
-    knownLines: result.orderLines,
-  });
+  const taken = await takeWholeBooks(shop, result.orderLines, signal);
   const books = reportBooks(taken, result.wrongTotals);
   const doings =
     `${formatCount(missing.length)} products created, ${formatCount(result.priceChanges)} prices changed; ` +
     `${formatCount(result.repeated)} orders were there from an earlier replay.`;
   console.log([ends.text, reportLines(plan.lines, broken), doings, books.text].join('\n\n'));
   return ends.good && books.good;
+}
+
+async function takeWholeBooks(shop: ShopApi, knownLines: KnownLines, signal: AbortSignal): Promise<Books> {
+  const others = await ordersToRead(shop, knownLines);
+  const progress = startProgress('Other orders, for the books', others.length);
+  await readOrders(shop, others, knownLines, progress.advance).finally(progress.stop);
+  return takeBooks(shop, { signal, patienceMs: SETTLE_WITHIN_MS, knownLines });
 }
 
 function readLimit(text: string | undefined): number {

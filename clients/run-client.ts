@@ -30,19 +30,27 @@ export async function runClient(
 ): Promise<void> {
   const given = readArguments(call, process.argv.slice(2));
   if ('say' in given) {
-    console.error(given.say);
+    (given.exitCode === 0 ? console.log : console.error)(given.say);
     process.exitCode = given.exitCode;
     return;
   }
-  const signal = interruptionSignal();
+  const controller = new AbortController();
+  onStopSignals({
+    first: () => controller.abort(new InterruptedError('interrupted')),
+    again: () => process.exit(130),
+  });
   // The reader of a pipe, as in `npm run demo | head`, may be gone before all is said.
   process.stdout.once('error', () => process.exit(1));
   try {
-    process.exitCode = (await main(given, signal)) ? 0 : 1;
+    process.exitCode = (await main(given, controller.signal)) ? 0 : 1;
   } catch (error) {
-    process.exitCode = signal.aborted ? 130 : 1;
-    if (signal.aborted) console.error(call.whenStopped);
+    const interrupted = controller.signal.aborted;
+    process.exitCode = interrupted ? 130 : 1;
+    if (interrupted) console.error(call.whenStopped);
     else console.error(isForPeople(error) ? error.message : error);
+  } finally {
+    // What is still under way after a failure would keep the process alive.
+    controller.abort();
   }
 }
 
@@ -78,13 +86,4 @@ function isForPeople(error: unknown): error is Error {
 function optionsOf(call: ClientUsage): NonNullable<ParseArgsConfig['options']> {
   const valued = [...call.options, 'url'].map((name) => [name, { type: 'string' as const }] as const);
   return { ...Object.fromEntries(valued), help: { type: 'boolean', short: 'h' } };
-}
-
-function interruptionSignal(): AbortSignal {
-  const controller = new AbortController();
-  onStopSignals({
-    first: () => controller.abort(new InterruptedError('interrupted')),
-    again: () => process.exit(130),
-  });
-  return controller.signal;
 }

@@ -2,7 +2,7 @@ import { gbp } from '@sidecart/contracts/money';
 import type { Order } from '@sidecart/contracts/orders';
 import { describe, expect, test } from 'vitest';
 import { createFakeShop } from '../testing/fake-shop.ts';
-import { keepBooks, takeBooks } from './books.ts';
+import { keepBooks, ordersToRead, readOrders, takeBooks } from './books.ts';
 
 const order = (id: string, status: Order['status'], changes: Partial<Order> = {}): Order => ({
   id,
@@ -87,6 +87,26 @@ test('what is still on its way is told', async () => {
     faults: [],
     unsettled: [expect.stringContaining('1 orders'), '2 pieces are still reserved'],
   });
+});
+
+test('orders whose lines are not known are found and read', async () => {
+  const all = ['1', '2', '3'].map((id) => order(id, 'confirmed'));
+  const shop = {
+    ...createFakeShop(),
+    async *orders() {
+      yield* all;
+    },
+    order: async (id: string) => order(id, 'confirmed'),
+  };
+  const known = new Map([['2', order('2', 'confirmed').lines]]);
+  const ids = await ordersToRead(shop, known);
+  expect(ids).toEqual(['1', '3']);
+  let read = 0;
+  await readOrders(shop, ids, known, () => {
+    read++;
+  });
+  expect(read).toBe(2);
+  expect([...known.keys()].sort()).toEqual(['1', '2', '3']);
 });
 
 describe('books are taken', () => {

@@ -23,16 +23,39 @@ export interface Books {
   unsettled: string[];
 }
 
+/** The lines of orders by order id, as far as they have been read. They never change. */
+export type KnownLines = Map<string, Order['lines']>;
+
 export interface BooksOptions {
   signal: AbortSignal;
   /** How long to wait for books that agree. */
   patienceMs: number;
-  /** The lines of orders by id, as far as they have been read; they never change. The others are read and added. */
-  knownLines: Map<string, Order['lines']>;
+  /** Others are read, and added. */
+  knownLines: KnownLines;
 }
 
 const LOOK_EVERY_MS = 1_000;
 const ORDERS_AT_A_TIME = 12;
+
+/** The ids of the orders whose lines are not known. */
+export async function ordersToRead(shop: ShopApi, known: KnownLines): Promise<string[]> {
+  const ids: string[] = [];
+  for await (const { id } of shop.orders()) if (!known.has(id)) ids.push(id);
+  return ids;
+}
+
+/** Reads the lines of these orders into `known`; lists show orders without them. */
+export async function readOrders(
+  shop: ShopApi,
+  ids: readonly string[],
+  known: KnownLines,
+  onRead: () => void,
+): Promise<void> {
+  for await (const order of mapAhead(ids, ORDERS_AT_A_TIME, (id) => shop.order(id))) {
+    known.set(order.id, order.lines);
+    onRead();
+  }
+}
 
 /**
  * Takes the books through the public API. Stock follows an order's confirmation by an event, so books that do not

@@ -4,6 +4,7 @@ import type { NewOrder, Order } from '@sidecart/contracts/orders';
 import { RefusedError } from '../gateway-client.ts';
 import { mapAhead } from '../map-ahead.ts';
 import type { ShopApi } from '../shop-api.ts';
+import type { KnownLines } from './books.ts';
 import type { OrderStep, PlannedProduct, Step } from './plan.ts';
 
 /** How an invoice ended; `unmatched` is a cancellation without a match, `rule` says why one was skipped. */
@@ -30,7 +31,7 @@ export interface ReplayResult {
   /** Orders that the shop had from an earlier replay of the file. */
   repeated: number;
   /** The lines of the orders by id, as the shop gave them when the order had ended. */
-  orderLines: Map<string, Order['lines']>;
+  orderLines: KnownLines;
   /** Orders whose total is not that of their invoice, in words. */
   wrongTotals: string[];
 }

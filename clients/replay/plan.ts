@@ -99,7 +99,7 @@ function gather(lines: Iterable<Line>) {
   const catalogue = createCatalogueBuilder();
   let withoutInvoice = 0;
   for (const line of lines) {
-    if (!isFaulty(line)) catalogue.add(line);
+    if (!isFaulty(line) && line.quantity > 0) catalogue.add(line);
     if (line.invoice === undefined) {
       withoutInvoice++;
       continue;

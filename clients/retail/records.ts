@@ -41,7 +41,9 @@ export async function openRetailFile(path: string, columns: readonly string[]): 
     return await readRetailFile(createReadStream(path), path, columns);
   } catch (cause) {
     if (cause instanceof UserError) throw cause;
-    throw new UserError(`Cannot read ${path}: ${(cause as Error).message}`, { cause });
+    // Of `ENOENT: no such file or directory, open '...'` the words in the middle.
+    const [, words] = /^[A-Z]+: ([^,]+)/.exec((cause as Error).message) ?? [];
+    throw new UserError(`Cannot read ${path}: ${words ?? cause}.`, { cause });
   }
 }
 
