@@ -4,6 +4,7 @@
 import { spawn } from 'node:child_process';
 import { constants } from 'node:os';
 import { delimiter, join, resolve, sep } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import { withLock } from './plain/lock.mjs';
 import { missingPackages, packagedNode } from './plain/packages.mjs';
@@ -34,7 +35,7 @@ async function main([script, ...args]) {
   const result = await run(node.path, [fileURLToPath(import.meta.url), script, ...args]);
   if (result.error)
     fail(`Node ${WANTED} could not be started: ${result.error.message}`, '`npm rebuild node`.');
-  exitLike(result);
+  await exitLike(result);
 }
 
 async function installPackages() {
@@ -49,7 +50,7 @@ async function installPackages() {
       'install npm (it comes with Node: https://nodejs.org), then run the same command again.',
     );
   }
-  if (result.signal || result.code === 130) exitLike(result);
+  if (result.signal || result.code === 130) await exitLike(result);
   if (result.code !== 0) {
     fail(
       `npm ci failed with exit code ${result.code}; its own words are above.`,
@@ -101,11 +102,13 @@ function run(command, args, options = {}) {
   });
 }
 
-function exitLike({ code, signal }) {
+/** Ends this process the way the command ended. */
+async function exitLike({ code, signal }) {
   if (!signal) process.exit(code);
   process.kill(process.pid, signal);
-  // Where the signal does not end this process at once: the code that a shell gives it.
-  setTimeout(() => process.exit(128 + constants.signals[signal]), 100);
+  // Below nohup some signals end nothing: then the code that a shell gives them.
+  await sleep(100);
+  process.exit(128 + constants.signals[signal]);
 }
 
 async function runHere(script, args) {
