@@ -52,6 +52,7 @@ function getPrograms(o: ShopOptions, report: Report): Promise<ShopContext['progr
     const found = await ensurePrograms({
       env: o.daprd === undefined ? process.env : { ...process.env, SIDECART_DAPRD: o.daprd },
       progress: (text, { passing = false } = {}) => report({ kind: 'detail', step: name, text, passing }),
+      signal: o.signal,
     });
     return { daprd: found.daprd.path, sentry: found.sentry.path, natsServer: found.natsServer.path };
   });

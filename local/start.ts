@@ -1,6 +1,7 @@
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { consoleReport } from './console-report.ts';
+import { requireMachine } from './machine.ts';
 import { CHECKOUT } from './run-paths.ts';
 import { killShop, type Shop, startShop } from './shop.ts';
 import { onStopSignals } from './stop-signals.ts';
@@ -41,6 +42,7 @@ async function main(): Promise<void> {
       complain(err);
       void stop(1);
     });
+  await requireMachine();
   const startedAt = performance.now();
   shop = await startShop({ runDir, ...options, signal: givenUp.signal, progress: output.report });
   const seconds = ((performance.now() - startedAt) / 1000).toFixed(1);
