@@ -91,6 +91,6 @@ try {
   await main();
 } catch (err) {
   output.finish();
-  complain(err);
+  if (err !== givenUp.signal.reason) complain(err);
   process.exit(exitCode || 1);
 }
