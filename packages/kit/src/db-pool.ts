@@ -12,6 +12,8 @@ export interface PoolOptions {
 
 export interface Pool {
   sql: postgres.Sql;
+  /** Calls `listener` after each transaction that was committed. */
+  onCommit(listener: () => void): void;
   close(): Promise<void>;
 }
 
@@ -48,10 +50,11 @@ const TERMINATE = Buffer.from([0x58, 0, 0, 0, 4]);
 /**
  * A pool with one job (a query or a whole transaction) per connection at a time, in place of postgres.js's own, whose
  * connections do not survive a loss (see db-link.ts). What is handed out is used like a postgres.js client; listen,
- * subscribe, reserve and file are left out.
+ * subscribe, reserve and file are left out, and arrays are neither sent nor parsed (drizzle's inArray, or JSON, do).
  */
 export function createPool(o: PoolOptions): Pool {
   const slots = new Set<Slot>();
+  const commitListeners: (() => void)[] = [];
   const waiting: { resolve(slot: Slot): void; reject(err: unknown): void; timer: NodeJS.Timeout }[] = [];
   let closed = false;
 
@@ -62,6 +65,8 @@ export function createPool(o: PoolOptions): Pool {
     max_lifetime: 0,
     idle_timeout: 0,
     keep_alive: 10,
+    // Its question about array types is asked where nobody catches: a connection lost just then would end the process.
+    fetch_types: false,
     onnotice: () => {},
     connection: {
       application_name: o.applicationName,
@@ -169,8 +174,9 @@ export function createPool(o: PoolOptions): Pool {
 
   async function begin(...args: unknown[]): Promise<unknown> {
     const slot = await acquire();
+    let result: unknown;
     try {
-      return await new Promise((resolve, reject) => {
+      result = await new Promise((resolve, reject) => {
         // Lost in the middle of a statement with parameters, postgres.js queues its rollback and waits for ever.
         slot.fail = reject;
         (slot.sql.begin as (...args: unknown[]) => Promise<unknown>)(...args).then(resolve, reject);
@@ -179,6 +185,8 @@ export function createPool(o: PoolOptions): Pool {
       slot.fail = undefined;
       release(slot);
     }
+    for (const listener of commitListeners) listener();
+    return result;
   }
 
   function redirected<T>(made: T): T {
@@ -206,7 +214,11 @@ export function createPool(o: PoolOptions): Pool {
       return Reflect.get(target, name);
     },
   });
-  return { sql: sql as unknown as postgres.Sql, close };
+  return {
+    sql: sql as unknown as postgres.Sql,
+    onCommit: (listener) => void commitListeners.push(listener),
+    close,
+  };
 }
 
 const NOT_OFFERED = new Set<string | symbol>([

@@ -73,7 +73,7 @@ test('queries, fragments, values, prepared statements, savepoints and cursors wo
     { id: 1, name: 'a' },
     { id: 2, name: 'b' },
   ])}`;
-  const where = pg`where id = any(${[1, 2]}) and name ${pg`<> ${'b'}`}`;
+  const where = pg`where id in ${pg([1, 2])} and name ${pg`<> ${'b'}`}`;
   expect(await pg`select name from things ${where}`.values()).toEqual([['a']]);
   expect(await pg.unsafe('select name from things where id = $1', [2])).toMatchObject([{ name: 'b' }]);
   const byId = db
@@ -121,6 +121,20 @@ test('a failed transaction leaves nothing and gives its connection back', async 
     expect(isTransientDbError(err)).toBe(false);
   }
   expect(await pg`select count(*)::int as n from once`).toMatchObject([{ n: 0 }]);
+});
+
+test('who asked is told of each commit, and of nothing else', async () => {
+  const { db, sql: pg, onCommit } = connect();
+  const told: string[] = [];
+  onCommit(() => told.push('commit'));
+  await db.transaction(async (tx) => {
+    await tx.transaction((inner) => inner.execute(sql`select 1`));
+    expect(told).toEqual([]);
+  });
+  expect(told).toEqual(['commit']);
+  await timed(db.transaction((tx) => tx.execute(sql`select 1 / 0`)));
+  await pg`select 1`;
+  expect(told).toEqual(['commit']);
 });
 
 test('more work than connections is done in turn; work that gets none in 5 s is told so', async () => {
@@ -278,6 +292,28 @@ test('a server that lets in and says nothing does not hold a query for ever', as
     expect(ms).toBeLessThan(1000);
     odd.close();
   }
+});
+
+test('a server that hangs up right after the login, before the first answer', async () => {
+  const net = await import('node:net');
+  const welcome = Buffer.from([0x52, 0, 0, 0, 8, 0, 0, 0, 0, 0x5a, 0, 0, 0, 5, 0x49]); // AuthenticationOk, ReadyForQuery
+  const server = net.createServer((socket) => {
+    socket.on('error', () => {});
+    socket.once('data', () => {
+      socket.write(welcome);
+      socket.once('data', () => socket.destroy());
+    });
+  });
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  const { port } = server.address() as { port: number };
+  const { db, sql: pg } = connect({ url: `postgres://u:p@127.0.0.1:${port}/d` });
+  const work = [
+    pg`select 1`,
+    pg`select ${1}::int`,
+    db.transaction((tx) => tx.execute(sql`select ${1}::int`)),
+  ];
+  for (const { err } of await Promise.all(work.map(timed))) expect(isTransientDbError(err)).toBe(true);
+  server.close();
 });
 
 test('a wrong password says so and is not taken for an outage', async () => {

@@ -13,6 +13,8 @@ export interface Database {
   url: string;
   /** By what it is seen in pg_stat_activity: the instance's name. */
   applicationName: string;
+  /** Calls `listener` after each transaction of this pool that was committed: the moment to look at the outbox. */
+  onCommit(listener: () => void): void;
   /** Waits up to 5 s for running statements, then closes every connection. */
   close(): Promise<void>;
 }
@@ -46,7 +48,7 @@ export interface DatabaseOptions {
  * await db.transaction(async (tx) => { await tx.insert(orders).values(order); });
  */
 export function connectDatabase(o: DatabaseOptions): Database {
-  const { sql, close } = createPool({
+  const { sql, onCommit, close } = createPool({
     url: o.url,
     applicationName: o.applicationName,
     max: o.max ?? 5,
@@ -54,5 +56,5 @@ export function connectDatabase(o: DatabaseOptions): Database {
     lockTimeoutMs: o.lockTimeoutMs ?? 2000,
     connectTimeoutS: o.connectTimeoutS ?? 2,
   });
-  return { sql, db: drizzle(sql), url: o.url, applicationName: o.applicationName, close };
+  return { sql, db: drizzle(sql), url: o.url, applicationName: o.applicationName, onCommit, close };
 }

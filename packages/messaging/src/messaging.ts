@@ -43,6 +43,7 @@ export function createMessaging<C extends Record<string, MessageType>>(
       await o.dapr.publish(component, topic, event);
     },
   });
-  const outbox = createOutbox({ ...o, owns: Object.keys(publish), nudge: relay.nudge });
+  o.database.onCommit(relay.nudge);
+  const outbox = createOutbox({ ...o, owns: Object.keys(publish) });
   return { outbox, workers: [relay, createBrokerWatch({ ...o, components }), createHousekeeping(o)] };
 }

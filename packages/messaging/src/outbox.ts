@@ -49,8 +49,6 @@ export function createOutbox<C extends Record<string, MessageType>>(o: {
   service: string;
   catalog: C;
   owns: readonly string[];
-  /** Told after each write that a commit is about to come: the relay's `nudge`. */
-  nudge?: () => void;
 }): Outbox<C> {
   const own = new Set(o.owns);
 
@@ -72,7 +70,6 @@ export function createOutbox<C extends Record<string, MessageType>>(o: {
       return outboxRow(definition, message, data, context);
     });
     await insertMessages(tx, rows);
-    o.nudge?.();
   }
 
   return {

@@ -2,6 +2,7 @@ import { withDeadline } from './deadline.ts';
 import { createRelayQueue, type OutboxMessage } from './relay-queue.ts';
 import type { RelayReport } from './relay-report.ts';
 import type { RelaySession } from './relay-session.ts';
+import { OUTBOX_SLOTS } from './slot.ts';
 import type { Wake } from './wake.ts';
 
 export interface LoopOptions {
@@ -16,16 +17,16 @@ export interface LoopOptions {
   /** Acknowledged and not yet deleted. Outlives a session: an acknowledgement stays true. */
   acknowledged: Map<bigint, OutboxMessage>;
   wake: Wake;
-  nudges: Nudges;
+  nudge: Nudge;
   report: RelayReport;
 }
 
-/** When to look at the outbox after a nudge, which comes shortly before its commit. */
-export interface Nudges {
-  /** Time of the next look; infinite when none is due. */
-  dueAt(): number;
-  /** The outbox is being looked at. */
-  looked(now: number): void;
+/** Something was committed. */
+export interface Nudge {
+  /** The outbox is to be looked at. */
+  look: boolean;
+  /** It was here, so the owners of other slots are to be told. */
+  announce: boolean;
 }
 
 /** Every so often all slots are read from their lowest id, in ms. */
@@ -33,6 +34,8 @@ const SWEEP_MS = 1000;
 /** How often slots that somebody else owns are asked for, in ms. */
 const ACQUIRE_MS = 500;
 const MEASURE_MS = 5000;
+/** The other relays are told of commits at most this often, in ms: a NOTIFY takes a lock of the whole server. */
+const ANNOUNCE_MS = 20;
 /** A publish that has not settled by then counts as failed, in ms. */
 const PUBLISH_MS = 10_000;
 /** How long a stop waits for messages in flight, in ms; those not answered by then are published again. */
@@ -47,7 +50,7 @@ const CAPACITY = 1000;
  * from here, one after the other; publishing goes on beside them.
  */
 export async function relayLoop(o: LoopOptions): Promise<void> {
-  const { session, acknowledged, report, wake, nudges } = o;
+  const { session, acknowledged, report, wake, nudge } = o;
   const queue = createRelayQueue();
   const inFlight = new Set<Promise<void>>();
   /** Highest id read per slot: a hint that saves reading what is in memory or was deleted; empty means "from the start". */
@@ -56,6 +59,7 @@ export async function relayLoop(o: LoopOptions): Promise<void> {
   let pollAt = 0;
   let acquireAt = 0;
   let measureAt = 0;
+  let announceAt = 0;
   /** The last read did not show everything. */
   let more = false;
 
@@ -100,8 +104,8 @@ export async function relayLoop(o: LoopOptions): Promise<void> {
 
   async function read(now: number): Promise<void> {
     pollAt = now + o.pollMs;
-    nudges.looked(now);
-    if (queue.sendable() >= CAPACITY) return session.ping();
+    nudge.look = false;
+    if (queue.sendable() >= CAPACITY || session.owned().length === 0) return session.ping();
     if (queue.wantsRewind() || now >= sweepAt) after.clear();
     const fromStart = after.size === 0;
     if (fromStart) {
@@ -122,9 +126,16 @@ export async function relayLoop(o: LoopOptions): Promise<void> {
     }
   }
 
+  async function announce(now: number): Promise<void> {
+    nudge.announce = false;
+    if (session.owned().length === OUTBOX_SLOTS) return;
+    announceAt = now + ANNOUNCE_MS;
+    await session.announce();
+  }
+
   function readAt(): number {
     const again = (more || queue.wantsRewind()) && queue.sendable() < CAPACITY / 2;
-    return again ? 0 : Math.min(pollAt, nudges.dueAt());
+    return again || nudge.look ? 0 : pollAt;
   }
 
   const onLost = () => wake.up();
@@ -138,6 +149,7 @@ export async function relayLoop(o: LoopOptions): Promise<void> {
         acquireAt = now + ACQUIRE_MS;
         if (await session.acquire()) sweepAt = pollAt = 0;
       }
+      if (nudge.announce && now >= announceAt) await announce(now);
       if (now >= readAt()) await read(now);
       if (now >= measureAt) {
         measureAt = now + MEASURE_MS;
@@ -145,7 +157,9 @@ export async function relayLoop(o: LoopOptions): Promise<void> {
         report.keys(queue.status());
       }
       publishDue();
-      const next = Math.min(readAt(), acquireAt, measureAt, queue.nextDue(performance.now()) ?? Infinity);
+      const due = queue.nextDue(performance.now()) ?? Number.POSITIVE_INFINITY;
+      const tell = nudge.announce ? announceAt : Number.POSITIVE_INFINITY;
+      const next = Math.min(readAt(), acquireAt, measureAt, due, tell);
       if (acknowledged.size === 0) await wake.sleep(Math.max(0, next - performance.now()));
     }
     await drain();

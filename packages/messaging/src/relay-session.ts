@@ -29,6 +29,8 @@ export interface RelaySession {
   read(after: ReadonlyMap<number, bigint>, without: Exclusions, limit: number): Promise<OutboxMessage[]>;
   /** Shows the server that the session is alive. */
   ping(): Promise<void>;
+  /** Tells the relays of the other replicas that something was committed. */
+  announce(): Promise<void>;
   remove(messages: { id: bigint; eventId: string }[]): Promise<void>;
   depth(): Promise<OutboxDepth>;
   /** Gives the slots back by closing the connection. */
@@ -41,8 +43,11 @@ export interface SessionOptions {
   applicationName: string;
   /** How long the server lets this session be silent before it ends it and frees its slots, in ms. */
   idleSessionTimeoutMs: number;
+  /** The relay of some replica says that something was committed. */
+  onAnnounced: () => void;
 }
 
+const CHANNEL = 'sidecart_outbox';
 /** Class of the advisory locks that stand for slots. */
 const LOCK_CLASS = 7001;
 /** After this a statement is taken for lost, and the session with it. */
@@ -67,6 +72,8 @@ export async function openSession(o: SessionOptions): Promise<RelaySession> {
     fetch_types: false,
     onnotice: () => {},
     onclose: () => lose(new Error('The connection of the relay was closed')),
+    // Missing in the types; listen() would open a connection of its own, which nobody would watch over.
+    ...{ onnotify: () => o.onAnnounced() },
     connection: {
       application_name: `${o.applicationName}-relay`,
       idle_session_timeout: o.idleSessionTimeoutMs,
@@ -107,6 +114,7 @@ export async function openSession(o: SessionOptions): Promise<RelaySession> {
 
   try {
     await run(() => checkOutbox(sql));
+    await run(() => sql`LISTEN ${sql(CHANNEL)}`);
   } catch (err) {
     lose(err as Error);
     throw err;
@@ -150,6 +158,10 @@ export async function openSession(o: SessionOptions): Promise<RelaySession> {
 
     async ping() {
       await run(() => sql`SELECT 1`);
+    },
+
+    async announce() {
+      await run(() => sql`NOTIFY ${sql(CHANNEL)}`);
     },
 
     async remove(messages) {

@@ -168,17 +168,13 @@ describe('publishing', () => {
     expect(lastOther, 'position of the last message of another key').toBeLessThan(600);
   });
 
-  test('a nudge before the commit is enough to be quick', async () => {
+  test('what is committed with a nudge is published long before the next poll', async () => {
     const broker = recorder();
     const relay = await start(broker.publish, { pollMs: 2000 });
-    await eventually(async () => expect(await slotOwners()).toEqual(['orders-relay']));
-    await pause(50);
+    fixture.database.onCommit(relay.nudge);
+    await pause(100);
     const began = performance.now();
-    await fixture.database.db.transaction(async (tx) => {
-      await outbox.publish(tx, placed('k', 1));
-      relay.nudge();
-      await pause(5);
-    });
+    await write(placed('k', 1));
     await eventually(() => expect(broker.arrived).toHaveLength(1));
     expect(performance.now() - began).toBeLessThan(500);
   });
@@ -335,6 +331,19 @@ describe('one relay at a time', () => {
         ALTER ROLE "${role}" RESET search_path;
         DROP FUNCTION public.pg_try_advisory_lock(int, int)`);
     }
+  });
+
+  test('a commit beside a relay that owns nothing reaches the owner long before its next poll', async () => {
+    const broker = recorder();
+    await start(broker.publish, { pollMs: 2000 });
+    await eventually(async () => expect(await slotOwners()).toEqual(['orders-relay']));
+    const other = await start(broker.publish, { pollMs: 2000 });
+    await pause(100);
+    const began = performance.now();
+    await write(placed('k', 1));
+    other.nudge();
+    await eventually(() => expect(broker.arrived).toHaveLength(1));
+    expect(performance.now() - began).toBeLessThan(500);
   });
 
   test('control: an owner that may be silent for ever keeps its slots when it freezes', async () => {

@@ -5,7 +5,7 @@ import type { Logger } from '@sidecart/kit/log';
 import type { Metrics } from '@sidecart/kit/metrics';
 import type { Worker } from '@sidecart/kit/service';
 import { buildEnvelope, type CloudEvent } from './envelope.ts';
-import { type Nudges, relayLoop } from './relay-loop.ts';
+import { relayLoop } from './relay-loop.ts';
 import type { OutboxMessage } from './relay-queue.ts';
 import { createRelayReport } from './relay-report.ts';
 import { OutboxSetupError, openSession, type RelaySession } from './relay-session.ts';
@@ -31,12 +31,9 @@ export interface RelayOptions {
 }
 
 export interface Relay extends Worker {
-  /** Something was written to the outbox and is about to be committed, or just was: look soon. */
+  /** Something may have been committed: look at the outbox now, not at the next poll. */
   nudge(): void;
 }
-
-/** A nudge comes shortly before its commit: when to look, in ms after it. */
-const AFTER_NUDGE_MS = [0, 1, 2, 4, 8, 16, 32, 64];
 
 /**
  * Publishes what is in the outbox, in order per topic and key, and deletes what the broker acknowledged: at least once,
@@ -52,14 +49,18 @@ const AFTER_NUDGE_MS = [0, 1, 2, 4, 8, 16, 32, 64];
  */
 export function createRelay(o: RelayOptions): Relay {
   const report = createRelayReport(o);
+  const wake = createWake();
+  const nudge = { look: false, announce: false };
   const sessionOptions = {
     url: o.url,
     applicationName: o.applicationName ?? o.service,
     idleSessionTimeoutMs: o.idleSessionTimeoutMs ?? 5000,
+    onAnnounced: () => {
+      nudge.look = true;
+      wake.up();
+    },
   };
   const stopping = new AbortController();
-  const wake = createWake();
-  const nudges = createNudges();
   const acknowledged = new Map<bigint, OutboxMessage>();
   let ended: Promise<void> = Promise.resolve();
 
@@ -86,7 +87,7 @@ export function createRelay(o: RelayOptions): Relay {
           stopping: stopping.signal,
           acknowledged,
           wake,
-          nudges,
+          nudge,
           report,
         });
       } catch (err) {
@@ -107,7 +108,8 @@ export function createRelay(o: RelayOptions): Relay {
   return {
     name: 'relay',
     nudge() {
-      nudges.nudge(performance.now());
+      nudge.look = true;
+      nudge.announce = true;
       wake.up();
     },
     async start() {
@@ -129,19 +131,4 @@ export function createRelay(o: RelayOptions): Relay {
 /** Trying again does not help; somebody has to change a scope, a size or a name. */
 function isRefusal(err: unknown): boolean {
   return err instanceof DaprError && (err.kind === 'refused' || err.kind === 'denied');
-}
-
-function createNudges(): Nudges & { nudge(now: number): void } {
-  let nudgedAt = 0;
-  let step = AFTER_NUDGE_MS.length;
-  return {
-    nudge(now) {
-      nudgedAt = now;
-      step = 0;
-    },
-    dueAt: () => nudgedAt + (AFTER_NUDGE_MS[step] ?? Number.POSITIVE_INFINITY),
-    looked(now) {
-      while (step < AFTER_NUDGE_MS.length && nudgedAt + (AFTER_NUDGE_MS[step] as number) <= now) step += 1;
-    },
-  };
 }
