@@ -36,6 +36,11 @@ test('secrets never reach the line', () => {
   const secret = 'hunter2-secret';
   log.info({ password: secret, token: secret, headers: { authorization: secret, cookie: secret } }, 'a');
   log.info({ req: { headers: { 'dapr-api-token': secret, 'set-cookie': secret } } }, 'b');
+  log.info(
+    { a: [{ b: { c: { d: { apiToken: secret, 'X-Auth-Token': `a"${secret}` } } } }], cookie: [secret] },
+    'deep',
+  );
+  log.info({ 'set-cookie': [`a=${secret}`, `b=${secret}`] }, 'list');
   log.info({ config: { APP_API_TOKEN: secret, DAPR_API_TOKEN: secret, DATABASE_URL: secret } }, 'c');
   log.info(`connecting to postgres://orders:${secret}@127.0.0.1:5432/orders?sslmode=disable`);
   log.error({ err: new Error(`bad url nats://user:${secret}@h:4222`) }, 'd');
@@ -66,4 +71,18 @@ test('whatever is thrown can be logged', () => {
   delete err.stack;
   log.error({ err }, 'c');
   expect(lines).toHaveLength(3);
+});
+
+test('a line that was made to be slow is not', () => {
+  const { log } = capture();
+  const startedAt = performance.now();
+  for (const text of [
+    'a://'.repeat(30_000),
+    'a.'.repeat(60_000),
+    '"token":['.repeat(10_000),
+    'a:'.repeat(60_000),
+  ]) {
+    log.info({ path: `${text}://:` }, 'request');
+  }
+  expect(performance.now() - startedAt).toBeLessThan(1000);
 });

@@ -3,20 +3,12 @@ import { currentContext, traceIdOf } from './context.ts';
 
 export type Logger = PinoLogger;
 
-const SECRET_KEYS = [
-  'password',
-  'token',
-  'secret',
-  'authorization',
-  'cookie',
-  'set-cookie',
-  'dapr-api-token',
-  'apiToken',
-  'appToken',
-  'DAPR_API_TOKEN',
-  'APP_API_TOKEN',
-  'DATABASE_URL',
-];
+const SECRET_WORD = /password|token|secret|authorization|cookie|database_url|:\/\//i;
+/** A key that ends in a secret word, with its text or list of texts. */
+const SECRET_MEMBER =
+  /"([\w-]{0,40}(?:password|token|secret|authorization|cookie|database_url))":(?:"(?:[^"\\]|\\.)*"|\[[^\]]*\])/gi;
+/** Bounded, as a client's text may be in the line: without bounds 100 kB of `a://` take seconds. */
+const URL_PASSWORD = /(\b[a-z][a-z0-9+.-]{0,20}:\/\/[^\s:/?#"@]{0,64}):[^\s"]{0,256}@/gi;
 const CENSORED = '[redacted]';
 
 /**
@@ -31,19 +23,20 @@ export function createLogger(o: { service: string; level: string; destination?: 
     formatters: { level: (label: string) => ({ level: label }) },
     messageKey: 'message',
     mixin: contextFields,
-    redact: { paths: SECRET_KEYS.flatMap(pathsOf), censor: CENSORED },
     serializers: { err: serializeError, error: serializeError },
-    hooks: { streamWrite: hideUrlPasswords },
+    hooks: { streamWrite: hideSecrets },
   };
   // Written at once: the lines before an exit are the ones that matter, and left to itself pino can lose their order.
   return pino(options, o.destination ?? pino.destination({ dest: 1, sync: true }));
 }
 
-/** Replaces the password in anything of the form `scheme://user:password@host`. */
-export function hideUrlPasswords(text: string): string {
-  return text.includes('://')
-    ? text.replace(/(\b[a-z][a-z0-9+.-]*:\/\/[^\s:/?#"@]*):[^\s"]*@/gi, `$1:${CENSORED}@`)
-    : text;
+/**
+ * Takes the values of secret keys, at any depth, and the passwords in URLs out of a line of JSON. On the text, as pino's
+ * own redaction by paths costs ten times as much a line and knows only the depths it is told.
+ */
+function hideSecrets(line: string): string {
+  if (!SECRET_WORD.test(line)) return line;
+  return line.replace(SECRET_MEMBER, `"$1":"${CENSORED}"`).replace(URL_PASSWORD, `$1:${CENSORED}@`);
 }
 
 /**
@@ -71,10 +64,4 @@ function serializeLevel(err: unknown, depth: number): Record<string, unknown> {
 function contextFields(): Record<string, string> {
   const context = currentContext();
   return context ? { trace_id: traceIdOf(context.traceparent), request_id: context.requestId } : {};
-}
-
-function pathsOf(key: string): string[] {
-  const part = /^[A-Za-z_]\w*$/.test(key) ? key : `["${key}"]`;
-  const dotted = part.startsWith('[') ? part : `.${part}`;
-  return [part, `*${dotted}`, `*.*${dotted}`];
 }
