@@ -74,7 +74,7 @@ test.each<[string, Answer, string]>([
   [
     'an unknown component',
     { status: 404, body: '{"errorCode":"ERR_PUBSUB_NOT_FOUND","message":"x"}' },
-    'refused',
+    'no-component',
   ],
   ['a wrong token', { status: 401, body: 'invalid api token', type: 'text/plain' }, 'refused'],
   ['a body too large', { status: 413, body: 'x', type: 'text/plain' }, 'refused'],
