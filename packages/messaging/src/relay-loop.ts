@@ -31,6 +31,8 @@ export interface Nudge {
 
 /** Every so often all slots are read from their lowest id, in ms. */
 const SWEEP_MS = 1000;
+/** Two such reads are at least so far apart, in ms, however much is doubted. */
+const SWEEP_APART_MS = 20;
 /** How often slots that somebody else owns are asked for, in ms. */
 const ACQUIRE_MS = 500;
 const MEASURE_MS = 5000;
@@ -55,6 +57,7 @@ export async function relayLoop(o: LoopOptions): Promise<void> {
   const inFlight = new Set<Promise<void>>();
   /** Highest id read per slot: a hint that saves reading what is in memory or was deleted; empty means "from the start". */
   const after = new Map<number, bigint>();
+  let sweptAt = 0;
   let sweepAt = 0;
   let pollAt = 0;
   let acquireAt = 0;
@@ -105,10 +108,14 @@ export async function relayLoop(o: LoopOptions): Promise<void> {
   async function read(now: number): Promise<void> {
     pollAt = now + o.pollMs;
     nudge.look = false;
-    if (queue.sendable() >= CAPACITY || session.owned().length === 0) return session.ping();
+    if (queue.sendable() >= CAPACITY || session.owned().length === 0) {
+      sweepAt = Math.max(sweepAt, pollAt);
+      return session.ping();
+    }
     if (queue.wantsRewind() || now >= sweepAt) after.clear();
     const fromStart = after.size === 0;
     if (fromStart) {
+      sweptAt = now;
       sweepAt = now + SWEEP_MS;
       queue.rewound();
     }
@@ -120,10 +127,7 @@ export async function relayLoop(o: LoopOptions): Promise<void> {
     }
     if (fromStart) for (const slot of session.owned()) if (!after.has(slot)) after.set(slot, 0n);
     more = [...perSlot.values()].some((n) => n >= READ_LIMIT);
-    if (!queue.offer(rows, fromStart)) {
-      sweepAt = now;
-      more = true;
-    }
+    if (!queue.offer(rows, fromStart)) sweepAt = sweptAt + SWEEP_APART_MS;
   }
 
   async function announce(now: number): Promise<void> {
@@ -135,7 +139,7 @@ export async function relayLoop(o: LoopOptions): Promise<void> {
 
   function readAt(): number {
     const again = (more || queue.wantsRewind()) && queue.sendable() < CAPACITY / 2;
-    return again || nudge.look ? 0 : pollAt;
+    return again || nudge.look ? 0 : Math.min(pollAt, sweepAt);
   }
 
   const onLost = () => wake.up();
@@ -147,7 +151,7 @@ export async function relayLoop(o: LoopOptions): Promise<void> {
       await removeAcknowledged();
       if (now >= acquireAt) {
         acquireAt = now + ACQUIRE_MS;
-        if (await session.acquire()) sweepAt = pollAt = 0;
+        if (await session.acquire()) sweepAt = 0;
       }
       if (nudge.announce && now >= announceAt) await announce(now);
       if (now >= readAt()) await read(now);

@@ -1,4 +1,3 @@
-import { runInContext } from '@sidecart/kit/context';
 import { DaprError } from '@sidecart/kit/dapr-error';
 import type { Health } from '@sidecart/kit/health';
 import type { Logger } from '@sidecart/kit/log';
@@ -64,11 +63,7 @@ export function createRelay(o: RelayOptions): Relay {
   const acknowledged = new Map<bigint, OutboxMessage>();
   let ended: Promise<void> = Promise.resolve();
 
-  async function publish(message: OutboxMessage): Promise<void> {
-    const event = buildEnvelope(o.service, message);
-    const context = { traceparent: event.traceparent, requestId: event.correlationid, actor: event.actor };
-    await runInContext(context, () => o.publish(message.topic, event));
-  }
+  const publish = (message: OutboxMessage) => o.publish(message.topic, buildEnvelope(o.service, message));
 
   async function run(first: RelaySession | undefined): Promise<void> {
     let session = first;
