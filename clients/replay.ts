@@ -59,12 +59,13 @@ async function replayFile({ file, options }: ClientArguments, signal: AbortSigna
   const replay = { shop, fileId, signal, onEnd: invoices.advance };
   const result = await executeSteps(replay, plan.steps).finally(invoices.stop);
 
-  const ends = reportEndings(result.endings, plan.steps.length);
+  const inFile = new Set(lines.flatMap((line) => line.invoice ?? [])).size;
+  const ends = reportEndings(result.endings, Math.min(limit, inFile), inFile);
   const taken = await takeWholeBooks(shop, result.orderLines, signal);
   const books = reportBooks(taken, result.wrongTotals);
   const doings =
     `${formatCount(missing.length)} products created, ${formatCount(result.priceChanges)} prices changed; ` +
-    `${formatCount(result.repeated)} orders were there from an earlier replay.`;
+    `${formatCount(result.repeated)} orders had been placed before (in an earlier run, or the answer was lost).`;
   console.log([ends.text, reportLines(plan.lines, broken), doings, books.text].join('\n\n'));
   return ends.good && books.good;
 }

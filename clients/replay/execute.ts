@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { gbp } from '@sidecart/contracts/money';
 import type { NewOrder, Order } from '@sidecart/contracts/orders';
+import { UserError } from '../errors.ts';
 import { RefusedError } from '../gateway-client.ts';
 import { mapAhead } from '../map-ahead.ts';
 import type { ShopApi } from '../shop-api.ts';
@@ -190,8 +191,9 @@ async function awaitEnd(
   let order = placed;
   for (let pause = lookAfterMs; order.status === 'placed'; pause = Math.min(pause * 1.6, LONGEST_PAUSE_MS)) {
     if (performance.now() > deadline) {
-      throw new Error(
-        `Order ${order.id} was placed ${END_WITHIN_MS / 1000} s ago and is neither confirmed nor rejected.`,
+      throw new UserError(
+        `Order ${order.id} was placed ${END_WITHIN_MS / 1000} s ago and is neither confirmed nor rejected. ` +
+          'See how the shop is (its table and logs: `npm start`), then run the same replay again to carry on.',
       );
     }
     await sleep(pause, undefined, { signal });

@@ -24,7 +24,7 @@ const BOOKS = {
 };
 
 test('the ends of the invoices are counted, each once', () => {
-  const { text, good } = reportEndings(ENDINGS, 5);
+  const { text, good } = reportEndings(ENDINGS, 5, 5);
   expect(good).toBe(true);
   expect(text.split('\n').map((line) => line.trim().replace(/ {2,}/, ': '))).toEqual([
     'Invoices',
@@ -36,15 +36,19 @@ test('the ends of the invoices are counted, each once', () => {
     'skipped: 1',
     'only negative quantities: 1',
     'cancellation without a match: 1',
-    'These are the 5 invoices taken from the file, each exactly once.',
+    'These are the 5 invoices of the file, each exactly once.',
   ]);
+});
+
+test('a part of the file is said to be one', () => {
+  expect(reportEndings(ENDINGS, 5, 1200).text).toContain('These are 5 of the 1,200 invoices of the file');
 });
 
 test('an invoice that is missing, or there twice, is wrong', () => {
   const [first, ...others] = ENDINGS;
-  expect(reportEndings(others, 5)).toMatchObject({ good: false, text: expect.stringContaining('WRONG') });
-  expect(reportEndings([...ENDINGS, first as Ending], 6).good).toBe(false);
-  expect(reportEndings([...others, others[0] as Ending], 5).good).toBe(false);
+  expect(reportEndings(others, 5, 5)).toMatchObject({ good: false, text: expect.stringContaining('WRONG') });
+  expect(reportEndings([...ENDINGS, first as Ending], 6, 6).good).toBe(false);
+  expect(reportEndings([...others, others[0] as Ending], 5, 5).good).toBe(false);
 });
 
 test('lines are told with the reasons for leaving some out', () => {

@@ -11,8 +11,8 @@ export interface Finding {
 
 const FAULTS_SHOWN = 10;
 
-/** How the invoices ended; good when each of the `invoices` taken from the file ended, exactly once. */
-export function reportEndings(endings: readonly Ending[], invoices: number): Finding {
+/** How the invoices ended; good when each of the `taken`, of those in the file, ended exactly once. */
+export function reportEndings(endings: readonly Ending[], taken: number, inFile: number): Finding {
   const rules = new Map<string, number>();
   for (const ending of endings) {
     if (ending.outcome === 'skipped') rules.set(ending.rule, (rules.get(ending.rule) ?? 0) + 1);
@@ -30,10 +30,12 @@ export function reportEndings(endings: readonly Ending[], invoices: number): Fin
     { label: 'cancellation without a match', count: number('unmatched') },
   ];
   const ended = endings.length;
-  const good = ended === invoices && new Set(endings.map((ending) => ending.invoice)).size === ended;
+  const good = ended === taken && new Set(endings.map((ending) => ending.invoice)).size === ended;
+  const all =
+    taken === inFile ? `the ${formatCount(inFile)}` : `${formatCount(taken)} of the ${formatCount(inFile)}`;
   const sum = good
-    ? `These are the ${formatCount(invoices)} invoices taken from the file, each exactly once.`
-    : `WRONG: ${formatCount(invoices)} invoices were taken from the file, but ${formatCount(ended)} ended.`;
+    ? `These are ${all} invoices of the file, each exactly once.`
+    : `WRONG: ${all} invoices of the file were taken, but ${formatCount(ended)} ended.`;
   return { text: `Invoices\n${formatTable(rows.map(indented))}\n${sum}`, good };
 }
 
