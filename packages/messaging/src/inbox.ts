@@ -14,9 +14,15 @@ export async function recordOnce(
 ): Promise<boolean> {
   const rows = await tx
     .insert(inbox)
-    .values({ topic, eventId, outcome })
+    .values({
+      topic: sql.placeholder('topic'),
+      eventId: sql.placeholder('eventId'),
+      outcome: sql.placeholder('outcome'),
+    })
     .onConflictDoNothing()
-    .returning({ topic: inbox.topic });
+    .returning({ topic: inbox.topic })
+    .prepare('inbox_record') // parsed and planned once per connection: this runs for every message
+    .execute({ topic, eventId, outcome });
   return rows.length > 0;
 }
 

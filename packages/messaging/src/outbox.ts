@@ -1,7 +1,7 @@
 import { childTraceparent, currentContext, newTraceparent, type RequestContext } from '@sidecart/kit/context';
 import type { Transaction } from '@sidecart/kit/db';
 import { uuidv7 } from '@sidecart/kit/ids';
-import { is, sql } from 'drizzle-orm';
+import { is } from 'drizzle-orm';
 import { PgTransaction } from 'drizzle-orm/pg-core';
 import type { z } from 'zod';
 import type { StoredHeaders } from './envelope.ts';
@@ -127,24 +127,28 @@ function outboxRow(
  * each before the first outbox id of its key: whoever comes second waits there until the first has committed, and so
  * gets the higher id as well as the higher sequence number.
  */
+const INSERT_MESSAGES = `
+  WITH message AS (
+    SELECT m.*, row_number() OVER (PARTITION BY topic, msg_key ORDER BY ordinality) AS nth
+    FROM ROWS FROM (
+      json_to_recordset($1::json)
+      AS (slot smallint, topic text, msg_key text, event_id uuid, type text, payload json, headers json)
+    ) WITH ORDINALITY AS m (slot, topic, msg_key, event_id, type, payload, headers, ordinality)
+  ), counter AS (
+    INSERT INTO outbox_sequence AS s (topic, msg_key, last)
+    SELECT topic, msg_key, count(*) FROM message GROUP BY topic, msg_key ORDER BY topic, msg_key
+    ON CONFLICT (topic, msg_key) DO UPDATE SET last = s.last + excluded.last
+    RETURNING topic, msg_key, last
+  ), size AS (
+    SELECT topic, msg_key, count(*) AS n FROM message GROUP BY topic, msg_key
+  )
+  INSERT INTO outbox (slot, topic, msg_key, event_id, key_seq, type, payload, headers)
+  SELECT m.slot, m.topic, m.msg_key, m.event_id, c.last - z.n + m.nth, m.type, m.payload, m.headers
+  FROM message m JOIN counter c USING (topic, msg_key) JOIN size z USING (topic, msg_key)
+  ORDER BY m.ordinality`;
+
+/** As a prepared statement: `tx.execute` would have it parsed, planned and described anew each time (1.2 ms, not 0.3). */
 async function insertMessages(tx: Transaction, rows: OutboxRow[]): Promise<void> {
-  await tx.execute(sql`
-    WITH message AS (
-      SELECT m.*, row_number() OVER (PARTITION BY topic, msg_key ORDER BY ordinality) AS nth
-      FROM ROWS FROM (
-        json_to_recordset(${JSON.stringify(rows)}::json)
-        AS (slot smallint, topic text, msg_key text, event_id uuid, type text, payload json, headers json)
-      ) WITH ORDINALITY AS m (slot, topic, msg_key, event_id, type, payload, headers, ordinality)
-    ), counter AS (
-      INSERT INTO outbox_sequence AS s (topic, msg_key, last)
-      SELECT topic, msg_key, count(*) FROM message GROUP BY topic, msg_key ORDER BY topic, msg_key
-      ON CONFLICT (topic, msg_key) DO UPDATE SET last = s.last + excluded.last
-      RETURNING topic, msg_key, last
-    ), size AS (
-      SELECT topic, msg_key, count(*) AS n FROM message GROUP BY topic, msg_key
-    )
-    INSERT INTO outbox (slot, topic, msg_key, event_id, key_seq, type, payload, headers)
-    SELECT m.slot, m.topic, m.msg_key, m.event_id, c.last - z.n + m.nth, m.type, m.payload, m.headers
-    FROM message m JOIN counter c USING (topic, msg_key) JOIN size z USING (topic, msg_key)
-    ORDER BY m.ordinality`);
+  const query = { sql: INSERT_MESSAGES, params: [JSON.stringify(rows)] };
+  await tx._.session.prepareQuery(query, undefined, 'outbox_insert', false).execute();
 }
