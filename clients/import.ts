@@ -42,8 +42,7 @@ async function importCatalogue({ file, options }: ClientArguments, signal: Abort
   const retailFile = await openRetailFile(input, NEEDED);
   const rejectsAt = options.rejects ? resolve(typedIn, options.rejects) : rejectPath(input, typedIn);
   const rejects = await createRejectFile(rejectsAt, input, retailFile);
-  const reading = await readCatalogue(retailFile.records, rejects, today());
-  await rejects.close();
+  const reading = await readCatalogue(retailFile.records, rejects, today()).finally(rejects.close);
   console.log(describeReading(reading, rejects.path));
   if (reading.products.length === 0) throw new UserError('There is no sale in it to make a catalogue of.');
 

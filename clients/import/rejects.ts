@@ -1,7 +1,5 @@
-import { createWriteStream } from 'node:fs';
-import { realpath } from 'node:fs/promises';
+import { open, realpath } from 'node:fs/promises';
 import { basename, extname, join } from 'node:path';
-import { finished } from 'node:stream/promises';
 import { UserError } from '../errors.ts';
 import type { RetailFile } from '../retail/records.ts';
 
@@ -32,15 +30,12 @@ export async function createRejectFile(
       `The rejects would be written over ${input} itself; name another file with --rejects.`,
     );
   }
-  const stream = createWriteStream(path, from.encoding);
-  const failure = finished(stream).catch((cause: Error) => {
+  const file = await open(path, 'w').catch((cause: Error) => {
     throw new UserError(`Cannot write ${path}: ${cause.message}. Name another file with --rejects.`, {
       cause,
     });
   });
-  failure.catch(() => {});
-  const write = (text: string) =>
-    Promise.race([new Promise<unknown>((resolve) => stream.write(text, resolve)), failure]);
+  const write = (text: string) => file.write(text, null, from.encoding);
 
   await write(`${from.encoding === 'utf8' ? '\uFEFF' : ''}Line,Reason,${from.header}\n`);
   return {
@@ -48,9 +43,6 @@ export async function createRejectFile(
     async add(line, reasons, raw) {
       await write(`${line},${reasons.join('; ')},${raw}\n`);
     },
-    async close() {
-      stream.end();
-      await failure;
-    },
+    close: () => file.close(),
   };
 }
