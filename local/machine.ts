@@ -172,8 +172,8 @@ async function go(env: NodeJS.ProcessEnv): Promise<Finding> {
   };
 }
 
-/** What a first build of everything was seen to need, modules and compiler's cache included. */
-const BUILD_GIGABYTES = 6;
+/** A little more than a first build of everything was seen to take, modules and compiler's cache included. */
+const BUILD_GIGABYTES = 4;
 
 async function disk(env: NodeJS.ProcessEnv): Promise<Finding> {
   const { folder } = openCache(env);
