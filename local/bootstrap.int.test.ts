@@ -3,7 +3,7 @@ import { cp, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { text } from 'node:stream/consumers';
-import { beforeEach, describe, expect, onTestFinished, test } from 'vitest';
+import { beforeEach, describe, expect, onTestFinished, test, vi } from 'vitest';
 
 const here = resolve(import.meta.dirname, '..');
 let checkout: string;
@@ -22,7 +22,7 @@ beforeEach(async () => {
     process.exitCode = 7;
   `);
   await writeNpm(`
-    rm -rf node_modules; mkdir node_modules
+    echo 'added 2 packages'; rm -rf node_modules; mkdir node_modules
     for name in tsx node; do ln -s "${here}/node_modules/$name" node_modules/$name; done
     sleep 0.3
     cp package-lock.json node_modules/.package-lock.json`);
@@ -80,7 +80,8 @@ describe('the npm packages', () => {
   test('are installed when there are none, once, with the reason said; then the script runs', async () => {
     const first = await bootstrap(['script.ts', 'a', '--b']).ended;
     expect(first.err).toContain('Installing the npm packages, as node_modules is missing: npm ci');
-    expect(await npmCalls()).toEqual(['ci --no-audit --no-fund']);
+    expect(await npmCalls()).toEqual(['ci --no-audit --no-fund --loglevel=error']);
+    expect(first.err).toContain('added 2 packages'); // and not among the script's own output
     expect(JSON.parse(first.out)).toMatchObject({ words: ['a', '--b'], script: join(checkout, 'script.ts') });
     expect(first.code).toBe(7);
 
@@ -232,9 +233,9 @@ describe.each([
 });
 
 test('a signal while npm ci runs ends both, and the next command starts over at once', async () => {
-  await writeNpm('echo up; exec sleep 30');
+  await writeNpm('exec sleep 30');
   const child = bootstrap(['script.ts']);
-  await new Promise((up) => child.stdout.once('data', up));
+  await vi.waitFor(async () => expect(await npmCalls()).toHaveLength(1), 5000);
   const startedAt = Date.now();
   child.kill('SIGTERM');
   expect(await child.ended).toMatchObject({ signal: 'SIGTERM' });

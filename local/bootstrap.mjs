@@ -70,7 +70,10 @@ async function npmCi() {
   }, 10_000);
   const env = { ...process.env, PATH: pathOutside(join(root, 'node_modules')) };
   try {
-    return await run('npm', ['ci', '--no-audit', '--no-fund'], { env, cwd: root });
+    // Only errors: it would warn of every package that is not for the Node that runs npm, but none of them runs on that.
+    const args = ['ci', '--no-audit', '--no-fund', '--loglevel=error'];
+    // What npm says is not the script's output.
+    return await run('npm', args, { env, cwd: root, stdio: ['inherit', process.stderr.fd, 'inherit'] });
   } finally {
     clearInterval(ticker);
   }
@@ -89,7 +92,7 @@ function pathOutside(folder) {
  */
 function run(command, args, options = {}) {
   return new Promise((done) => {
-    const child = spawn(command, args, { ...options, stdio: 'inherit' });
+    const child = spawn(command, args, { stdio: 'inherit', ...options });
     const pass = (signal) => child.kill(signal);
     const signals = ['SIGINT', 'SIGTERM', 'SIGHUP'];
     for (const signal of signals) process.on(signal, pass);
