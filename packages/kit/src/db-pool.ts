@@ -179,7 +179,12 @@ export function createPool(o: PoolOptions): Pool {
       result = await new Promise((resolve, reject) => {
         // Lost in the middle of a statement with parameters, postgres.js queues its rollback and waits for ever.
         slot.fail = reject;
-        (slot.sql.begin as (...args: unknown[]) => Promise<unknown>)(...args).then(resolve, reject);
+        const work = args.pop() as (tx: postgres.TransactionSql) => unknown;
+        const begun = (slot.sql.begin as (...args: unknown[]) => Promise<unknown>)(
+          ...args,
+          (tx: postgres.TransactionSql) => work(preparing(tx)),
+        );
+        begun.then(resolve, reject);
       });
     } finally {
       slot.fail = undefined;
@@ -209,7 +214,8 @@ export function createPool(o: PoolOptions): Pool {
       if (name === 'begin') return begin;
       if (name === 'end' || name === 'close') return close;
       if (name === 'unsafe')
-        return (...args: Parameters<postgres.Sql['unsafe']>) => redirected(target.unsafe(...args));
+        return (...args: Parameters<postgres.Sql['unsafe']>) =>
+          redirected(target.unsafe(...withPreparation(args)));
       if (NOT_OFFERED.has(name)) throw new Error(`${String(name)} is not offered by kit/db`);
       return Reflect.get(target, name);
     },
@@ -219,6 +225,31 @@ export function createPool(o: PoolOptions): Pool {
     onCommit: (listener) => void commitListeners.push(listener),
     close,
   };
+}
+
+type UnsafeArguments = Parameters<postgres.Sql['unsafe']>;
+
+/**
+ * drizzle sends all its statements as `unsafe`, which postgres.js parses anew each time, at the price of a second round
+ * trip. One with parameters is worth keeping for the connection's life.
+ */
+function withPreparation([query, parameters = [], options]: UnsafeArguments): UnsafeArguments {
+  return [query, parameters, { ...options, prepare: parameters.length > 0 }];
+}
+
+function preparing<T extends postgres.TransactionSql>(tx: T): T {
+  return new Proxy(tx, {
+    get(target, name) {
+      if (name === 'unsafe') return (...args: UnsafeArguments) => target.unsafe(...withPreparation(args));
+      if (name === 'savepoint')
+        return (...args: [string, (tx: postgres.TransactionSql) => unknown]) => {
+          const work = args.pop() as (tx: postgres.TransactionSql) => unknown;
+          const savepoint = target.savepoint as (...args: unknown[]) => Promise<unknown>;
+          return savepoint(...args, (inner: postgres.TransactionSql) => work(preparing(inner)));
+        };
+      return Reflect.get(target, name);
+    },
+  });
 }
 
 const NOT_OFFERED = new Set<string | symbol>([

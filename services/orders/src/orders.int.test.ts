@@ -326,7 +326,10 @@ describe('cancelling', () => {
     const both: Promise<unknown>[] = [];
     await own.eyes.begin(async (tx) => {
       await tx`SELECT 1 FROM orders WHERE id = ${id} FOR UPDATE`;
-      both.push(cancel(id, {}), stockRejected(id));
+      // One after the other: who waits first goes on first.
+      both.push(cancel(id, {}));
+      await own.blocked(1);
+      both.push(stockRejected(id));
       await own.blocked(2);
     });
     await Promise.all(both);
