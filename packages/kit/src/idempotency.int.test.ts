@@ -75,18 +75,18 @@ test('of many at once one makes the resource and all others get it', async () =>
 });
 
 test('the second waits for the first, and takes over when the first is rolled back', async () => {
-  let rollBack = () => {};
+  const claimed = Promise.withResolvers<void>();
+  const rollBack = Promise.withResolvers<void>();
   const first = database.db.transaction(async (tx) => {
     expect(await claim(tx, 'ord_1')).toEqual({ claimed: true });
-    await new Promise<void>((resolve) => {
-      rollBack = resolve;
-    });
+    claimed.resolve();
+    await rollBack.promise;
     throw new Error('price changed');
   });
-  await sleep(50);
+  await claimed.promise;
   const second = database.db.transaction((tx) => claim(tx, 'ord_2'));
   await sleep(50);
-  rollBack();
+  rollBack.resolve();
   await expect(first).rejects.toThrow('price changed');
   expect(await second).toEqual({ claimed: true });
   expect(await find()).toBe('ord_2');
