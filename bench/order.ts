@@ -34,6 +34,14 @@ export async function benchOrder(): Promise<void> {
   const folder = mkdtempSync(join(tmpdir(), 'sidecart-bench-'));
   const shop = await startShop({ runDir: join(folder, 'shop') });
   let rig: Rig | undefined;
+  const leave = async () => {
+    await rig?.stop();
+    await shop.stop();
+    rmSync(folder, { recursive: true, force: true });
+  };
+  // Ctrl-C in the middle of it leaves nothing behind either.
+  for (const signal of ['SIGINT', 'SIGTERM'] as const)
+    process.once(signal, () => void leave().then(() => process.exit(130)));
   try {
     await keepCommitTimes(shop);
     rig = await startRig(join(folder, 'rig'), shop);
@@ -55,9 +63,7 @@ export async function benchOrder(): Promise<void> {
       }
     report(results, cellMs);
   } finally {
-    await rig?.stop();
-    await shop.stop();
-    rmSync(folder, { recursive: true, force: true });
+    await leave();
   }
 }
 
