@@ -34,6 +34,7 @@ export interface Up {
 
 /** Starts everything, as much of it at once as depends on nothing else. Ends what it started when one part fails. */
 export async function bringUp(o: ShopOptions, report: Report): Promise<Up> {
+  o.signal?.throwIfAborted();
   const say = (text: string) => report({ kind: 'notice', text });
   const run = await openRunFolder({ runDir: o.runDir, fresh: o.fresh ?? false, say });
   const supervised: Supervised[] = [];

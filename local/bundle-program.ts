@@ -1,5 +1,6 @@
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { pathToFileURL } from 'node:url';
 import { parseArgs } from 'node:util';
 import { build, type Plugin } from 'esbuild';
 
@@ -40,6 +41,8 @@ const { metafile } = await build({
   minifySyntax: true,
   sourcemap: true,
   sourcesContent: false,
+  // The bundles are copied elsewhere; the sources stay where they are.
+  sourceRoot: pathToFileURL(`${values.out}/`).href,
   plugins: [mapOwnCodeOnly],
   logLevel: 'error',
   metafile: true,

@@ -1,7 +1,19 @@
-import { existsSync, mkdirSync, readFileSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
+import {
+  accessSync,
+  constants,
+  cpSync,
+  existsSync,
+  mkdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { join, relative, resolve } from 'node:path';
 import { execa } from 'execa';
 import { baseEnv } from './launch.ts';
+import { withLock } from './plain/lock.mjs';
 import { CHECKOUT } from './run-paths.ts';
 import { ShopError } from './shop-error.ts';
 
@@ -9,25 +21,37 @@ import { ShopError } from './shop-error.ts';
 export const bundleFile = (distDir: string, name: string) => join(distDir, `${name}.mjs`);
 
 const PROGRAM = join(CHECKOUT, 'local', 'bundle-program.ts');
+const CACHE = join(CHECKOUT, '.cache', 'bundles');
 
 /**
  * Bundles every service, and the program that runs migrations, into one file each. A bundled service starts in a
- * fraction of the time and half the memory that its more than a thousand source files take. Does nothing when no file
- * that went into the last bundles has changed.
+ * fraction of the time and half the memory that its more than a thousand source files take.
+ *
+ * They are made in the checkout, once for all its shops, and only when a file that went in has changed; `distDir` gets
+ * a copy of its own, so that a shop goes on with what it started with.
  */
 export async function bundleServices(services: string[], distDir: string): Promise<void> {
   mkdirSync(distDir, { recursive: true });
   linkPackages(distDir);
+  if (!isWritable(CHECKOUT)) return refresh(services, distDir);
+  await withLock(`${CACHE}.lock`, async () => {
+    mkdirSync(CACHE, { recursive: true });
+    await refresh(services, CACHE);
+    cpSync(CACHE, distDir, { recursive: true });
+  });
+}
+
+async function refresh(services: string[], folder: string): Promise<void> {
   const entries = [
     ...services.map((name) => `${name}=services/${name}/src/main.ts`),
     'migrate=packages/kit/src/migrate.ts',
   ];
-  const stampFile = join(distDir, 'stamp.json');
+  const stampFile = join(folder, 'stamp.json');
   const known = readIfThere(stampFile);
-  if (known !== undefined && known === stampOf(entries, distDir)?.text) return;
+  if (known !== undefined && known === stampOf(entries, folder)?.text) return;
   rmSync(stampFile, { force: true });
   const startedAt = Date.now();
-  const result = await execa(process.execPath, [PROGRAM, `--out=${distDir}`, ...entries], {
+  const result = await execa(process.execPath, [PROGRAM, `--out=${folder}`, ...entries], {
     cwd: CHECKOUT,
     env: baseEnv(),
     extendEnv: false,
@@ -38,14 +62,23 @@ export async function bundleServices(services: string[], distDir: string): Promi
       `the services cannot be bundled:\n${result.stderr || result.message}`,
       'mend the source named above',
     );
-  const stamp = stampOf(entries, distDir);
+  const stamp = stampOf(entries, folder);
   // A file saved meanwhile may be in the bundle or not.
   if (stamp && stamp.newest < startedAt) writeFileSync(stampFile, stamp.text);
 }
 
+function isWritable(folder: string): boolean {
+  try {
+    accessSync(folder, constants.W_OK);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
 /** Size and time of every file that went in, with what else decides the result. */
-function stampOf(entries: string[], distDir: string): { text: string; newest: number } | undefined {
-  const inputs = readIfThere(join(distDir, 'inputs.json'));
+function stampOf(entries: string[], folder: string): { text: string; newest: number } | undefined {
+  const inputs = readIfThere(join(folder, 'inputs.json'));
   if (inputs === undefined) return undefined;
   const files = [...(JSON.parse(inputs) as string[]), PROGRAM, 'package-lock.json'];
   const states = files.map((file) => {

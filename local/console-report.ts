@@ -12,7 +12,8 @@ export interface ConsoleReport {
 
 /** A turning line on a terminal; plain lines, each complete in itself, anywhere else (a file, a CI log). */
 export function consoleReport(stream: NodeJS.WriteStream): ConsoleReport {
-  return stream.isTTY ? spinnerReport(stream) : plainReport(stream);
+  // Some pseudo terminals have no width; the spinner would count endless lines to clear.
+  return stream.isTTY && stream.columns > 0 ? spinnerReport(stream) : plainReport(stream);
 }
 
 function spinnerReport(stream: NodeJS.WriteStream): ConsoleReport {

@@ -1,7 +1,7 @@
 import { join } from 'node:path';
 import { loadTopology } from '../generator/topology.ts';
 import { type Instance, planInstances, portRequests } from './plan.ts';
-import { choosePorts, readPorts, unknownPortVariables } from './ports.ts';
+import { choosePorts, portVariable, readPorts, unknownPortVariables } from './ports.ts';
 import { writePrivateJson } from './private-file.ts';
 import { ensurePrograms } from './programs/programs.ts';
 import { type Report, step } from './progress-events.ts';
@@ -71,7 +71,9 @@ async function agreeOnPorts(
     const remembered = readPorts(paths.ports);
     const chosen = await choosePorts({ requests, remembered, env: process.env, claimed });
     if (!claims.claim(Object.values(chosen))) continue;
-    writePrivateJson(paths.ports, { ...remembered, ...chosen });
+    // One set by environment is for as long as it is set.
+    const own = Object.entries(chosen).filter(([name]) => !process.env[portVariable(name)]);
+    writePrivateJson(paths.ports, { ...remembered, ...Object.fromEntries(own) });
     return chosen;
   }
   throw new ShopError('other shops took every port that was chosen', 'start again');

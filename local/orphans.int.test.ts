@@ -6,6 +6,7 @@ import { expect, onTestFinished, test } from 'vitest';
 import { isSameProcess, processIdentity } from './identity.ts';
 import { type LedgerEntry, readLedger } from './ledger.ts';
 import { endOrphans } from './orphans.ts';
+import { killShop } from './shop.ts';
 import { eventually, testFolder } from './testing.ts';
 
 /** A runner that starts three things and is then killed without a chance to stop them. */
@@ -78,3 +79,11 @@ test('without orphans nothing is said', async () => {
   await endOrphans(join(testFolder(), 'none.json'), (text) => said.push(text));
   expect(said).toEqual([]);
 });
+
+test('who does not want to wait has everything taken away at once', async () => {
+  const folder = testFolder();
+  const { orphans } = await killedRunner(folder);
+  killShop(folder);
+  await eventually(() => orphans.every(({ pid, identity }) => !isSameProcess(pid, identity)), 2_000);
+  expect(readFileSync(join(folder, 'trace'), 'utf8')).toBe('');
+}, 30_000);

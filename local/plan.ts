@@ -32,7 +32,6 @@ const SHARED_PORTS: PortRequest[] = [
   { name: 'nats', preferred: 14222 },
   { name: 'sentry', preferred: 15001 },
   { name: 'sentry-health', preferred: 15002 },
-  { name: 'sentry-metrics', preferred: 15003 },
 ];
 
 /** Every port of the shop. A sidecar's are its app's plus a fixed distance, so that they can be guessed. */

@@ -50,7 +50,7 @@ export async function preparePostgres(o: PostgresOptions): Promise<PreparedPostg
 
 /** Throws until the server takes a login of its superuser. */
 export async function probePostgres(url: string): Promise<void> {
-  const sql = postgres(url, { max: 1, connect_timeout: 2, onnotice: () => {} });
+  const sql = postgres(url, { max: 1, connect_timeout: 2, fetch_types: false, onnotice: () => {} });
   try {
     await sql`SELECT 1`;
   } catch (cause) {

@@ -12,7 +12,7 @@ export interface SentryOptions {
   folder: string;
   /** Holds the certificate authority, which sentry makes itself when there is none. */
   caFolder: string;
-  ports: { grpc: number; health: number; metrics: number };
+  ports: { grpc: number; health: number };
 }
 
 /** Where sentry looks up the key that tokens must be signed with. */
@@ -35,8 +35,8 @@ export function sentryCommand(o: SentryOptions): Command {
     'listen-address': '127.0.0.1',
     port: o.ports.grpc,
     'healthz-port': o.ports.health,
-    'metrics-port': o.ports.metrics,
-    'metrics-listen-address': '127.0.0.1',
+    // It would serve them to the whole network: the address to listen on is not used for them, nor for its health.
+    'enable-metrics': 'false',
   };
   return {
     file: o.program,

@@ -55,7 +55,6 @@ export function sentrySpec(context: ShopContext): ProcessSpec {
   const ports = {
     grpc: portOf(context, 'sentry'),
     health: portOf(context, 'sentry-health'),
-    metrics: portOf(context, 'sentry-metrics'),
   };
   return {
     name: 'sentry',
