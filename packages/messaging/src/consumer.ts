@@ -143,11 +143,14 @@ export function createConsumer(o: ConsumerOptions): Consumer {
     if (!handler && kind === 'command') {
       throw new UnreadableError('unknown_type', `No handler for command ${envelope.type}`);
     }
-    const message = handler && readMessage(handler, envelope);
+    if (!handler) {
+      // Nothing else commits with it, so one statement is enough; of all facts most are of no interest here.
+      const first = await recordOnce(o.database.db, topic, envelope.id, 'unhandled');
+      return first ? 'unhandled' : 'duplicate';
+    }
+    const message = readMessage(handler, envelope);
     return o.database.db.transaction(async (tx) => {
-      const first = await recordOnce(tx, topic, envelope.id, handler ? 'applied' : 'unhandled');
-      if (!first) return 'duplicate';
-      if (!handler || !message) return 'unhandled';
+      if (!(await recordOnce(tx, topic, envelope.id, 'applied'))) return 'duplicate';
       await handler.handle(tx, message);
       return 'applied';
     });

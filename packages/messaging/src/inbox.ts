@@ -1,18 +1,18 @@
-import type { Executor, Transaction } from '@sidecart/kit/db';
+import type { Executor } from '@sidecart/kit/db';
 import { count, sql } from 'drizzle-orm';
 import { type DeadLetterReason, deadLetter, inbox } from './schema.ts';
 
 /**
- * Records in `tx` that the message was handled. False when it was before: then there is nothing to do. A second
+ * Records that the message was handled, in the transaction of its effect where it has one. False when it was before: then there is nothing to do. A second
  * delivery at the same moment waits here until the first has committed (false) or rolled back (true).
  */
 export async function recordOnce(
-  tx: Transaction,
+  db: Executor,
   topic: string,
   eventId: string,
   outcome: 'applied' | 'unhandled',
 ): Promise<boolean> {
-  const rows = await tx
+  const rows = await db
     .insert(inbox)
     .values({
       topic: sql.placeholder('topic'),
