@@ -133,7 +133,7 @@ export async function startRig(folder: string, shop: Shop): Promise<Rig> {
         logFile: join(folder, 'logs', `${appId}.log`),
         command: () => ({
           file: process.execPath,
-          args: ['--max-semi-space-size=2', echo],
+          args: ['--max-semi-space-size=8', echo],
           env: { ...baseEnv(), PORT: String(appPort) },
           cwd: folder,
         }),

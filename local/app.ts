@@ -20,7 +20,7 @@ export function appCommand(o: AppOptions): Command {
   return {
     file: process.execPath,
     // A small young generation: the default lets it grow by tens of megabytes that these services never need.
-    args: ['--enable-source-maps', '--max-semi-space-size=2', o.bundle],
+    args: ['--enable-source-maps', '--max-semi-space-size=8', o.bundle],
     env: {
       ...baseEnv(),
       NODE_ENV: 'production',
