@@ -11,7 +11,7 @@ interface Summary {
 }
 
 /**
- * `npm test`: unit, integration and end-to-end tests; `npm run test:faults`: the long fault runs.
+ * `npm test`: unit, integration and end-to-end tests; `npm run test:faults`: the long fault runs (SEED and ROUNDS by environment).
  * Any further arguments go to vitest (`npm test -- orders`). Ends with one plain line `N passed, N failed`.
  */
 const args = process.argv.slice(2);

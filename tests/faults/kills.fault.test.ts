@@ -1,0 +1,28 @@
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import type { Shop } from '../../local/shop.ts';
+import { killWhileOrdersAreOnTheirWay, seededRandom, stockOff, VICTIMS } from '../e2e/kills.ts';
+import { testShop } from '../e2e/shop.ts';
+
+/** SEED=… repeats a run, ROUNDS=… sets how many kills there are. */
+const seed = Number(process.env.SEED ?? Math.floor(Math.random() * 1e9));
+const rounds = Number(process.env.ROUNDS ?? 60);
+const random = seededRandom(seed);
+
+let shop: Shop;
+
+beforeAll(async () => {
+  console.log(`SEED=${seed} ROUNDS=${rounds}`);
+  shop = await testShop();
+});
+afterAll(async () => {
+  await shop?.stop();
+});
+
+test('random processes killed at random moments, one after the other', async () => {
+  for (let round = 1; round <= rounds; round += 1) {
+    const victim = VICTIMS[Math.floor(random() * VICTIMS.length)] as string;
+    console.log(`round ${round} of ${rounds}: ${victim}`);
+    await killWhileOrdersAreOnTheirWay(shop, victim, random);
+  }
+  expect(await stockOff(shop)).toEqual([]);
+}, 3_600_000);
