@@ -27,3 +27,7 @@ test('a second runner is refused with the number of the first; a killed one leav
   lockRunDir(file).release();
   lockRunDir(file).release();
 });
+
+test('a folder that cannot be written is not taken for one at work', () => {
+  expect(() => lockRunDir(join(testFolder(), 'missing', 'runner.lock'))).toThrow(/missing cannot be written/);
+});
