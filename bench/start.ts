@@ -1,10 +1,11 @@
 import { type ChildProcess, spawn } from 'node:child_process';
-import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { ancestorsOf, memoryOf } from '../local/memory.ts';
 import { ensurePrograms } from '../local/programs/programs.ts';
+import { removeRunFolder } from '../local/run-folder.ts';
 import { machineLine } from './machine.ts';
 import { markdown, spread } from './statistics.ts';
 
@@ -44,7 +45,7 @@ export async function benchStart(): Promise<void> {
         await run.stop();
       }
   } finally {
-    rmSync(runDir, { recursive: true, force: true });
+    removeRunFolder(runDir);
   }
   const names = [...new Set(variants.flatMap((variant) => [...variant.memory.keys()]))];
   const mb = (bytes: number | undefined) => (bytes === undefined ? '' : (bytes / 1e6).toFixed(0));
