@@ -1,5 +1,6 @@
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { optionsOrExit } from '../local/command-line.ts';
 import { brokerOutputs, loadBroker } from './broker.ts';
 import { configurationOutputs } from './configuration.ts';
 import { catalogFaults, contractOutputs, SCHEMA_FOLDER } from './contracts.ts';
@@ -16,10 +17,12 @@ import { subscriptionOutputs } from './subscriptions.ts';
 import { loadTopology, type Topology } from './topology.ts';
 import { applyOutputs, findDrift } from './write.ts';
 
-/**
- * `npm run generate` writes everything that repeats topology.yaml or the contracts; `npm run generate -- --check`
- * only says which files are not what it would write. Both end by linting the Dapr files.
- */
+const USAGE = `npm run generate [-- options]
+
+Writes everything that repeats topology.yaml or the contracts, then lints the Dapr files.
+
+  --check    only say which files are not what it would write
+  --help     this text`;
 
 /** Folders in which every file is generated, but for the brokers' templates. */
 const OWN_FOLDERS = ['components', 'dapr', SCHEMA_FOLDER];
@@ -100,7 +103,7 @@ async function generate(root: string, check: boolean): Promise<string[]> {
 }
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
-const check = process.argv.includes('--check');
+const { check } = optionsOrExit(USAGE, { check: { type: 'boolean', default: false } });
 try {
   const faults = await generate(root, check);
   for (const fault of faults) console.error(fault);

@@ -1,15 +1,18 @@
 import { cpSync, existsSync, mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { dirname, join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { parseArgs } from 'node:util';
 import { type ExecaError, execa } from 'execa';
+import { optionsOrExit } from '../local/command-line.ts';
 import { loadTopology } from './topology.ts';
 
-/**
- * `npm run db:generate` writes, for each service with a database, the migration that its schema.ts lacks; name it
- * with `-- --name add_returns`. `-- --check` writes nothing and says which service lacks one. drizzle-kit works out
- * the difference from the snapshots beside the migrations, so neither needs a database.
- */
+const USAGE = `npm run db:generate [-- options]
+
+Writes, for each service with a database, the migration that its schema.ts lacks. Needs no database: drizzle-kit
+works out the difference from the snapshots beside the migrations.
+
+  --name add_returns   call the migration so
+  --check              only say which service lacks one
+  --help               this text`;
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
 const drizzleKit = join(root, 'node_modules', 'drizzle-kit', 'bin.cjs');
@@ -52,12 +55,12 @@ async function drift(service: string, folder: string): Promise<string | undefine
   }
 }
 
-const { values } = parseArgs({ options: { check: { type: 'boolean' }, name: { type: 'string' } } });
+const options = optionsOrExit(USAGE, { check: { type: 'boolean' }, name: { type: 'string' } });
 const services = loadTopology(join(root, 'topology.yaml'))
   .services.filter(({ database }) => database)
   .map(({ name }) => ({ name, folder: join(root, 'services', name, 'migrations') }));
 
-if (values.check) {
+if (options.check) {
   const results = await Promise.all(
     services.map(async ({ name, folder }) => ({ name, fault: await drift(name, folder) })),
   );
@@ -70,6 +73,6 @@ if (values.check) {
 } else {
   for (const { name, folder } of services) {
     console.log(`\n${name}`);
-    await drizzleGenerate(name, folder, 'inherit', values.name);
+    await drizzleGenerate(name, folder, 'inherit', options.name);
   }
 }

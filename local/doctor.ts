@@ -1,13 +1,18 @@
 import { styleText } from 'node:util';
+import { optionsOrExit } from './command-line.ts';
 import { checkMachine, type Finding } from './machine.ts';
 
-/** `npm run doctor`: what a start needs of this machine, how it stands, and the cure. Exit code 1 when it would fail. */
+const USAGE = `npm run doctor
+
+Says what a start needs of this machine, how it stands, and the cure of what is wrong. Exit code 1 when a start would fail.`;
+
 const SIGNS: Record<Finding['state'], [string, 'green' | 'yellow' | 'red']> = {
   ok: ['ok', 'green'],
   later: ['later', 'yellow'],
   wrong: ['WRONG', 'red'],
 };
 
+optionsOrExit(USAGE, {});
 const findings = await checkMachine();
 const width = Math.max(...findings.map((finding) => finding.what.length));
 for (const finding of findings) {

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { parseTopology } from '../generator/topology.ts';
-import { durableConsumers, openReads, planInstances, portRequests } from './plan.ts';
+import { durableConsumers, openReads, planInstances, portRequests, readReplicas } from './plan.ts';
 
 const topology = parseTopology(`
 namespace: shop
@@ -28,6 +28,18 @@ describe('instances', () => {
       ['store', 'store'],
     ]);
   });
+});
+
+test('replicas are asked for by service; what is none, or no number of them, is told', () => {
+  const services = ['front', 'sales'];
+  expect(readReplicas(['sales=3', 'front=2'], services)).toEqual({ counts: { sales: 3, front: 2 } });
+  expect(readReplicas(['sales=3', 'sale=2'], services)).toEqual({
+    fault: '--replicas sale=2: no service is called sale; there are front, sales',
+  });
+  for (const text of ['sales=0', 'sales', 'sales=x', '=2', 'sales=100'])
+    expect(readReplicas([text], services)).toMatchObject({
+      fault: expect.stringContaining(`${text}: write`),
+    });
 });
 
 describe('ports', () => {

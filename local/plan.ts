@@ -26,6 +26,23 @@ export function planInstances(
   });
 }
 
+/** What `--replicas` says, each as `orders=3`, or what is wrong with it. */
+export function readReplicas(
+  texts: string[],
+  services: string[],
+): { counts: Record<string, number> } | { fault: string } {
+  const counts: Record<string, number> = {};
+  for (const text of texts) {
+    const [, name, count] = /^([a-z0-9-]+)=([1-9]\d?)$/.exec(text) ?? [];
+    if (!name)
+      return { fault: `--replicas ${text}: write it as orders=3, a service and a number from 1 to 99` };
+    if (!services.includes(name))
+      return { fault: `--replicas ${text}: no service is called ${name}; there are ${services.join(', ')}` };
+    counts[name] = Number(count);
+  }
+  return { counts };
+}
+
 /** Names of the ports that belong to the shop as a whole, with the ones it would like. */
 const SHARED_PORTS: PortRequest[] = [
   { name: 'postgres', preferred: 15432 },

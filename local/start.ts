@@ -1,7 +1,9 @@
 import { join } from 'node:path';
-import { parseArgs } from 'node:util';
+import { loadTopology } from '../generator/topology.ts';
+import { exitWithUsage, optionsOrExit } from './command-line.ts';
 import { consoleReport } from './console-report.ts';
 import { requireMachine } from './machine.ts';
+import { readReplicas } from './plan.ts';
 import { CHECKOUT } from './run-paths.ts';
 import { killShop, type Shop, startShop } from './shop.ts';
 import { onStopSignals } from './stop-signals.ts';
@@ -15,7 +17,7 @@ const USAGE = `npm start [-- options]
 
 Environment: SIDECART_RUN_DIR (default .run), SIDECART_PORT_<NAME> (a port, e.g. SIDECART_PORT_GATEWAY).`;
 
-const runDir = process.env.SIDECART_RUN_DIR ?? join(CHECKOUT, '.run');
+const runDir = process.env.SIDECART_RUN_DIR || join(CHECKOUT, '.run');
 const output = consoleReport(process.stdout);
 // The terminal may be closed at any moment; what is then said to nobody must not keep anything from being stopped.
 for (const stream of [process.stdout, process.stderr]) stream.on('error', () => {});
@@ -26,7 +28,6 @@ let exitCode = 0;
 
 async function main(): Promise<void> {
   const options = readOptions();
-  if (!options) return;
   onStopSignals({
     first(signal) {
       output.print(`\n${signal}: stopping in order; once more ends everything at once.`);
@@ -62,24 +63,18 @@ async function stop(code: number): Promise<void> {
   if (shop) process.exit(exitCode);
 }
 
-function readOptions(): { fresh: boolean; replicas: Record<string, number> } | undefined {
-  const { values } = parseArgs({
-    options: {
-      fresh: { type: 'boolean', default: false },
-      replicas: { type: 'string', multiple: true, default: [] },
-      help: { type: 'boolean', short: 'h', default: false },
-    },
+/** Before anything is touched: a start with a slip of the pen in it must not remove data for the sake of its `--fresh`. */
+function readOptions(): { fresh: boolean; replicas: Record<string, number> } {
+  const { fresh, replicas } = optionsOrExit(USAGE, {
+    fresh: { type: 'boolean', default: false },
+    replicas: { type: 'string', multiple: true, default: [] },
   });
-  if (values.help) {
-    output.print(USAGE);
-    return undefined;
-  }
-  const replicas = values.replicas.map((text) => {
-    const [, name, count] = /^([a-z0-9-]+)=([1-9]\d?)$/.exec(text) ?? [];
-    if (!name) throw new Error(`--replicas ${text}: write it as orders=3`);
-    return [name, Number(count)] as const;
-  });
-  return { fresh: values.fresh, replicas: Object.fromEntries(replicas) };
+  const { services } = loadTopology(join(CHECKOUT, 'topology.yaml'));
+  const read = readReplicas(
+    replicas,
+    services.map(({ name }) => name),
+  );
+  return 'fault' in read ? exitWithUsage(read.fault, USAGE) : { fresh, replicas: read.counts };
 }
 
 function complain(err: unknown): void {
