@@ -14,7 +14,7 @@ const RUN_DIR = join(import.meta.dirname, '..', '.run');
  * Throws UserError with the cure when there is none, or when nothing answers there.
  */
 export async function findShop(given: string | undefined, env: Environment): Promise<string> {
-  const shopFile = join(env.SIDECART_RUN_DIR ?? RUN_DIR, SHOP_FILE);
+  const shopFile = join(env.SIDECART_RUN_DIR || RUN_DIR, SHOP_FILE);
   const url = baseUrl(given ?? env.SIDECART_URL ?? (await urlFromFile(shopFile)));
   await assertAnswering(url);
   return url;

@@ -7,7 +7,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { ensureDatabases, serviceUrls } from './databases.ts';
 import { isSameProcess, processIdentity } from './identity.ts';
 import { freePort } from './ports.ts';
-import { startPostgres } from './postgres.ts';
+import { probePostgres, startPostgres } from './postgres.ts';
 import { removePostgresData } from './postgres-place.ts';
 import { ensureSecrets } from './secrets.ts';
 
@@ -66,7 +66,12 @@ describe('the server', () => {
   });
 
   test('refuses a wrong password', async () => {
-    await expect(ask(server.url.replace('a%20password', 'b'), 'SELECT 1')).rejects.toThrow(/password/);
+    const url = server.url.replace('a%20password', 'b');
+    await expect(ask(url, 'SELECT 1')).rejects.toThrow(/password/);
+    await expect(probePostgres(url)).rejects.toMatchObject({
+      message: 'the database was made with another password than the one in the secrets of this run folder',
+      cure: expect.stringContaining('--fresh'),
+    });
   });
 
   test('keeps what was committed through a SIGKILL, and stops within its grace', async () => {

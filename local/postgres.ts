@@ -56,7 +56,7 @@ export async function probePostgres(url: string): Promise<void> {
   } catch (cause) {
     if ((cause as { code?: string }).code === '28P01')
       throw new ShopError(
-        'the database was made with another password than the one in .run/secrets',
+        'the database was made with another password than the one in the secrets of this run folder',
         'npm start -- --fresh (begins anew, without the data)',
         { cause },
       );

@@ -18,6 +18,7 @@ declare module 'vitest' {
 export default async function setup(project: TestProject): Promise<() => Promise<void>> {
   if (process.env.SIDECART_TEST_DB === 'testcontainers') return startContainer(project);
   const { startPostgres } = await import('../local/postgres.ts');
+  const { removePostgresData } = await import('../local/postgres-place.ts');
   const { freePort } = await import('../local/ports.ts');
   const dir = await mkdtemp(join(tmpdir(), 'sidecart-test-pg-'));
   const server = await startPostgres({
@@ -30,6 +31,7 @@ export default async function setup(project: TestProject): Promise<() => Promise
   project.provide('pgUrl', server.url);
   return async () => {
     await server.stop();
+    removePostgresData(join(dir, 'data'));
     await rm(dir, { recursive: true, force: true });
   };
 }

@@ -1,8 +1,9 @@
 import { randomUUID } from 'node:crypto';
-import { mkdtemp, rm } from 'node:fs/promises';
+import { mkdtemp } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import postgres from 'postgres';
+import { removeRunFolder } from '../../local/run-folder.ts';
 import { type Shop, type ShopOptions, startShop } from '../../local/shop.ts';
 
 /** A whole shop of real processes for one test file, in a folder of its own; `stop` leaves nothing behind. */
@@ -13,7 +14,7 @@ export async function testShop(options: Partial<ShopOptions> = {}): Promise<Shop
     ...shop,
     async stop() {
       await shop.stop();
-      await rm(runDir, { recursive: true, force: true });
+      removeRunFolder(runDir);
     },
   };
 }
