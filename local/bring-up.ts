@@ -13,6 +13,7 @@ import { CHECKOUT } from './run-paths.ts';
 import { runToEnd } from './run-to-end.ts';
 import type { ShopOptions } from './shop.ts';
 import { portOf, type ShopContext } from './shop-context.ts';
+import { ShopError } from './shop-error.ts';
 import { appSpec, natsSpec, postgresSpec, sentrySpec, sidecarSpec } from './shop-processes.ts';
 import { brokerState } from './streams.ts';
 import { type ProcessSpec, type Supervised, supervise } from './supervisor.ts';
@@ -41,7 +42,7 @@ export async function bringUp(o: ShopOptions, report: Report): Promise<Up> {
   let readyAgain = () => {};
   let ended: Promise<void> | undefined;
   const end = () => {
-    ended ??= endInRanks(supervised, say);
+    ended ??= endInRanks(supervised, report);
     return ended;
   };
   const onAbort = () => void end();
@@ -95,7 +96,11 @@ export async function bringUp(o: ShopOptions, report: Report): Promise<Up> {
       step(report, 'services', () => all(instances, (instance) => start(appSpec(context, instance)))),
     );
     await together([postgres, nats, sentry, bundles, databases, sidecars, apps], end);
-    await step(report, 'the way through it all', () => reallyReady(context, o.signal));
+    await step(report, 'the way through it all', () =>
+      reallyReady(context, o.signal).catch((err: Error) => {
+        throw new ShopError(err.message, `see the logs in ${context.paths.logs}`, { cause: err });
+      }),
+    );
     o.signal?.throwIfAborted();
     return {
       context,
@@ -139,14 +144,15 @@ async function together(works: Promise<unknown>[], onFailure: () => Promise<void
   if (first) throw first.err;
 }
 
-async function endInRanks(supervised: Supervised[], say: (text: string) => void): Promise<void> {
+async function endInRanks(supervised: Supervised[], report: Report): Promise<void> {
   const ranks = [...new Set(supervised.map((process) => process.rank))].sort((a, b) => a - b);
   for (const rank of ranks) {
     await all(
       supervised.filter((process) => process.rank === rank),
       async (process) => {
         const how = await process.end();
-        if (how !== 'gone') say(`${how === 'killed' ? 'killed ' : 'stopped'} ${process.name}`);
+        if (how === 'stopped') report({ kind: 'done', text: `stopped ${process.name}` });
+        if (how === 'killed') report({ kind: 'notice', text: `killed  ${process.name}` });
       },
     );
   }

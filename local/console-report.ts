@@ -77,6 +77,8 @@ function describe(event: ShopEvent): string {
       return `    ${event.text}`;
     case 'end':
       return `  ✔ ${event.step} (${(event.ms / 1000).toFixed(1)} s)`;
+    case 'done':
+      return `  ✔ ${event.text}`;
     case 'notice':
       return `  ! ${event.text}`;
   }

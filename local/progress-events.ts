@@ -4,7 +4,9 @@ export type ShopEvent =
   /** News inside a step that takes long: a line of a download, of a build. */
   | { kind: 'detail'; step: string; text: string; passing: boolean }
   | { kind: 'end'; step: string; ms: number }
-  /** Anything that a person should read: a restart, an orphan, a process that stopped. */
+  /** Something outside of a step that went as it should: a process that stopped when asked to. */
+  | { kind: 'done'; text: string }
+  /** Anything that a person should read: a restart, an orphan, a process that had to be killed. */
   | { kind: 'notice'; text: string };
 
 export type Report = (event: ShopEvent) => void;

@@ -1,9 +1,10 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
-import { mkdtemp, rm } from 'node:fs/promises';
+import { mkdtemp } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, describe, expect, test } from 'vitest';
+import { removeRunFolder } from '../../local/run-folder.ts';
 import { call, productWithStock, sleep, until } from './shop.ts';
 
 /** The runner as a user starts it: its own process, its output, its signals. */
@@ -80,7 +81,7 @@ const interrupt = async (runner: Runner) => {
 
 afterEach(async () => {
   for (const runner of running.splice(0)) if (runner.child.exitCode === null) await interrupt(runner);
-  for (const dir of folders.splice(0)) await rm(dir, { recursive: true, force: true });
+  for (const dir of folders.splice(0)) removeRunFolder(dir);
 });
 
 describe('npm start', () => {
@@ -99,6 +100,7 @@ describe('npm start', () => {
     expect(await interrupt(first)).toBe(0);
     expect(pids.filter(alive)).toEqual([]);
     const farewell = first.output().slice(stoppedAt);
+    expect(farewell).not.toContain('!'); // the mark of what went wrong
     const order = ['orders', 'orders-dapr', 'sentry', 'nats', 'postgres'].map((name) =>
       farewell.search(new RegExp(`stopped\\s+${name}\\b(?!-)`)),
     );
