@@ -29,6 +29,7 @@ test.each<[string, unknown, string, number]>([
   ['a wrapped rule', new Error('x', { cause: new DomainError('not-found', 'x') }), 'not_found', 404],
   ['broken JSON seen by Hono', new HTTPException(400), 'malformed_json', 400],
   ['a broken constraint', withCode('23505'), 'internal', 500],
+  ['data of ours that breaks its schema', z.int().safeParse('x').error, 'internal', 500],
   ['an unregistered code', new ProblemError('nobody_knows'), 'internal', 500],
   ['anything else', new TypeError('x is undefined'), 'internal', 500],
   ['no error at all', 'text', 'internal', 500],

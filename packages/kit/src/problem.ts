@@ -1,6 +1,6 @@
 import type { Context } from 'hono';
 import { HTTPException } from 'hono/http-exception';
-import { z } from 'zod';
+import type { z } from 'zod';
 import { currentContext, traceIdOf } from './context.ts';
 import { DaprError } from './dapr-error.ts';
 import { isTransientDbError } from './db-errors.ts';
@@ -151,7 +151,6 @@ function problemOf(err: unknown): ProblemError | undefined {
     return new ProblemError(code, { retryAfterSeconds: RETRY_AFTER_SECONDS });
   }
   if (err instanceof HTTPException) return problemOfStatus(err.status);
-  if (err instanceof z.ZodError) return new ProblemError('validation_failed', withErrors(fieldErrors(err)));
   if (isTransientDbError(err)) {
     return new ProblemError('upstream_unavailable', { retryAfterSeconds: RETRY_AFTER_SECONDS });
   }

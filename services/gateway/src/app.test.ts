@@ -215,6 +215,16 @@ describe('an order with names', () => {
     expect((await read()).body.missing).toBeUndefined();
   });
 
+  test.each([[{ ...order, total: 'a lot' }], [undefined]])(
+    'that orders answers in a way nobody can read is our fault, not the client’s',
+    async (body) => {
+      answers.orders = () => ({ body });
+      const answer = await read();
+      expect([answer.status, answer.body.code]).toEqual([502, 'upstream_invalid']);
+      expect(answer.body.errors).toBeUndefined();
+    },
+  );
+
   test('that is not there is not there', async () => {
     answers.orders = () => ({ status: 404, body: { code: 'not_found' } });
     expect(await read()).toMatchObject({ status: 404, body: { code: 'not_found' } });
