@@ -50,6 +50,7 @@ function testApp(options: { open?: (path: string) => boolean; maxBodyBytes?: num
   app.get('/kaboom', () => {
     throw new Error('the password is hunter2');
   });
+  app.get('/unreadable', (c) => c.json(z.object({ hunter2: z.string() }).parse({}))); // an answer that is not what we thought
   app.get('/odd', () => {
     throw 'hunter2, as text'; // what a careless library may throw
   });
@@ -197,6 +198,20 @@ describe('bad input', () => {
     expect((await callJson(app, 'POST', path, { because: 'late' })).status).toBe(422);
   });
 
+  test('an empty body is none, however it is labelled: a sidecar labels it too', async () => {
+    const { app } = testApp();
+    const path = '/v1/orders/ord_0199b6d4-0000-7000-8000-000000000000/cancel';
+    for (const headers of [
+      { 'content-type': 'application/octet-stream' },
+      { 'content-type': '', 'transfer-encoding': 'chunked' },
+      { 'content-type': '', 'content-length': '0' },
+    ]) {
+      expect((await callJson(app, 'POST', path, '', headers)).status).toBe(200);
+      const missing = await post(app, '', headers);
+      expect(missing).toMatchObject({ status: 422, body: { errors: [{ pointer: '/lines' }] } });
+    }
+  });
+
   test('a huge body, announced or not', async () => {
     const { app } = testApp({ maxBodyBytes: 1000 });
     const body = JSON.stringify({ lines: ['x'.repeat(2000)] });
@@ -272,6 +287,26 @@ describe('routes', () => {
     }
   });
 
+  test('without the token nothing is a delivery, not even where everybody may ask', async () => {
+    const { app } = testApp({ open: () => true, maxBodyBytes: 100 });
+    const stranger = { 'dapr-api-token': 'x', 'content-type': 'application/cloudevents+json' };
+    for (const path of ['/messages/orders', '/messages', '/somewhere'])
+      expect(await callJson(app, 'POST', path, {}, stranger)).toMatchObject({
+        status: 404,
+        body: { code: 'route_not_found' },
+      });
+    for (const path of ['/messages/orders', '/v1/orders']) {
+      expect((await callJson(app, 'POST', path, `"${'x'.repeat(101)}"`, stranger)).status).toBe(413);
+      expect((await callJson(app, 'POST', path, '{', stranger)).status).toBe(400);
+    }
+  });
+
+  test('a content type alone does not make a request a delivery, whoever sends it', async () => {
+    const { app } = testApp({ maxBodyBytes: 100 });
+    const headers = { 'content-type': 'application/cloudevents+json' };
+    expect((await callJson(app, 'POST', '/v1/orders', `"${'x'.repeat(101)}"`, headers)).status).toBe(413);
+  });
+
   test('the body of a delivery reaches its handler untouched, however odd', async () => {
     const { app } = testApp({ maxBodyBytes: 100 });
     app.post('/messages/orders', async (c) => c.json({ got: await c.req.text() }));
@@ -306,7 +341,7 @@ describe('health', () => {
 });
 
 describe('what goes wrong inside', () => {
-  test.each([['/kaboom'], ['/odd']])('%s shows nothing and is logged once', async (path) => {
+  test.each([['/kaboom'], ['/unreadable'], ['/odd']])('%s shows nothing and is logged once', async (path) => {
     const { app, logged } = testApp();
     const { status, body } = await callJson(app, 'GET', path);
     expect(status).toBe(500);

@@ -2,7 +2,7 @@ import { timingSafeEqual } from 'node:crypto';
 import { OpenAPIHono } from '@hono/zod-openapi';
 import type { Context, MiddlewareHandler } from 'hono';
 import { matchedRoutes } from 'hono/route';
-import { isMessage, isUsableText, jsonBody } from './body.ts';
+import { isUsableText, jsonBody, mediaType } from './body.ts';
 import {
   childTraceparent,
   newTraceparent,
@@ -55,15 +55,16 @@ export function createApp(o: AppOptions): OpenAPIHono {
     },
   });
   const isToken = tokenCheck(o.appToken);
+  const hasToken = (c: Context) => isToken(c.req.header('dapr-api-token'));
 
-  app.use(observe(o, isToken));
+  app.use(observe(o, hasToken));
   app.use(async function guard(c, next) {
     const isOpen = HEALTH_PATHS.has(c.req.path) || o.open?.(c.req.path) === true;
-    if (!isOpen && !isToken(c.req.header('dapr-api-token'))) throw new ProblemError('app_token_required');
+    if (!isOpen && !hasToken(c)) throw new ProblemError('app_token_required');
     checkUrl(c.req.url);
     return next();
   });
-  app.use(jsonBody(o.maxBodyBytes ?? 256 * 1024));
+  app.use(jsonBody(o.maxBodyBytes ?? 256 * 1024, (c) => isForMessages(c.req.path) && hasToken(c)));
 
   app.get('/livez', (c) => c.json({ status: o.health.live() ? 'ok' : 'stuck' }));
   app.get('/readyz', (c) => {
@@ -76,7 +77,7 @@ export function createApp(o: AppOptions): OpenAPIHono {
   );
 
   app.onError((err, c) => answerError(o.log, c, err));
-  app.notFound((c) => problemResponse(c, notFound(app, c)));
+  app.notFound((c) => problemResponse(c, notFound(app, c, hasToken(c))));
   return app;
 }
 
@@ -91,7 +92,7 @@ function tokenCheck(token: string): (given: string | undefined) => boolean {
 }
 
 /** Gives the request its context, its line in the log and its place in the metrics. */
-function observe(o: AppOptions, isToken: (given: string | undefined) => boolean): MiddlewareHandler {
+function observe(o: AppOptions, hasToken: (c: Context) => boolean): MiddlewareHandler {
   const duration = o.metrics.histogram(
     'http_server_request_duration_seconds',
     'Time from request to answer',
@@ -99,7 +100,7 @@ function observe(o: AppOptions, isToken: (given: string | undefined) => boolean)
   );
   return async function observeRequest(c, next) {
     const startedAt = performance.now();
-    const context = contextOf(c, isToken(c.req.header('dapr-api-token')));
+    const context = contextOf(c, hasToken(c));
     c.header('X-Request-Id', context.requestId);
     await runInContext(context, async () => {
       try {
@@ -160,8 +161,15 @@ function answerError(log: Logger, c: Context, err: unknown): Response {
   return problemResponse(c, err);
 }
 
-function notFound(app: OpenAPIHono, c: Context): ProblemError {
-  if (isMessage(c)) return new ProblemError('message_not_routed', { retryAfterSeconds: 5 });
+function isForMessages(path: string): boolean {
+  return path === '/messages' || path.startsWith('/messages/');
+}
+
+function notFound(app: OpenAPIHono, c: Context, fromSidecar: boolean): ProblemError {
+  const isCloudEvent = mediaType(c.req.header('content-type')) === 'application/cloudevents+json';
+  // A message is never answered with 404, on which Dapr would drop it; a stranger's request is no message.
+  if (fromSidecar && (isForMessages(c.req.path) || isCloudEvent))
+    return new ProblemError('message_not_routed', { retryAfterSeconds: 5 });
   const allowed = METHODS.filter((method) =>
     app.router.match(method, c.req.path)[0].some(([[, route]]) => route.method === method),
   );

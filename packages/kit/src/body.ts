@@ -10,24 +10,23 @@ const MAX_MESSAGE_BYTES = 4 * 1024 * 1024;
  * Reads the body once, within `maxBytes`, and refuses what is no usable JSON before any handler sees it. Deliveries of
  * messages are only measured: what is wrong with them is for the consumer to judge and to keep.
  */
-export function jsonBody(maxBytes: number): MiddlewareHandler {
+export function jsonBody(maxBytes: number, isDelivery: (c: Context) => boolean): MiddlewareHandler {
   return async function readJsonBody(c, next) {
-    if (!hasBody(c)) {
-      useAsBody(c, {}); // many clients send the content type also without a body: then it is the missing fields that count
-      return next();
-    }
-    const message = isMessage(c);
-    if (!message) checkMediaType(c);
-    const bytes = await readWithin(c, message ? Math.max(maxBytes, MAX_MESSAGE_BYTES) : maxBytes);
+    if (c.req.method === 'GET' || c.req.method === 'HEAD') return next();
     // Hono keeps promises in this cache, whatever its type says.
     const cache = c.req.bodyCache as Record<string, Promise<unknown>>;
-    if (message) {
-      cache.arrayBuffer = Promise.resolve(bytes);
-    } else {
-      const text = decode(bytes);
-      cache.text = Promise.resolve(text);
-      useAsBody(c, text === '' ? {} : parse(text));
+    if (isDelivery(c)) {
+      cache.arrayBuffer = Promise.resolve(await readWithin(c, Math.max(maxBytes, MAX_MESSAGE_BYTES)));
+      return next();
     }
+    const bytes = await readWithin(c, maxBytes);
+    // Only the bytes tell whether there is a body: a sidecar frames and labels an empty one as if there were. Without
+    // one it is the missing fields that count, not the media type, and the validators are to look no further either.
+    if (bytes.byteLength === 0) c.req.raw.headers.set('content-type', 'application/json');
+    else checkMediaType(c);
+    const text = decode(bytes);
+    cache.text = Promise.resolve(text);
+    useAsBody(c, text === '' ? {} : parse(text));
     return next();
   };
 }
@@ -35,25 +34,6 @@ export function jsonBody(maxBytes: number): MiddlewareHandler {
 /** What the validators get when they ask for the body: it is parsed once only. */
 function useAsBody(c: Context, value: unknown): void {
   c.req.json = <T>() => Promise.resolve(value as T);
-}
-
-/** True for a delivery by the sidecar: never answered with 404, on which Dapr would drop the message. */
-export function isMessage(c: Context): boolean {
-  const type = c.req.header('content-type');
-  return (
-    c.req.path === '/messages' ||
-    c.req.path.startsWith('/messages/') ||
-    mediaType(type) === 'application/cloudevents+json'
-  );
-}
-
-function hasBody(c: Context): boolean {
-  if (c.req.method === 'GET' || c.req.method === 'HEAD') return false;
-  const length = c.req.header('content-length');
-  if (length !== undefined) return length !== '0';
-  if (c.req.header('transfer-encoding') !== undefined) return true;
-  // On a socket neither header means no body; a Request made by hand (app.request in tests) has neither.
-  return (c.env as { incoming?: unknown } | undefined)?.incoming === undefined && c.req.raw.body !== null;
 }
 
 function checkMediaType(c: Context): void {
@@ -75,7 +55,8 @@ function checkMediaType(c: Context): void {
   });
 }
 
-function mediaType(contentType: string | undefined): string {
+/** The media type in lower case and without parameters; empty when none is given. */
+export function mediaType(contentType: string | undefined): string {
   return (contentType ?? '').split(';', 1)[0]?.trim().toLowerCase() ?? '';
 }
 
