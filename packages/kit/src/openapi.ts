@@ -70,6 +70,9 @@ export function jsonBodyOf<S extends z.ZodType>(schema: S) {
   return { required: true as const, content: { 'application/json': { schema } } };
 }
 
+/** The `request.query` of a route that takes none: an unknown parameter is a mistake there too. */
+export const noQuery = z.strictObject({});
+
 /** The OpenAPI 3.1 document of these routes, made without an app and without I/O. */
 export function openApiDocumentOf(title: string, routes: readonly RouteConfig[]) {
   const registrar = new OpenAPIHono();

@@ -34,7 +34,23 @@ test('the next cursor is there only when there is a next page', () => {
 test('limit is 1 to 200, 50 when not given', () => {
   expect(pageQuery.parse({})).toEqual({ limit: 50 });
   expect(pageQuery.parse({ limit: '200' }).limit).toBe(200);
-  for (const limit of ['0', '201', '1.5', 'x', ''])
-    expect(pageQuery.safeParse({ limit }).success).toBe(false);
+  for (const limit of [
+    '0',
+    '201',
+    '1.5',
+    'x',
+    '',
+    ' ',
+    ' 5',
+    '+5',
+    '-1',
+    '0x10',
+    '1e2',
+    '9'.repeat(400),
+    ['1', '2'],
+  ])
+    expect(pageQuery.safeParse({ limit }).error?.issues).toMatchObject([
+      { path: ['limit'], message: 'Expected a whole number from 1 to 200' },
+    ]);
   expect(pageQuery.safeParse({ page: '1' }).success).toBe(false);
 });

@@ -1,9 +1,17 @@
 import { z } from 'zod';
 import { ProblemError } from './problem.ts';
 
+const LIMIT = 'Expected a whole number from 1 to 200';
+
 /** Query parameters of a list: `limit` 1 to 200 (default 50) and the `cursor` of the page before. */
 export const pageQuery = z.strictObject({
-  limit: z.coerce.number().int().min(1).max(200).default(50),
+  limit: z
+    // Digits only: Number() would also take '', ' 5', '0x10' and '1e2'.
+    .preprocess(
+      (text) => (typeof text === 'string' && /^\d+$/.test(text) ? Number(text) : text),
+      z.int(LIMIT).min(1, LIMIT).max(200, LIMIT),
+    )
+    .default(50),
   cursor: z.string().min(1).max(512).optional(),
 });
 export type PageQuery = z.infer<typeof pageQuery>;

@@ -3,7 +3,7 @@ import { OrderId } from '@sidecart/contracts/common';
 import { OrderView } from '@sidecart/contracts/orders';
 import { PUBLIC_ROUTES } from '@sidecart/contracts/topology.generated';
 import type { Dapr } from '@sidecart/kit/dapr';
-import { jsonAnswer, problemAnswers } from '@sidecart/kit/openapi';
+import { jsonAnswer, noQuery, problemAnswers } from '@sidecart/kit/openapi';
 import { ProblemError } from '@sidecart/kit/problem';
 import { forward, passBack } from './forward.ts';
 import openApi from './openapi.generated.json' with { type: 'json' };
@@ -27,10 +27,17 @@ const getOrderRoute = createRoute({
   tags: ['orders'],
   summary: 'Read an order with the names of its products',
   description: 'Also answers when products is down; `missing` then says that the names are.',
-  request: { params: z.strictObject({ id: OrderId }) },
+  request: { params: z.strictObject({ id: OrderId }), query: noQuery },
   responses: {
     200: jsonAnswer('The order.', OrderView),
-    ...problemAnswers(problems, 'not_found', 'validation_failed', 'upstream_refused', 'upstream_unavailable'),
+    ...problemAnswers(
+      problems,
+      'not_found',
+      'validation_failed',
+      'upstream_refused',
+      'upstream_invalid',
+      'upstream_unavailable',
+    ),
   },
 });
 
@@ -42,7 +49,7 @@ export function mountRoutes(app: OpenAPIHono, { dapr, getProductNames }: Gateway
     app.on(route.method, route.path.replaceAll(/\{(\w+)\}/g, ':$1'), async (c) => {
       const answer = await forward(dapr, route, c);
       if (!isOrder || answer.status !== 200) return passBack(c, answer);
-      return passBack(c, answer, JSON.stringify(await joinNames(answer.json(), getProductNames)));
+      return passBack(c, answer, JSON.stringify(await joinNames(answer, getProductNames)));
     });
   }
 

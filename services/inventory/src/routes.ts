@@ -2,7 +2,13 @@ import { createRoute, type OpenAPIHono, z } from '@hono/zod-openapi';
 import { Sku } from '@sidecart/contracts/common';
 import { Movement, NewReceipt, Receipt, Stock } from '@sidecart/contracts/inventory';
 import { readIdempotencyKey } from '@sidecart/kit/idempotency';
-import { idempotencyKeyParameter, jsonAnswer, jsonBodyOf, problemAnswers } from '@sidecart/kit/openapi';
+import {
+  idempotencyKeyParameter,
+  jsonAnswer,
+  jsonBodyOf,
+  noQuery,
+  problemAnswers,
+} from '@sidecart/kit/openapi';
 import { decodeCursor, listResponse, listSchema, pageQuery } from '@sidecart/kit/pagination';
 import { ProblemError } from '@sidecart/kit/problem';
 import { type InventoryDeps, receive } from './commands.ts';
@@ -54,7 +60,7 @@ const getStockRoute = createRoute({
   operationId: 'getStock',
   tags: ['stock'],
   summary: 'Read the stock of a product',
-  request: { params },
+  request: { params, query: noQuery },
   responses: {
     200: jsonAnswer('Its counts.', Stock),
     ...problemAnswers(problems, 'not_found', 'validation_failed'),

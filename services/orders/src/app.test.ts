@@ -133,6 +133,13 @@ const refused: [string, () => ReturnType<typeof place>, number, string, string[]
     ['query:page'],
   ],
   [
+    'a query parameter for one order',
+    () => callJson(app, 'GET', `/v1/orders/${id}?fields=lines`),
+    422,
+    'validation_failed',
+    ['query:fields'],
+  ],
+  [
     'an unknown status',
     () => callJson(app, 'GET', '/v1/orders?status=lost'),
     422,

@@ -2,7 +2,13 @@ import { createRoute, type OpenAPIHono, z } from '@hono/zod-openapi';
 import { OrderId } from '@sidecart/contracts/common';
 import { CancelOrder, NewOrder, Order, OrderStatus } from '@sidecart/contracts/orders';
 import { readIdempotencyKey } from '@sidecart/kit/idempotency';
-import { idempotencyKeyParameter, jsonAnswer, jsonBodyOf, problemAnswers } from '@sidecart/kit/openapi';
+import {
+  idempotencyKeyParameter,
+  jsonAnswer,
+  jsonBodyOf,
+  noQuery,
+  problemAnswers,
+} from '@sidecart/kit/openapi';
 import { decodeCursor, listResponse, listSchema, pageQuery } from '@sidecart/kit/pagination';
 import { cancelOrder, getOrder, type OrderDeps, placeOrder } from './commands.ts';
 import { problems } from './problems.ts';
@@ -63,7 +69,7 @@ const getOrderRoute = createRoute({
   operationId: 'getOrder',
   tags: ['orders'],
   summary: 'Read an order',
-  request: { params },
+  request: { params, query: noQuery },
   responses: {
     200: jsonAnswer('The order.', Order),
     ...problemAnswers(problems, 'not_found', 'validation_failed'),

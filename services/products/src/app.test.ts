@@ -41,6 +41,18 @@ const refused: [string, () => ReturnType<typeof create>, string[]][] = [
   ['a path of no shape', () => callJson(app, 'GET', '/v1/products/a%20b'), ['path:sku']],
   ['quotes of nothing', () => callJson(app, 'POST', '/v1/quotes', { skus: [] }), ['/skus']],
   ['501 quotes', () => callJson(app, 'POST', '/v1/quotes', { skus: Array(501).fill('A') }), ['/skus']],
+  [
+    'a retirement with a field',
+    () => callJson(app, 'POST', '/v1/products/A/retire', { from: '2026-03-15' }),
+    ['/from'],
+  ],
+  ['a retirement that is a list', () => callJson(app, 'POST', '/v1/products/A/retire', []), ['']],
+  ['a parameter for one product', () => callJson(app, 'GET', '/v1/products/A?on=today'), ['query:on']],
+  [
+    'a parameter for its prices',
+    () => callJson(app, 'GET', '/v1/products/A/prices?limit=1'),
+    ['query:limit'],
+  ],
   ['a limit of 0', () => callJson(app, 'GET', '/v1/products?limit=0'), ['query:limit']],
 ];
 

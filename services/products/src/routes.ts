@@ -9,7 +9,7 @@ import {
   QuoteRequest,
   Quotes,
 } from '@sidecart/contracts/products';
-import { jsonAnswer, jsonBodyOf, problemAnswers } from '@sidecart/kit/openapi';
+import { jsonAnswer, jsonBodyOf, noQuery, problemAnswers } from '@sidecart/kit/openapi';
 import { decodeCursor, listResponse, listSchema, pageQuery } from '@sidecart/kit/pagination';
 import { changePrice, create, type ProductDeps, retireProduct } from './commands.ts';
 import { problems } from './problems.ts';
@@ -17,6 +17,9 @@ import { findProducts, listPrices, listProducts, requireProduct } from './store.
 import { toPriceEntry, toProductView, toQuote } from './view.ts';
 
 const params = z.strictObject({ sku: Sku });
+
+/** Nothing to say about it; what a client says all the same would have no effect. */
+const noFields = z.strictObject({});
 
 const createProductRoute = createRoute({
   method: 'post',
@@ -52,7 +55,7 @@ const getProductRoute = createRoute({
   operationId: 'getProduct',
   tags: ['products'],
   summary: 'Read a product with its current price',
-  request: { params },
+  request: { params, query: noQuery },
   responses: {
     200: jsonAnswer('The product.', Product),
     ...problemAnswers(problems, 'not_found', 'validation_failed'),
@@ -67,7 +70,7 @@ const listPricesRoute = createRoute({
   summary: 'Read all prices ever recorded, by day',
   description:
     'The last one is the current price. For a day with several, the one of the greatest version holds.',
-  request: { params },
+  request: { params, query: noQuery },
   responses: {
     200: jsonAnswer('The history.', PriceHistory),
     ...problemAnswers(problems, 'not_found', 'validation_failed'),
@@ -95,7 +98,7 @@ const retireProductRoute = createRoute({
   tags: ['products'],
   summary: 'Take a product off sale',
   description: 'Retiring it again changes nothing.',
-  request: { params },
+  request: { params, body: { required: false, content: { 'application/json': { schema: noFields } } } },
   responses: {
     200: jsonAnswer('The product, retired.', Product),
     ...problemAnswers(problems, 'not_found', 'validation_failed'),
