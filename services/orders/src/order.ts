@@ -1,5 +1,5 @@
 import type { ShortLine } from '@sidecart/contracts/common';
-import type { Money } from '@sidecart/contracts/money';
+import { addMoney, type Money, multiplyMoney, sameMoney } from '@sidecart/contracts/money';
 import { DomainError, type FieldError } from '@sidecart/kit/domain-error';
 
 // The rules of an order and nothing else: time, ids and prices come in as arguments, events come out.
@@ -152,11 +152,6 @@ export function refuseDuplicateLines(lines: readonly { sku: string }[]): void {
   if (errors.length > 0) throw new DomainError('invalid', 'duplicate_line', {}, errors);
 }
 
-/** Price times quantity. Within the bounds of the contracts even 500 such lines are counted exactly. */
-export function lineTotal(line: OrderLine): Money {
-  return { amount: line.unitPrice.amount * line.quantity, currency: line.unitPrice.currency };
-}
-
 function placeOrder(command: PlaceOrder, state: OrderState): OrderEvent[] {
   if (state.status !== 'none')
     throw new DomainError('conflict', 'order_exists', { orderId: command.orderId });
@@ -169,7 +164,7 @@ function placeOrder(command: PlaceOrder, state: OrderState): OrderEvent[] {
       actor: command.actor,
       customerId: command.customerId,
       lines: command.lines,
-      total: totalOf(command.lines),
+      total: addMoney(command.lines.map((line) => multiplyMoney(line.unitPrice, line.quantity))),
       at: command.at,
     },
   ];
@@ -251,19 +246,11 @@ function lineFault(line: OrderLine, index: number, quote: Quote | undefined): Fi
       code: 'product_retired',
       detail: `${line.sku} is no longer for sale`,
     };
-  const { amount, currency } = quote.unitPrice;
-  if (amount === line.unitPrice.amount && currency === line.unitPrice.currency) return undefined;
+  if (sameMoney(quote.unitPrice, line.unitPrice)) return undefined;
   return {
     pointer: `/lines/${index}/unit_price`,
     code: 'price_changed',
     detail: `The price of ${line.sku} is not what the order says`,
     current: quote.unitPrice,
-  };
-}
-
-function totalOf(lines: readonly OrderLine[]): Money {
-  return {
-    amount: lines.reduce((sum, line) => sum + lineTotal(line).amount, 0),
-    currency: 'GBP',
   };
 }

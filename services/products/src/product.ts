@@ -1,4 +1,4 @@
-import type { Money } from '@sidecart/contracts/money';
+import { type Money, sameMoney } from '@sidecart/contracts/money';
 import { DomainError } from '@sidecart/kit/domain-error';
 
 // The rules of a product and its prices. Every change counts the version up by one, also one of a past day's price.
@@ -66,7 +66,7 @@ export function createProduct(sku: string, name: string, stated: StatedPrice, at
 export function isSameCreation(product: Product, first: Price, name: string, stated: StatedPrice): boolean {
   return (
     product.name === name &&
-    sameAmount(first.unitPrice, stated.unitPrice) &&
+    sameMoney(first.unitPrice, stated.unitPrice) &&
     (stated.effectiveOn === undefined || stated.effectiveOn === first.effectiveOn)
   );
 }
@@ -96,7 +96,7 @@ export function setPrice(
   ofThatDay: Money | undefined,
   at: string,
 ): ProductPriceChanged[] {
-  if (ofThatDay && sameAmount(ofThatDay, price.unitPrice)) return [];
+  if (ofThatDay && sameMoney(ofThatDay, price.unitPrice)) return [];
   if (product.status === 'retired')
     throw new DomainError('conflict', 'product_not_changeable', {
       sku: product.sku,
@@ -119,8 +119,4 @@ export function setPrice(
 export function retire(product: Product, at: string): ProductRetired[] {
   if (product.status === 'retired') return [];
   return [{ type: 'ProductRetired', sku: product.sku, version: product.version + 1, at }];
-}
-
-function sameAmount(a: Money, b: Money): boolean {
-  return a.amount === b.amount && a.currency === b.currency;
 }
