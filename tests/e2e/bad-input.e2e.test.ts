@@ -1,7 +1,7 @@
 import { request } from 'node:http';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { Shop } from '../../local/shop.ts';
-import { type Answer, call, gbp, productWithStock, query, testShop } from './shop.ts';
+import { type Answer, call, gbp, placeOrder, productWithStock, query, testShop } from './shop.ts';
 
 let shop: Shop;
 let url: string;
@@ -104,8 +104,9 @@ const cases: [string, () => Promise<Answer>, number, string, string?][] = [
   [
     'no body',
     () => call(url, 'POST', '/v1/orders', { headers: { 'idempotency-key': 'no-body' } }),
-    415,
-    'unsupported_media_type',
+    422,
+    'validation_failed',
+    '/lines',
   ],
   [
     'a wrong content type',
@@ -114,6 +115,22 @@ const cases: [string, () => Promise<Answer>, number, string, string?][] = [
     'unsupported_media_type',
   ],
   ['a huge body', () => order(`{"lines":"${'x'.repeat(2_000_000)}"}`), 413, 'payload_too_large'],
+  [
+    'a huge body that passes for a message',
+    () => order(`{"lines":"${'x'.repeat(3_000_000)}"}`, { 'content-type': 'application/cloudevents+json' }),
+    413,
+    'payload_too_large',
+  ],
+  [
+    'a message to an unknown route',
+    () =>
+      call(url, 'POST', '/nothing', {
+        body: {},
+        headers: { 'content-type': 'application/cloudevents+json' },
+      }),
+    404,
+    'route_not_found',
+  ],
   [
     'no idempotency key',
     () => call(url, 'POST', '/v1/orders', { body: { lines: [line()] } }),
@@ -138,8 +155,8 @@ const cases: [string, () => Promise<Answer>, number, string, string?][] = [
   [
     'a message from outside',
     () => call(url, 'POST', '/messages/orders', { body: {} }),
-    503,
-    'message_not_routed',
+    404,
+    'route_not_found',
   ],
   ['a wrong method', () => call(url, 'DELETE', '/v1/orders'), 405, 'method_not_allowed'],
   [
@@ -147,6 +164,20 @@ const cases: [string, () => Promise<Answer>, number, string, string?][] = [
     () => call(url, 'GET', '/v1/orders/ord_01990000-0000-7000-8000-000000000000'),
     404,
     'not_found',
+  ],
+  [
+    'a query parameter for one order',
+    () => call(url, 'GET', '/v1/orders/ord_01990000-0000-7000-8000-000000000000?fields=lines'),
+    422,
+    'validation_failed',
+    'query:fields',
+  ],
+  [
+    'a retirement with a field',
+    () => call(url, 'POST', `/v1/products/${sku}/retire`, { body: { from: '2026-03-14' } }),
+    422,
+    'validation_failed',
+    '/from',
   ],
   ['an id of no shape', () => call(url, 'GET', '/v1/orders/%00'), 422, 'validation_failed'],
   ['a traversal', () => call(url, 'GET', '/v1/orders/..%2f..%2fmetrics'), 422, 'validation_failed'],
@@ -164,6 +195,7 @@ const cases: [string, () => Promise<Answer>, number, string, string?][] = [
     'validation_failed',
     'query:limit',
   ],
+  ['a limit in hex', () => call(url, 'GET', '/v1/stock?limit=0x10'), 422, 'validation_failed', 'query:limit'],
   [
     'an unknown order to cancel',
     () => call(url, 'POST', '/v1/orders/ord_01990000-0000-7000-8000-000000000000/cancel', { body: {} }),
@@ -253,5 +285,20 @@ describe('bad input gets a problem document with a stable code and the place at 
       req.end();
     });
     expect(answer).toEqual({ status: 431, type: 'application/problem+json' });
+  });
+});
+
+describe('what needs no body works without one', () => {
+  const post = (path: string, headers = {}) => call(url, 'POST', path, { headers });
+
+  test('cancelling an order and retiring a product, without a body and its headers', async () => {
+    const mine = await productWithStock(url, 1);
+    const placed = await placeOrder(url, [{ sku: mine, quantity: 1 }]);
+    const answer = await post(`/v1/orders/${placed.body.id}/cancel`);
+    expect(answer).toMatchObject({ status: 200, body: { status: 'cancelled' } });
+    const json = { 'content-type': 'application/json' };
+    expect((await post(`/v1/orders/${placed.body.id}/cancel`, json)).status).toBe(200);
+    const retired = await post(`/v1/products/${mine}/retire`);
+    expect(retired).toMatchObject({ status: 200, body: { status: 'retired' } });
   });
 });
