@@ -216,7 +216,7 @@ describe('an order with names', () => {
   });
 
   test.each([[{ ...order, total: 'a lot' }], [undefined]])(
-    'that orders answers in a way nobody can read is our fault, not the client’s',
+    'that orders answers in a way nobody can read is not the fault of the client',
     async (body) => {
       answers.orders = () => ({ body });
       const answer = await read();

@@ -60,6 +60,13 @@ const refused: [string, () => ReturnType<typeof receive>, number, string, string
     'validation_failed',
     ['query:offset'],
   ],
+  [
+    'a parameter for the stock of one product',
+    () => callJson(app, 'GET', '/v1/stock/HEART?on=today'),
+    422,
+    'validation_failed',
+    ['query:on'],
+  ],
 ];
 
 describe('refused before anything is stored', () => {
