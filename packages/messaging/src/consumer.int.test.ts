@@ -1,5 +1,6 @@
 import { currentContext, newTraceparent, traceIdOf } from '@sidecart/kit/context';
 import { connectDatabase, type Transaction } from '@sidecart/kit/db';
+import { DomainError } from '@sidecart/kit/domain-error';
 import { createLogger } from '@sidecart/kit/log';
 import { testDeps } from '@sidecart/kit/testing';
 import { sql } from 'drizzle-orm';
@@ -224,6 +225,16 @@ describe('a message that can never be handled', () => {
       async (tx, m) => {
         await apply(tx, m);
         throw new PermanentError('already shipped \0');
+      },
+    ],
+    [
+      'a rule that says no',
+      'orders',
+      message('m1'),
+      'invariant',
+      async (tx, m) => {
+        await apply(tx, m);
+        throw new DomainError('conflict', 'already_shipped');
       },
     ],
     [

@@ -1,4 +1,6 @@
+import { inspect } from 'node:util';
 import { isIntegrityViolation, isTransientDbError } from '@sidecart/kit/db';
+import { DomainError } from '@sidecart/kit/domain-error';
 import type { DeadLetterReason } from './schema.ts';
 
 /**
@@ -32,17 +34,25 @@ export type Failure =
 
 /**
  * Only what is known to fail for ever is permanent. Everything else is delivered again, without limit: time alone
- * never makes a dead letter, and a bug can be mended while its messages wait.
+ * never makes a dead letter, and a bug can be mended while its messages wait. A rule that says no to a message says so
+ * for ever: sender and receiver no longer agree, and somebody has to look.
  */
 export function classifyFailure(err: unknown): Failure {
   if (err instanceof UnreadableError) return { kind: 'permanent', reason: err.reason, detail: err.message };
   if (err instanceof PermanentError) return { kind: 'permanent', reason: 'invariant', detail: err.message };
+  if (err instanceof DomainError)
+    return { kind: 'permanent', reason: 'invariant', detail: describeRule(err) };
   if (err instanceof HandlerTimeoutError || isTransientDbError(err))
     return { kind: 'transient', expected: true };
   if (isIntegrityViolation(err)) {
     return { kind: 'permanent', reason: 'invariant', detail: rootMessage(err) };
   }
   return { kind: 'transient', expected: false };
+}
+
+/** By `inspect`, because JSON has no word for some values (a bigint) and this is no place to throw. */
+function describeRule({ code, data }: DomainError): string {
+  return `${code} ${inspect(data, { breakLength: Number.POSITIVE_INFINITY })}`;
 }
 
 /** The message of the innermost cause: drizzle's own repeats the statement with its parameters, which are customers' data. */
