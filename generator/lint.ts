@@ -1,6 +1,8 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { LineCounter, parseAllDocuments } from 'yaml';
+import { loadBroker } from './broker.ts';
+import { lintBroker } from './lint-broker.ts';
 import { lintComponent } from './lint-component.ts';
 import { lintConfiguration } from './lint-configuration.ts';
 import { lintResiliency } from './lint-resiliency.ts';
@@ -38,16 +40,17 @@ const RULES: Record<string, (resource: Resource, context: LintContext) => string
   Kustomization: () => [],
 };
 
-/** Lints components/*.yaml and everything under dapr/. One line per fault, with its place and its cure. */
+/**
+ * Lints components/*.yaml, everything under dapr/ and the brokers' templates, in use or not. One line per fault, with
+ * its place and its cure.
+ */
 export function lintProject(root: string, topology: Topology): string[] {
   const paths = [
     ...readdirSync(join(root, 'components')).map((name) => `components/${name}`),
     ...readdirSync(join(root, 'dapr'), { recursive: true, encoding: 'utf8' }).map((name) => `dapr/${name}`),
   ].filter((path) => /\.ya?ml$/.test(path));
-  return lintFiles(
-    paths.sort().map((path) => ({ path, content: readFileSync(join(root, path), 'utf8') })),
-    topology,
-  );
+  const files = paths.sort().map((path) => ({ path, content: readFileSync(join(root, path), 'utf8') }));
+  return [...lintFiles(files, topology), ...templateFaults(root)];
 }
 
 /** As lintProject, from the files' text. */
@@ -71,6 +74,16 @@ export function lintFiles(files: { path: string; content: string }[], topology: 
     faults.push(...found.map((fault) => `${resource.path}:${resource.line}: ${fault}`));
   }
   return [...faults, ...missingFaults(context)];
+}
+
+function templateFaults(root: string): string[] {
+  return readdirSync(join(root, 'components/brokers'))
+    .filter((name) => name.endsWith('.yaml') && !name.endsWith('.generated.yaml'))
+    .flatMap((name) =>
+      lintBroker(loadBroker(root, name.replace('.yaml', ''))).map(
+        (fault) => `components/brokers/${name}: ${fault}`,
+      ),
+    );
 }
 
 function readResources(path: string, content: string): { resources: Resource[]; faults: string[] } {

@@ -24,6 +24,7 @@ import {
   UnreadableError,
 } from './failures.ts';
 import { buryMessage, recordOnce } from './inbox.ts';
+import { HANDLER_TIMEOUT_MS } from './limits.ts';
 
 export { PermanentError };
 
@@ -51,8 +52,8 @@ export interface Handler {
 /**
  * A handler for one type of message. Everything it does to the database goes through `tx`, and it calls nobody else:
  * its effect and the note that the message was handled commit together or not at all. What it throws decides what
- * becomes of the message: {@link PermanentError} and broken integrity constraints make a dead letter, everything else
- * is delivered again.
+ * becomes of the message: a DomainError, a {@link PermanentError} and a broken integrity constraint make a dead letter,
+ * everything else is delivered again.
  *
  * @example
  * on(StockReserved, async (tx, { data }) => { await confirmOrder(tx, data.order_id); })
@@ -82,7 +83,7 @@ export interface ConsumerOptions {
    * By topic. A type without a handler is recorded as seen on a fact topic, and is a dead letter on a command queue.
    */
   topics: Record<string, { kind: 'fact' | 'command'; handlers: Record<string, Handler> }>;
-  /** How long a delivery may take before it is answered with "again", in ms; below the sidecar's own timeout. */
+  /** Default {@link HANDLER_TIMEOUT_MS}. */
   handlerTimeoutMs?: number;
 }
 
@@ -102,7 +103,7 @@ export function createConsumer(o: ConsumerOptions): Consumer {
     [0.01, 0.05, 0.1, 0.5, 1, 5, 30, 120, 600, 3600, 21_600, 86_400],
   );
   const deliveries = createDeliveries();
-  const timeoutMs = o.handlerTimeoutMs ?? 4000;
+  const timeoutMs = o.handlerTimeoutMs ?? HANDLER_TIMEOUT_MS;
 
   return {
     async receive(topic, body, headers) {

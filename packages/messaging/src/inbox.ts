@@ -1,10 +1,12 @@
 import type { Executor } from '@sidecart/kit/db';
 import { count, sql } from 'drizzle-orm';
+import { INBOX_DAYS } from './limits.ts';
 import { type DeadLetterReason, deadLetter, inbox } from './schema.ts';
 
 /**
- * Records that the message was handled, in the transaction of its effect where it has one. False when it was before: then there is nothing to do. A second
- * delivery at the same moment waits here until the first has committed (false) or rolled back (true).
+ * Records that the message was handled, in the transaction of its effect where it has one. False when it was before:
+ * then there is nothing to do. A second delivery at the same moment waits here until the first has committed (false)
+ * or rolled back (true).
  */
 export async function recordOnce(
   db: Executor,
@@ -72,9 +74,6 @@ export async function countDeadLetters(db: Executor): Promise<number> {
   const [row] = await db.select({ n: count() }).from(deadLetter);
   return row?.n ?? 0;
 }
-
-/** How long an inbox row is kept, in days: longer than the streams keep a message that could come again (7). */
-export const INBOX_DAYS = 8;
 
 /** Deletes inbox rows that no redelivery can ask for any more; returns how many. */
 export async function purgeInbox(db: Executor): Promise<number> {

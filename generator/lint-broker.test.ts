@@ -1,0 +1,31 @@
+import { expect, test } from 'vitest';
+import { parseBroker } from './broker.ts';
+import * as fixture from './fixture.ts';
+import { lintBroker } from './lint-broker.ts';
+
+const day = 86_400_000_000_000; // in nanoseconds, as JetStream has it
+const BROKER = `${fixture.BROKER}max_age: ${7 * day}\n`;
+
+/** The faults of the template with one part of it changed. */
+function broken(from: string, to: string): string[] {
+  const text = BROKER.replace(from, to);
+  expect(text, 'the change changed nothing').not.toBe(BROKER);
+  return lintBroker(parseBroker('jetstream', text));
+}
+
+test('control: a template that fits is without a fault', () => {
+  expect(lintBroker(parseBroker('jetstream', BROKER))).toEqual([]);
+  expect(broken('deliver: 3s', 'deliver: 2501ms')).toEqual([]);
+  expect(broken(`${7 * day}`, `${8 * day - 1}`)).toEqual([]);
+});
+
+test.each([
+  ['a sidecar that gives up when the app does', 'deliver: 3s', 'deliver: 2500ms', /above 2500 ms/],
+  ['a sidecar that gives up before the app', 'deliver: 3s', 'deliver: 2s', /above 2500 ms/],
+  ['a sidecar without a deadline', 'timeout: deliver', 'timeout: delivr', /the timeout delivr/],
+  ['messages as old as the inbox', `${7 * day}`, `${8 * day}`, /below the 8 days/],
+  ['messages that are kept for ever', `${7 * day}`, '0', /above 0/],
+  ['messages without an age', `max_age: ${7 * day}`, '', /max_age/],
+])('%s', (_, from, to, expected) => {
+  expect(broken(from, to)).toEqual([expect.stringMatching(expected)]);
+});
