@@ -3,8 +3,7 @@ import { ReleaseStock, ReserveStock } from '@sidecart/contracts/inventory';
 import { OrderConfirmed } from '@sidecart/contracts/orders';
 import { ProductCreated } from '@sidecart/contracts/products';
 import type { Transaction } from '@sidecart/kit/db';
-import { DomainError } from '@sidecart/kit/domain-error';
-import { type Handler, on, PermanentError } from '@sidecart/messaging/consumer';
+import { type Handler, on } from '@sidecart/messaging/consumer';
 import type { Outbox } from '@sidecart/messaging/outbox';
 import { handle } from './commands.ts';
 import type { ReservationCommand } from './reservation.ts';
@@ -35,14 +34,6 @@ export function subscriptions(outbox: Outbox<Catalog>) {
   };
 }
 
-/** A rule that says no to a message says so for ever: the two services no longer agree, and somebody has to look. */
 async function command(tx: Transaction, outbox: Outbox<Catalog>, command: ReservationCommand): Promise<void> {
-  try {
-    await handle(tx, outbox, command);
-  } catch (err) {
-    if (!(err instanceof DomainError)) throw err;
-    throw new PermanentError(
-      `${command.type} for ${command.orderId}: ${err.code} ${JSON.stringify(err.data)}`,
-    );
-  }
+  await handle(tx, outbox, command);
 }

@@ -288,10 +288,11 @@ describe('what inventory answers', () => {
     for (const answer of [await stockRejected(id), await stockReserved(nobody)])
       expect(answer.status).toBe(200);
     expect(await statusOf(id)).toBe('confirmed');
-    const dead = await own.eyes<{ detail: string }[]>`SELECT detail FROM dead_letter ORDER BY id`;
-    expect(dead.map(({ detail }) => detail)).toEqual([
-      expect.stringContaining(`RejectOrder of ${id}: order_already_decided`),
-      expect.stringContaining(`ConfirmOrder of ${nobody}: not_found`),
+    const dead = await own.eyes<{ about: string }[]>`
+      SELECT msg_key || ': ' || detail AS about FROM dead_letter ORDER BY id`;
+    expect(dead.map(({ about }) => about)).toEqual([
+      expect.stringContaining(`${id}: order_already_decided`),
+      expect.stringContaining(`${nobody}: not_found`),
     ]);
   });
 });
