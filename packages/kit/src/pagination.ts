@@ -14,7 +14,6 @@ export const pageQuery = z.strictObject({
     .default(50),
   cursor: z.string().min(1).max(512).optional(),
 });
-export type PageQuery = z.infer<typeof pageQuery>;
 
 /** Schema of a list's answer. */
 export function listSchema<S extends z.ZodType>(item: S) {

@@ -106,5 +106,3 @@ export const genericProblems = {
     cure: 'Read the current state, then decide again.',
   },
 } satisfies Record<string, ProblemDefinition>;
-
-export type GenericProblemCode = keyof typeof genericProblems;

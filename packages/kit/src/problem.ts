@@ -37,11 +37,6 @@ export function defineProblems<D extends Record<string, ProblemDefinition>>(defi
   return definitions;
 }
 
-/** Every registered problem by code; the gateway serves them under /problems/{code}. */
-export function knownProblems(): ReadonlyMap<string, ProblemDefinition> {
-  return registry;
-}
-
 export interface ProblemOptions {
   /** Said to the client: no secrets, no internals. */
   detail?: string;
