@@ -1,5 +1,12 @@
 import postgres from 'postgres';
 import { connectionError, type Link, openLink } from './db-link.ts';
+import {
+  type Handler,
+  type Query,
+  runTransaction,
+  type TransactionWork,
+  withPreparation,
+} from './db-transaction.ts';
 
 export interface PoolOptions {
   url: string;
@@ -30,14 +37,6 @@ interface Slot {
   openedAt: number;
 }
 
-/** What postgres.js calls to run a query; and the parts of its Query that are needed here. */
-type Handler = (query: Query) => void;
-interface Query extends Promise<unknown> {
-  handler: Handler;
-  reject(err: unknown): void;
-  cursorRows?: number;
-  streaming?: boolean;
-}
 type Options = postgres.Options<Record<string, postgres.PostgresType>> & { host: string[]; port: number[] };
 
 /** Prepared statements and the server's caches for them do not grow for ever. */
@@ -81,6 +80,8 @@ export function createPool(o: PoolOptions): Pool {
   function openSlot(): Slot {
     const slot: Slot = { busy: true, proven: false, openedAt: performance.now() } as Slot;
     const socket = () => {
+      // A second life would run what is left of a lost transaction outside of any.
+      if (slot.link) throw connectionError('CONNECTION_CLOSED', 'This connection was lost');
       slot.link = openLink({
         host: options.host[0] as string,
         port: options.port[0] as number,
@@ -177,14 +178,10 @@ export function createPool(o: PoolOptions): Pool {
     let result: unknown;
     try {
       result = await new Promise((resolve, reject) => {
-        // Lost in the middle of a statement with parameters, postgres.js queues its rollback and waits for ever.
+        // Lost in the middle of a statement with parameters, postgres.js queues the rollback and waits for ever.
         slot.fail = reject;
-        const work = args.pop() as (tx: postgres.TransactionSql) => unknown;
-        const begun = (slot.sql.begin as (...args: unknown[]) => Promise<unknown>)(
-          ...args,
-          (tx: postgres.TransactionSql) => work(preparing(tx)),
-        );
-        begun.then(resolve, reject);
+        const work = args.pop() as TransactionWork;
+        runTransaction(slot, String(args[0] ?? ''), work).then(resolve, reject);
       });
     } finally {
       slot.fail = undefined;
@@ -225,31 +222,6 @@ export function createPool(o: PoolOptions): Pool {
     onCommit: (listener) => void commitListeners.push(listener),
     close,
   };
-}
-
-type UnsafeArguments = Parameters<postgres.Sql['unsafe']>;
-
-/**
- * drizzle sends all its statements as `unsafe`, which postgres.js parses anew each time, at the price of a second round
- * trip. One with parameters is worth keeping for the connection's life.
- */
-function withPreparation([query, parameters = [], options]: UnsafeArguments): UnsafeArguments {
-  return [query, parameters, { ...options, prepare: parameters.length > 0 }];
-}
-
-function preparing<T extends postgres.TransactionSql>(tx: T): T {
-  return new Proxy(tx, {
-    get(target, name) {
-      if (name === 'unsafe') return (...args: UnsafeArguments) => target.unsafe(...withPreparation(args));
-      if (name === 'savepoint')
-        return (...args: [string, (tx: postgres.TransactionSql) => unknown]) => {
-          const work = args.pop() as (tx: postgres.TransactionSql) => unknown;
-          const savepoint = target.savepoint as (...args: unknown[]) => Promise<unknown>;
-          return savepoint(...args, (inner: postgres.TransactionSql) => work(preparing(inner)));
-        };
-      return Reflect.get(target, name);
-    },
-  });
 }
 
 const NOT_OFFERED = new Set<string | symbol>([

@@ -123,6 +123,35 @@ test('a failed transaction leaves nothing and gives its connection back', async 
   expect(await pg`select count(*)::int as n from once`).toMatchObject([{ n: 0 }]);
 });
 
+test('a statement whose failure nobody looked at fails the transaction, even after its last look', async () => {
+  const { db, sql: pg } = connect();
+  await pg`create table unseen (id int primary key)`;
+  await pg`insert into unseen values (1)`;
+  for (const pause of [0, 50]) {
+    const { err } = await timed(
+      db.transaction(async (tx) => {
+        await tx.execute(sql`insert into unseen values (${2 + pause})`);
+        Promise.resolve(tx.execute(sql`insert into unseen values (1)`)).catch(() => {});
+        await sleep(pause);
+      }),
+    );
+    expect(isIntegrityViolation(err)).toBe(true);
+  }
+  expect(await pg`select id from unseen`).toEqual([{ id: 1 }]);
+});
+
+test('a savepoint takes its own failure back, and only that', async () => {
+  const { db, sql: pg } = connect();
+  await pg`create table nested (id int primary key)`;
+  await db.transaction(async (tx) => {
+    await tx.execute(sql`insert into nested values (1)`);
+    const { err } = await timed(tx.transaction((inner) => inner.execute(sql`insert into nested values (1)`)));
+    expect(isIntegrityViolation(err)).toBe(true);
+    await tx.transaction((inner) => inner.execute(sql`insert into nested values (2)`));
+  });
+  expect(await pg`select id from nested`).toEqual([{ id: 1 }, { id: 2 }]);
+});
+
 test('who asked is told of each commit, and of nothing else', async () => {
   const { db, sql: pg, onCommit } = connect();
   const told: string[] = [];

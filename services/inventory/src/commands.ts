@@ -39,14 +39,12 @@ export function receive(
 }
 
 /** Decides about an order's stock, stores and publishes, all in `tx`. */
-export async function handle(
+export function handle(
   tx: Transaction,
   outbox: Outbox<Catalog>,
   command: ReservationCommand,
 ): Promise<ReservationEvent[]> {
-  const events = await updateReservation(tx, command);
-  await publishEvents(tx, outbox, events);
-  return events;
+  return updateReservation(tx, command, (events) => publishEvents(tx, outbox, events));
 }
 
 async function requireReceipt(db: Executor, id: string): Promise<Receipt> {

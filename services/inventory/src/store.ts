@@ -29,21 +29,22 @@ interface Step {
 }
 
 /**
- * Decides about one order with its row and all stock rows concerned locked, and stores what was decided.
- * Gives the events, none when the command changes nothing.
+ * Decides about one order with its row and all stock rows concerned locked, and stores what was decided. `publish`
+ * gets the events, none when the command changes nothing; what it writes goes out together with the rest.
  */
 export async function updateReservation(
   tx: Transaction,
   command: ReservationCommand,
+  publish: (events: ReservationEvent[]) => Promise<void>,
 ): Promise<ReservationEvent[]> {
-  const state = await lockReservation(tx, command.orderId);
-  const onHand = await lockStock(tx, linesAtStake(command, state));
+  const [state, onHand] = await lockAtStake(tx, command);
   const events = decide(command, state, (sku) => onHand.get(sku) ?? 0);
-  for (const event of events) {
-    const step = stepOf(event);
-    if (step && 'lines' in event) await moveStock(tx, step, event.lines, { orderId: event.orderId });
-  }
-  if (events.length > 0) await saveReservation(tx, command.orderId, events.reduce(evolve, state));
+  if (events.length === 0) return events;
+  await Promise.all([
+    ...events.map((event) => moveStockFor(tx, event)),
+    saveReservation(tx, command.orderId, events.reduce(evolve, state)),
+    publish(events),
+  ]);
   return events;
 }
 
@@ -55,9 +56,11 @@ export async function receiveStock(
   const known = await lockStock(tx, receipt.lines);
   const unknown = receipt.lines.map((line) => line.sku).filter((sku) => !known.has(sku));
   if (unknown.length > 0) return { unknown };
-  await tx.insert(receipts).values(receipt);
   const step: Step = { kind: 'received', received: 1, onHand: 1, reserved: 0, committed: 0 };
-  await moveStock(tx, step, receipt.lines, { receiptId: receipt.id });
+  await Promise.all([
+    tx.insert(receipts).values(receipt),
+    moveStock(tx, step, receipt.lines, { receiptId: receipt.id }),
+  ]);
   return { unknown };
 }
 
@@ -141,9 +144,20 @@ async function lockStock(tx: Transaction, lines: readonly StockLine[]): Promise<
   return new Map(rows.map((row) => [row.sku, row.onHand]));
 }
 
-function linesAtStake(command: ReservationCommand, state: Reservation): readonly StockLine[] {
-  if ('lines' in state) return command.type === 'Reserve' ? [] : state.lines;
-  return command.type === 'Reserve' && state.status === 'none' ? command.lines : [];
+/** Locks the order's row, then the stock rows of the lines in question; only Reserve knows these beforehand. */
+async function lockAtStake(
+  tx: Transaction,
+  command: ReservationCommand,
+): Promise<[Reservation, Map<string, number>]> {
+  if (command.type === 'Reserve')
+    return Promise.all([lockReservation(tx, command.orderId), lockStock(tx, command.lines)]);
+  const state = await lockReservation(tx, command.orderId);
+  return [state, await lockStock(tx, 'lines' in state ? state.lines : [])];
+}
+
+async function moveStockFor(tx: Transaction, event: ReservationEvent): Promise<void> {
+  const step = stepOf(event);
+  if (step && 'lines' in event) await moveStock(tx, step, event.lines, { orderId: event.orderId });
 }
 
 function stepOf(event: ReservationEvent): Step | undefined {
@@ -169,7 +183,7 @@ async function moveStock(
   cause: { orderId: string } | { receiptId: string },
 ): Promise<void> {
   if (lines.length === 0) return;
-  await tx.execute(sql`
+  const counts = tx.execute(sql`
     update ${stock} as s
     set received = s.received + ${step.received} * line.quantity,
         on_hand = s.on_hand + ${step.onHand} * line.quantity,
@@ -177,9 +191,10 @@ async function moveStock(
         committed = s.committed + ${step.committed} * line.quantity
     from jsonb_to_recordset(${JSON.stringify(lines)}::jsonb) as line(sku text, quantity int)
     where s.sku = line.sku`);
-  await tx
+  const movements = tx
     .insert(stockMovements)
     .values(
       lines.map(({ sku, quantity }) => ({ id: newId('mov'), sku, kind: step.kind, quantity, ...cause })),
     );
+  await Promise.all([counts, movements]);
 }

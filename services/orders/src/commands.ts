@@ -9,7 +9,7 @@ import type { Outbox } from '@sidecart/messaging/outbox';
 import { decide, type OrderCommand, type OrderEvent, refuseDuplicateLines } from './order.ts';
 import { publishEvents } from './publish.ts';
 import type { GetQuotes } from './quotes.ts';
-import { findOrder, updateOrder } from './store.ts';
+import { createOrder, findOrder, updateOrder } from './store.ts';
 import { placedOrder, toOrder } from './view.ts';
 
 export interface OrderDeps {
@@ -36,19 +36,26 @@ export async function placeOrder(
   const { key, body } = request;
   const actor = currentContext()?.actor ?? 'anonymous';
   const claim = { actor, key, fingerprint: fingerprint(body) };
-  const earlier = await findIdempotent(db, claim);
-  if (earlier !== undefined) return replay(db, earlier);
-
   const lines = body.lines.map(({ sku, quantity, unit_price }) => ({ sku, quantity, unitPrice: unit_price }));
   refuseDuplicateLines(lines);
-  const quotes = await getQuotes(lines.map((line) => line.sku));
+  // Asked for at the same time as the key is looked up: nearly every key is new, and one that is not needs no prices.
+  const quoting = getQuotes(lines.map((line) => line.sku));
+  quoting.catch(() => {});
+  const earlier = await findIdempotent(db, claim);
+  if (earlier !== undefined) return replay(db, earlier);
+  const quotes = await quoting;
   const order = { orderId: newId('ord'), actor, customerId: body.customer_id, lines };
   const at = clock().toISOString();
   return db.transaction(async (tx) => {
     // Before the decision: of two at once the second gets the first one's order, even if a price changed in between.
     const claimed = await claimIdempotent(tx, { ...claim, resource: order.orderId });
     if (!claimed.claimed) return replay(tx, claimed.resource);
-    const events = await handle(tx, outbox, order.orderId, { type: 'PlaceOrder', ...order, quotes, at });
+    const command: OrderCommand = { type: 'PlaceOrder', ...order, quotes, at };
+    const events = await createOrder(
+      tx,
+      (state) => decide(command, state),
+      (events) => publishEvents(tx, outbox, events),
+    );
     return { order: placedOrder(events), replayed: false };
   });
 }
@@ -72,15 +79,18 @@ export async function getOrder(db: Executor, orderId: string): Promise<Order> {
 }
 
 /** Locks the order, decides, stores and publishes, all in `tx`. */
-export async function handle(
+export function handle(
   tx: Transaction,
   outbox: Outbox<Catalog>,
   orderId: string,
   command: OrderCommand,
 ): Promise<OrderEvent[]> {
-  const events = await updateOrder(tx, orderId, (state) => decide(command, state));
-  await publishEvents(tx, outbox, events);
-  return events;
+  return updateOrder(
+    tx,
+    orderId,
+    (state) => decide(command, state),
+    (events) => publishEvents(tx, outbox, events),
+  );
 }
 
 async function replay(db: Executor, orderId: string): Promise<Placement> {

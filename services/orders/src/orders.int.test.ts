@@ -176,16 +176,15 @@ describe('placing', () => {
 });
 
 describe('the same key', () => {
-  test('with the same body gives the same order as it is now, without asking for prices', async () => {
+  test('with the same body gives the same order as it is now, also when products does not answer', async () => {
     const key = uuidv7();
     const first = await place({ key });
     await stockReserved(first.body.id);
-    prices = {};
+    getQuotes.mockReturnValueOnce(new Promise(() => {}));
     const again = await place({ key, body: { lines: body.lines, customer_id: '17850' } });
     expect(again.status).toBe(200);
     expect(again.headers.get('idempotency-replayed')).toBe('true');
     expect(again.body).toMatchObject({ id: first.body.id, status: 'confirmed' });
-    expect(getQuotes).toHaveBeenCalledTimes(1);
   });
 
   test('with another body is refused', async () => {
@@ -243,11 +242,16 @@ describe('one transaction', () => {
 
   test('control: an outbox that writes outside of it tells the world of an order that does not exist', async () => {
     const before = await stored();
+    let told = Promise.resolve();
     const outside: Outbox<Catalog> = {
       ...outbox,
-      publish: (_tx, ...facts) => own.database.db.transaction((other) => outbox.publish(other, ...facts)),
+      publish: (_tx, ...facts) => {
+        told = own.database.db.transaction((other) => outbox.publish(other, ...facts));
+        return told;
+      },
     };
     await place({ through: appWith(broken(outside)) });
+    await told;
     expect(await stored()).toEqual({ ...before, outbox: (before?.outbox ?? 0) + 1 });
   });
 });

@@ -12,8 +12,10 @@ export async function publishEvents(
   outbox: Outbox<Catalog>,
   events: readonly OrderEvent[],
 ): Promise<void> {
-  await outbox.publish(tx, ...events.map(factOf));
-  await outbox.send(tx, ...events.flatMap((event) => commandOf(event) ?? []));
+  await Promise.all([
+    outbox.publish(tx, ...events.map(factOf)),
+    outbox.send(tx, ...events.flatMap((event) => commandOf(event) ?? [])),
+  ]);
 }
 
 function factOf(event: OrderEvent): Fact {

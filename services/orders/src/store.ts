@@ -6,26 +6,38 @@ import { orderLines, orders } from './schema.ts';
 export type OrderRow = typeof orders.$inferSelect;
 export type OrderLineRow = typeof orderLines.$inferSelect;
 
+type Publish = (events: OrderEvent[]) => Promise<void>;
+
 /**
- * Decides about one order with its row locked for the rest of the transaction, and stores what was decided.
- * Taking the decision as a function leaves no way to decide on a state that another transaction is changing.
+ * Decides about one order with its row locked for the rest of the transaction, and stores what was decided. Taking
+ * the decision as a function leaves no way to decide on a state that another transaction is changing. `publish` gets
+ * the events, and what it writes goes out together with the rest.
  */
 export async function updateOrder(
   tx: Transaction,
   orderId: string,
   decide: (state: OrderState) => OrderEvent[],
+  publish: Publish,
 ): Promise<OrderEvent[]> {
   const [row] = await tx
     .select({ orderId: orders.id, customerId: orders.customerId, status: orders.status })
     .from(orders)
     .where(eq(orders.id, orderId))
     .for('update');
-  let state: OrderState = row ? { ...row, customerId: row.customerId ?? undefined } : initialState();
+  const state: OrderState = row ? { ...row, customerId: row.customerId ?? undefined } : initialState();
   const events = decide(state);
-  for (const event of events) {
-    state = evolve(state, event);
-    await apply(tx, event, state);
-  }
+  await Promise.all([storeEvents(tx, state, events), publish(events)]);
+  return events;
+}
+
+/** The same for an order that nobody else can know of yet: there is no row to lock. */
+export async function createOrder(
+  tx: Transaction,
+  decide: (state: OrderState) => OrderEvent[],
+  publish: Publish,
+): Promise<OrderEvent[]> {
+  const events = decide(initialState());
+  await Promise.all([storeEvents(tx, initialState(), events), publish(events)]);
   return events;
 }
 
@@ -62,6 +74,18 @@ export function listOrders(
     .limit(o.take);
 }
 
+async function storeEvents(
+  tx: Transaction,
+  before: OrderState,
+  events: readonly OrderEvent[],
+): Promise<void> {
+  let state = before;
+  for (const event of events) {
+    state = evolve(state, event);
+    await apply(tx, event, state);
+  }
+}
+
 async function apply(tx: Transaction, event: OrderEvent, next: OrderState): Promise<void> {
   if (next.status === 'none') return;
   if (event.type === 'OrderPlaced') return insertOrder(tx, event, next.status);
@@ -73,7 +97,7 @@ async function apply(tx: Transaction, event: OrderEvent, next: OrderState): Prom
 
 async function insertOrder(tx: Transaction, event: OrderPlaced, status: OrderRow['status']): Promise<void> {
   const at = new Date(event.at);
-  await tx.insert(orders).values({
+  const order = tx.insert(orders).values({
     id: event.orderId,
     status,
     actor: event.actor,
@@ -83,7 +107,7 @@ async function insertOrder(tx: Transaction, event: OrderPlaced, status: OrderRow
     placedAt: at,
     updatedAt: at,
   });
-  await tx.insert(orderLines).values(
+  const lines = tx.insert(orderLines).values(
     event.lines.map(({ sku, quantity, unitPrice }, position) => ({
       orderId: event.orderId,
       position,
@@ -92,6 +116,7 @@ async function insertOrder(tx: Transaction, event: OrderPlaced, status: OrderRow
       unitPrice: unitPrice.amount,
     })),
   );
+  await Promise.all([order, lines]);
 }
 
 function detailsOf(event: OrderEvent): Partial<OrderRow> {
