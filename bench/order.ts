@@ -14,6 +14,8 @@ import { markdown, median, percentile, spread } from './statistics.ts';
 const ROUNDS = 5;
 const IN_FLIGHT = [1, 8, 32];
 const SKUS = 64;
+/** What the way of an order is made of. */
+const PARTS = ['echo through two sidecars', 'publish', 'publish to delivery', 'one-row commit'];
 const PRICE = { amount: 250, currency: 'GBP' };
 
 interface Cell {
@@ -23,11 +25,14 @@ interface Cell {
   cpuSeconds: number;
 }
 
-type Arm = (inFlight: number, ms: number) => Promise<Cell>;
+/** `everyMs`: one at a time and not one after the other, but begun so far apart. */
+type Arm = (inFlight: number, ms: number, everyMs?: number) => Promise<Cell>;
 
 /**
  * `npm run bench -- order`: POST at the gateway to the commit of `confirmed`, beside the parts of its way, each bare and
- * in the same run, in a rotating order. An order's end is read from PostgreSQL's commit timestamps, so finding out costs
+ * in the same run, in a rotating order. The parts are measured twice: in a closed loop like everything else, and at the
+ * pace at which one order after the other uses them, as a process that slept for 10 ms is slower than one that never
+ * slept. An order's end is read from PostgreSQL's commit timestamps, so finding out costs
  * the latency nothing. A cell of orders counts only if every one of them was confirmed and the stock moved once.
  */
 export async function benchOrder(): Promise<void> {
@@ -59,15 +64,25 @@ export async function benchOrder(): Promise<void> {
           const cell = await (arms[name] as Arm)(inFlight, cellMs);
           const key = `${name}@${inFlight}`;
           results.set(key, [...(results.get(key) ?? []), cell]);
-          console.error(
-            `round ${round + 1}, ${key}: ${(cell.samples.length / cell.seconds).toFixed(0)}/s, p50 ${median(cell.samples).toFixed(2)} ms`,
-          );
+          tell(round, key, cell);
         }
+      }
+    for (let round = 0; round < ROUNDS; round += 1)
+      for (const part of PARTS) {
+        const everyMs = median(results.get('order@1')?.[round]?.samples ?? []);
+        const cell = await (arms[part] as Arm)(1, cellMs, everyMs);
+        results.set(`${part}@pace`, [...(results.get(`${part}@pace`) ?? []), cell]);
+        tell(round, `${part}@pace`, cell);
       }
     report(results, cellMs);
   } finally {
     await leave();
   }
+}
+
+function tell(round: number, key: string, cell: Cell): void {
+  const rate = (cell.samples.length / cell.seconds).toFixed(0);
+  console.error(`round ${round + 1}, ${key}: ${rate}/s, p50 ${median(cell.samples).toFixed(2)} ms`);
 }
 
 /** From the next start on PostgreSQL notes when each transaction was committed. */
@@ -120,11 +135,16 @@ async function closedLoop(
   inFlight: number,
   ms: number,
   once: () => Promise<number>,
+  everyMs = 0,
 ): Promise<Omit<Cell, 'cpuSeconds'>> {
   const samples: number[] = [];
   const startedAt = performance.now();
   const worker = async () => {
-    while (performance.now() - startedAt < ms) samples.push(await once());
+    while (performance.now() - startedAt < ms) {
+      const begunAt = performance.now();
+      samples.push(await once());
+      if (everyMs > 0) await sleep(Math.max(0, begunAt + everyMs - performance.now()));
+    }
   };
   await Promise.all(Array.from({ length: inFlight }, worker));
   return { samples, seconds: (performance.now() - startedAt) / 1000 };
@@ -134,12 +154,17 @@ async function makeArms(shop: Shop, rig: Rig): Promise<Record<string, Arm>> {
   const orders = await orderArm(shop);
   const simple =
     (once: () => Promise<void>): Arm =>
-    async (inFlight, ms) => ({
-      ...(await closedLoop(inFlight, ms, async () => {
-        const startedAt = performance.now();
-        await once();
-        return performance.now() - startedAt;
-      })),
+    async (inFlight, ms, everyMs) => ({
+      ...(await closedLoop(
+        inFlight,
+        ms,
+        async () => {
+          const startedAt = performance.now();
+          await once();
+          return performance.now() - startedAt;
+        },
+        everyMs,
+      )),
       cpuSeconds: 0,
     });
   const body = JSON.stringify({
@@ -170,14 +195,15 @@ async function makeArms(shop: Shop, rig: Rig): Promise<Record<string, Arm>> {
     'Hono echo': simple(() => expect200(`${rig.echoUrl}/echo`, {})),
     'echo through two sidecars': simple(() => expect200(rig.hop.url, rig.hop.headers)),
     publish: simple(() => publish(randomUUID())),
-    'publish to delivery': async (inFlight, ms) => {
+    'publish to delivery': async (inFlight, ms, everyMs) => {
       const sent = new Map<string, number>();
-      const loop = await closedLoop(inFlight, ms, async () => {
+      const send = async () => {
         const id = randomUUID();
         sent.set(id, now());
         await publish(id);
         return 0;
-      });
+      };
+      const loop = await closedLoop(inFlight, ms, send, everyMs);
       const samples = await arrivalsOf(rig, sent);
       return { samples, seconds: loop.seconds, cpuSeconds: 0 };
     },
@@ -291,9 +317,9 @@ async function created(url: string, body: object): Promise<void> {
 }
 
 function report(results: Map<string, Cell[]>, cellMs: number): void {
-  const cells = (name: string, inFlight: number) => results.get(`${name}@${inFlight}`) ?? [];
-  const p = (name: string, inFlight: number, share: number) =>
-    median(cells(name, inFlight).map((cell) => percentile(cell.samples, share)));
+  const cells = (name: string, load: number | string) => results.get(`${name}@${load}`) ?? [];
+  const p = (name: string, load: number | string, share: number) =>
+    median(cells(name, load).map((cell) => percentile(cell.samples, share)));
   const names = [...new Set([...results.keys()].map((key) => key.split('@')[0] as string))];
   console.log(
     `\n${machineLine()}; ${ROUNDS} rounds of ${cellMs / 1000} s a cell, median of the rounds (range)\n`,
@@ -302,13 +328,14 @@ function report(results: Map<string, Cell[]>, cellMs: number): void {
     markdown(
       ['', 'in flight', 'p50, ms', 'p99, ms', 'per second', 'shop CPU s per 1000'],
       names.flatMap((name) =>
-        IN_FLIGHT.map((inFlight) => {
-          const all = cells(name, inFlight);
+        [...IN_FLIGHT, 'pace'].flatMap((load) => {
+          const all = cells(name, load);
+          if (all.length === 0) return [];
           const count = all.reduce((sum, cell) => sum + cell.samples.length, 0);
           const cpu = all.reduce((sum, cell) => sum + cell.cpuSeconds, 0);
-          return [
+          const row = [
             name,
-            String(inFlight),
+            load === 'pace' ? '1 per order' : String(load),
             spread(
               all.map((cell) => percentile(cell.samples, 0.5)),
               2,
@@ -323,30 +350,36 @@ function report(results: Map<string, Cell[]>, cellMs: number): void {
             ),
             cpu > 0 ? ((cpu / count) * 1000).toFixed(2) : '',
           ];
+          return [row];
         }),
       ),
     ),
   );
   // The way of an order: two calls through two sidecars each, two messages, three commits.
-  const sum = (publish: string) =>
-    2 * p('echo through two sidecars', 1, 0.5) + 2 * p(publish, 1, 0.5) + 3 * p('one-row commit', 1, 0.5);
+  const sum = (publish: string, load: number | string) =>
+    2 * p('echo through two sidecars', load, 0.5) +
+    2 * p(publish, load, 0.5) +
+    3 * p('one-row commit', load, 0.5);
   const order = { p50: p('order', 1, 0.5), p99: p('order', 1, 0.99) };
+  const ways = [
+    { label: '2 hops + 2 publishes + 3 commits', publish: 'publish' },
+    { label: 'the same with publish to delivery', publish: 'publish to delivery' },
+  ];
   console.log('');
   console.log(
     markdown(
-      ['at 1 in flight', 'sum of the parts, ms', 'order p50 / sum', 'order p99 / sum'],
-      [
-        ['2 hops + 2 publishes + 3 commits', 'publish'],
-        ['the same with publish to delivery', 'publish to delivery'],
-      ].map(([label, publish]) => {
-        const parts = sum(publish as string);
-        return [
-          label as string,
-          parts.toFixed(2),
-          (order.p50 / parts).toFixed(2),
-          (order.p99 / parts).toFixed(2),
-        ];
-      }),
+      ['order at 1 in flight, parts', 'sum of the parts, ms', 'order p50 / sum', 'order p99 / sum'],
+      ['pace', 1].flatMap((load) =>
+        ways.map(({ label, publish }) => {
+          const parts = sum(publish, load);
+          return [
+            `${load === 'pace' ? 'at the pace of orders' : 'in a closed loop'}: ${label}`,
+            parts.toFixed(2),
+            (order.p50 / parts).toFixed(2),
+            (order.p99 / parts).toFixed(2),
+          ];
+        }),
+      ),
     ),
   );
 }
