@@ -49,10 +49,15 @@ interface Scope {
 async function runScope(connection: Connection, work: TransactionWork, scope: Scope): Promise<unknown> {
   const { sql } = connection;
   const failures: unknown[] = [];
+  let over = false;
   const run: Handler = (query) => {
     Promise.prototype.catch.call(query, (err: unknown) => failures.push(err));
     connection.run(query);
   };
+  // One of several branches (`Promise.all`) has failed and another goes on: what it still asks for must not run after
+  // the rollback, on its own or in the connection's next transaction.
+  const runInTime: Handler = (query) =>
+    over ? query.reject(new Error('The transaction of this statement is over')) : run(query);
   const send = (text: string) => {
     const query = sql.unsafe(text) as unknown as Query & { execute(): Query };
     query.handler = run;
@@ -62,13 +67,15 @@ async function runScope(connection: Connection, work: TransactionWork, scope: Sc
   send(scope.begin);
   let result: unknown;
   try {
-    const made = await work(transactionSql(connection, run, scope.names));
+    const made = await work(transactionSql(connection, runInTime, scope.names));
     result = Array.isArray(made) ? await Promise.all(made) : made;
     if (failures.length > 0) throw failures[0];
   } catch (err) {
+    over = true;
     await send(scope.undo);
     throw failures.length > 0 && isAftermath(err) ? failures[0] : err;
   }
+  over = true;
   const { command } = (await send(scope.end)) as { command: string };
   // A statement that failed after the last look: the server has rolled back what it was asked to commit.
   if (command === 'ROLLBACK') throw failures[0] ?? new Error('The transaction was rolled back');

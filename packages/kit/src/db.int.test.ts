@@ -140,6 +140,25 @@ test('a statement whose failure nobody looked at fails the transaction, even aft
   expect(await pg`select id from unseen`).toEqual([{ id: 1 }]);
 });
 
+test('a branch of a failed transaction that goes on changes nothing any more', async () => {
+  const { db, sql: pg } = connect({ max: 1 });
+  await pg`create table branches (id int primary key)`;
+  let late: Promise<unknown> = Promise.resolve();
+  const { err } = await timed(
+    db.transaction(async (tx) => {
+      late = (async () => {
+        await tx.execute(sql`insert into branches values (1)`);
+        await sleep(100);
+        await tx.execute(sql`insert into branches values (2)`);
+      })();
+      await Promise.all([late, tx.execute(sql`select 1 / 0`)]);
+    }),
+  );
+  expect(isIntegrityViolation(err)).toBe(false);
+  expect((await timed(late)).err).toMatchObject({ cause: { message: expect.stringContaining('is over') } });
+  expect(await pg`select id from branches`).toEqual([]);
+});
+
 test('a savepoint takes its own failure back, and only that', async () => {
   const { db, sql: pg } = connect();
   await pg`create table nested (id int primary key)`;
