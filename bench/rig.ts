@@ -9,10 +9,10 @@ import { ensurePrograms } from '../local/programs/programs.ts';
 import { jwksFile, sentryCommand, trustAnchors } from '../local/sentry.ts';
 import type { Shop } from '../local/shop.ts';
 import { sidecarCommand, writeSidecarFiles } from '../local/sidecar.ts';
-import { ensureStreams, readStreams } from '../local/streams.ts';
 import { supervise } from '../local/supervisor.ts';
 import { openTokenMint } from '../local/tokens.ts';
 import { expectStatus } from '../local/wait.ts';
+import { ensureStreams, readBrokerWanted } from '../platform/streams.ts';
 
 /** Two sidecars with an echo behind each, set up like the shop's own: what the shop's way costs without the shop. */
 export interface Rig {
@@ -39,7 +39,7 @@ export async function startRig(folder: string, shop: Shop): Promise<Rig> {
   );
   for (const dir of dirs) mkdirSync(dir, { recursive: true });
   writeFileSync(join(folder, 'components', 'pubsub-bench.yaml'), component.yaml);
-  const [template] = readStreams('components/brokers/jetstream-streams.generated.yaml');
+  const [template] = readBrokerWanted('components/brokers/jetstream-streams.generated.yaml').streams;
   if (!template) throw new Error('there is no stream to take as a pattern');
   await ensureStreams(shop.natsUrl, [{ ...template, name: TOPIC, subjects: [TOPIC] }]);
 

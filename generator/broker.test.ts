@@ -36,13 +36,29 @@ test('the lanes of a topic share one durable consumer', () => {
   expect(durables).toEqual(['{appID}-commands-books', '{appID}-commands-books']);
 });
 
-test('there is a stream for each topic', () => {
+test('there is a stream for each topic, and a durable consumer for each app that reads it', () => {
+  const settings = { ack_wait: 20e9, max_deliver: -1 };
   expect(parse(content('components/brokers/jetstream-streams.generated.yaml'))).toEqual({
     streams: [
       { name: 'books', subjects: ['books'] },
       { name: 'commands-books', subjects: ['commands.books'] },
     ],
+    consumers: [
+      { app: 'readers', topic: 'books', stream: 'books', name: 'readers-books', settings },
+      {
+        app: 'books',
+        topic: 'commands.books',
+        stream: 'commands-books',
+        name: 'books-commands-books',
+        settings,
+      },
+    ],
   });
+});
+
+test('a patience of the broker that is no duration is refused', () => {
+  const broker = parseBroker('jetstream', BROKER.replace('20s', '20'));
+  expect(() => brokerOutputs(topology, broker)).toThrow(/ackWait 20 .* is no duration/);
 });
 
 test('what explains the template is not repeated in each component', () => {

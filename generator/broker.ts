@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { parse } from 'yaml';
 import { z } from 'zod';
+import { milliseconds } from './duration.ts';
 import { header, type Output, yamlFile } from './output.ts';
 import { PROBE_TOPIC, type Topic, type Topology } from './topology.ts';
 
@@ -56,6 +57,10 @@ export function brokerOutputs(topology: Topology, broker: Broker): Output[] {
   const streams = topology.topics.map((topic) =>
     parse(fill(broker.stream, { stream: topic.stream, topic: topic.name })),
   );
+  const settings = consumerSettings(parse(broker.component.replaceAll(/\{\{[^}]*\}\}/g, 'x')));
+  const consumers = topology.topics.flatMap(({ name: topic, stream, consumers }) =>
+    consumers.map((app) => ({ app, topic, stream, name: `${app}-${stream}`, settings })),
+  );
   return [
     ...components,
     {
@@ -76,8 +81,9 @@ export function brokerOutputs(topology: Topology, broker: Broker): Output[] {
       path: `components/brokers/${broker.name}-streams.generated.yaml`,
       content: yamlFile(source, [
         {
-          comment: 'The streams to make before the first publish; each entry is what the broker API takes.',
-          value: { streams },
+          comment: `The streams to make before the first publish, each as the broker's API takes it, and the durable consumers
+            that the sidecars make: one per app and topic, shared by lanes and replicas, with what the component asks of it.`,
+          value: { streams, consumers },
         },
       ]),
     },
@@ -104,6 +110,20 @@ function componentValues(
       .map((app) => grant(app, topic.consumers.includes(app) ? [topic.name] : []))
       .join(';'),
     scopes: `[${scopes.join(', ')}]`,
+  };
+}
+
+/** What a component asks of its durable consumer, in the words of the broker's API (times in nanoseconds). */
+function consumerSettings(component: { spec: { metadata: { name: string; value?: string }[] } }) {
+  const value = (name: string) => component.spec.metadata.find((entry) => entry.name === name)?.value;
+  const [ackWait, maxDeliver, maxAckPending] = ['ackWait', 'maxDeliver', 'maxAckPending'].map(value);
+  const patience = ackWait === undefined ? undefined : milliseconds(ackWait);
+  if (ackWait !== undefined && patience === undefined)
+    throw new Error(`ackWait ${ackWait} of the broker's template is no duration such as 20s or 1m30s`);
+  return {
+    ...(patience === undefined ? {} : { ack_wait: patience * 1e6 }),
+    ...(maxDeliver === undefined ? {} : { max_deliver: Number(maxDeliver) }),
+    ...(maxAckPending === undefined ? {} : { max_ack_pending: Number(maxAckPending) }),
   };
 }
 

@@ -1,7 +1,7 @@
 import { HANDLER_TIMEOUT_MS, INBOX_DAYS } from '@sidecart/messaging/limits';
 import { parse } from 'yaml';
 import type { Broker } from './broker.ts';
-import { milliseconds } from './lint-resiliency.ts';
+import { milliseconds } from './duration.ts';
 
 const DAY_MS = 86_400_000;
 

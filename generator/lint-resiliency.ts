@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { milliseconds } from './duration.ts';
 import type { LintContext, Resource } from './lint.ts';
 import { SECRET_STORE } from './topology.ts';
 
@@ -207,14 +208,4 @@ function longest(timeout: number, retry: Retry | undefined): number {
 function metadataOf(component: Resource, name: string): unknown {
   const entries: { name: string; value?: unknown }[] = component.spec.metadata ?? [];
   return entries.find((entry) => entry.name === name)?.value;
-}
-
-/** Go's durations, such as 1m30s; undefined for what is none. */
-export function milliseconds(text: string): number | undefined {
-  if (!/^([0-9]+(\.[0-9]+)?(ms|s|m|h))+$/.test(text)) return undefined;
-  const unit = { ms: 1, s: 1000, m: 60_000, h: 3_600_000 } as const;
-  return [...text.matchAll(/([0-9.]+)(ms|s|m|h)/g)].reduce(
-    (sum, [, amount, name]) => sum + Number(amount) * unit[name as keyof typeof unit],
-    0,
-  );
 }

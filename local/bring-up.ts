@@ -1,11 +1,13 @@
 import { join } from 'node:path';
+import { alignConsumers } from '../platform/consumers.ts';
+import { databaseUrl, ensureDatabases } from '../platform/databases.ts';
+import { brokerState } from '../platform/streams.ts';
 import { bundleFile, bundleServices } from './bundle.ts';
-import { alignConsumers, readConsumerSettings } from './consumers.ts';
-import { databaseUrl, ensureDatabases, migrationsPending, serviceUrls } from './databases.ts';
+import { migrationsPending, serviceUrls } from './databases.ts';
 import { gather } from './gather.ts';
 import { baseEnv } from './launch.ts';
 import { natsUrl } from './nats.ts';
-import { durableConsumers, openReads } from './plan.ts';
+import { openReads } from './plan.ts';
 import { preparePostgres } from './postgres.ts';
 import { type Report, step } from './progress-events.ts';
 import { openRunFolder, type RunFolder } from './run-folder.ts';
@@ -15,7 +17,6 @@ import type { ShopOptions } from './shop.ts';
 import { portOf, type ShopContext } from './shop-context.ts';
 import { ShopError } from './shop-error.ts';
 import { appSpec, natsSpec, postgresSpec, sentrySpec, sidecarSpec } from './shop-processes.ts';
-import { brokerState } from './streams.ts';
 import { type ProcessSpec, type Supervised, supervise } from './supervisor.ts';
 import { expectStatus, waitUntil } from './wait.ts';
 
@@ -187,12 +188,9 @@ async function prepareDatabases(context: ShopContext, adminUrl: string, run: Run
 
 /** A component may have been changed since the last start. */
 async function alignDurables(context: ShopContext): Promise<void> {
-  const { topology, componentsDir, secrets, say } = context;
-  const wanted = durableConsumers(topology).flatMap((durable) => {
-    const [component] = topology.topics.find(({ name }) => name === durable.topic)?.components ?? [];
-    return component ? [{ durable, settings: readConsumerSettings(componentsDir, component.name) }] : [];
-  });
-  const changed = await alignConsumers(natsUrl(portOf(context, 'nats'), secrets.brokerPassword), wanted);
+  const { broker, secrets, say } = context;
+  const url = natsUrl(portOf(context, 'nats'), secrets.brokerPassword);
+  const changed = await alignConsumers(url, broker.consumers);
   if (changed.length > 0) say(`consumers brought to what components/ says now: ${changed.join(', ')}`);
 }
 
@@ -202,7 +200,7 @@ const READY_MS = 60_000;
 async function reallyReady(context: ShopContext, signal: AbortSignal | undefined): Promise<void> {
   const { secrets, topology, instances } = context;
   const broker = natsUrl(portOf(context, 'nats'), secrets.brokerPassword);
-  const durables = durableConsumers(topology);
+  const durables = context.broker.consumers;
   const limits = { timeoutMs: READY_MS, everyMs: 100, ...(signal ? { signal } : {}) };
   await waitUntil(
     'the subscriptions of the sidecars',

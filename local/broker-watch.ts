@@ -1,4 +1,10 @@
-import { type BrokerState, brokerState, type Durable, ensureStreams, type StreamWanted } from './streams.ts';
+import {
+  type BrokerState,
+  brokerState,
+  type Durable,
+  ensureStreams,
+  type StreamWanted,
+} from '../platform/streams.ts';
 
 export interface BrokerWatch {
   /** One look, now. For the repeated ones: `start`. */

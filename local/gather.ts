@@ -1,5 +1,6 @@
 import { join } from 'node:path';
 import { loadTopology } from '../generator/topology.ts';
+import { readBrokerWanted } from '../platform/streams.ts';
 import { type Instance, planInstances, portRequests } from './plan.ts';
 import { choosePorts, portVariable, readPorts, unknownPortVariables } from './ports.ts';
 import { writePrivateJson } from './private-file.ts';
@@ -12,7 +13,6 @@ import { jwksFile } from './sentry.ts';
 import type { ShopOptions } from './shop.ts';
 import type { ShopContext } from './shop-context.ts';
 import { ShopError } from './shop-error.ts';
-import { readStreams } from './streams.ts';
 import { openTokenMint } from './tokens.ts';
 
 /** Collects all that has to be known before the first process is started. */
@@ -32,7 +32,7 @@ export async function gather(o: ShopOptions, run: RunFolder, report: Report): Pr
     say,
     ledger: run.ledger,
     ports: await agreeOnPorts(instances, run, say),
-    streams: readStreams(
+    broker: readBrokerWanted(
       join(CHECKOUT, 'components', 'brokers', `${topology.broker}-streams.generated.yaml`),
     ),
     mint: await openTokenMint({

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { parseTopology } from '../generator/topology.ts';
-import { durableConsumers, openReads, planInstances, portRequests, readReplicas } from './plan.ts';
+import { openReads, planInstances, portRequests, readReplicas } from './plan.ts';
 
 const topology = parseTopology(`
 namespace: shop
@@ -55,13 +55,6 @@ describe('ports', () => {
     expect(requests).toContainEqual({ name: 'front', preferred: 8080 });
     expect(requests).toContainEqual({ name: 'front-dapr-http', preferred: 18080 });
   });
-});
-
-test('a durable consumer is called by app and topic, with hyphens', () => {
-  expect(durableConsumers(topology)).toEqual([
-    { app: 'store', topic: 'sales', stream: 'sales', name: 'store-sales' },
-    { app: 'store', topic: 'commands.store', stream: 'commands-store', name: 'store-commands-store' },
-  ]);
 });
 
 test('only reads without parameters are tried before the shop counts as ready', () => {

@@ -1,6 +1,5 @@
 import type { Topology } from '../generator/topology.ts';
 import type { PortRequest } from './ports.ts';
-import type { Durable } from './streams.ts';
 
 /** One process of a service; `orders`, or `orders-1` and so on where there are several. */
 export interface Instance {
@@ -61,13 +60,6 @@ export function portRequests(instances: Instance[]): PortRequest[] {
     { name: `${name}-dapr-metrics`, preferred: preferredPort + 16_000 },
   ];
   return [...instances.flatMap(ofInstance), ...SHARED_PORTS];
-}
-
-/** The durable consumers that the sidecars make on the broker: one per app and topic, shared by lanes and replicas. */
-export function durableConsumers(topology: Topology): Durable[] {
-  return topology.topics.flatMap(({ name, stream, consumers }) =>
-    consumers.map((app) => ({ app, topic: name, stream, name: `${app}-${stream}` })),
-  );
 }
 
 /** Public paths that can be asked for without knowing anything: one that answers shows the whole way through the sidecars. */

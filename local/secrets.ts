@@ -1,13 +1,14 @@
 import { randomBytes } from 'node:crypto';
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import type { DatabasePasswords } from '../platform/databases.ts';
 import { writePrivateJson } from './private-file.ts';
 
 /** Every password and token of a shop. Made once, kept until `--fresh`. */
 export interface ShopSecrets {
   postgresPassword: string;
   brokerPassword: string;
-  databases: Record<string, { ownerPassword: string; appPassword: string }>;
+  databases: DatabasePasswords;
   /** `apiToken` is asked for by the sidecar, `appToken` by the app. */
   apps: Record<string, { apiToken: string; appToken: string }>;
 }

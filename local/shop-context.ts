@@ -1,16 +1,16 @@
 import type { Topology } from '../generator/topology.ts';
+import type { BrokerWanted } from '../platform/streams.ts';
 import type { Ledger } from './ledger.ts';
 import type { Instance } from './plan.ts';
 import type { RunPaths } from './run-paths.ts';
 import type { ShopSecrets } from './secrets.ts';
-import type { StreamWanted } from './streams.ts';
 import type { TokenMint } from './tokens.ts';
 
 /** Everything that the parts of one start have to know of each other. */
 export interface ShopContext {
   topology: Topology;
   instances: Instance[];
-  streams: StreamWanted[];
+  broker: BrokerWanted;
   ports: Record<string, number>;
   paths: RunPaths;
   secrets: ShopSecrets;

@@ -1,5 +1,6 @@
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
+import { ensureStreams, withBroker } from '../platform/streams.ts';
 import { appCommand } from './app.ts';
 import { bundleFile } from './bundle.ts';
 import { serviceUrls } from './databases.ts';
@@ -11,7 +12,6 @@ import { appSecrets } from './secrets.ts';
 import { sentryCommand, trustAnchors } from './sentry.ts';
 import { portOf, type ShopContext, tokensOf } from './shop-context.ts';
 import { sidecarCommand, writeSidecarFiles } from './sidecar.ts';
-import { ensureStreams, withBroker } from './streams.ts';
 import type { ProcessSpec } from './supervisor.ts';
 import { expectStatus } from './wait.ts';
 
@@ -35,7 +35,7 @@ export function postgresSpec(context: ShopContext, prepared: PreparedPostgres): 
 
 /** @param password is asked for at each start: a test changes it. */
 export function natsSpec(context: ShopContext, password: () => string): ProcessSpec {
-  const { paths, programs, secrets, streams } = context;
+  const { paths, programs, secrets, broker } = context;
   const port = portOf(context, 'nats');
   const url = natsUrl(port, secrets.brokerPassword);
   return {
@@ -44,7 +44,7 @@ export function natsSpec(context: ShopContext, password: () => string): ProcessS
     command: () =>
       natsCommand({ program: programs.natsServer, folder: paths.nats, port, password: password() }),
     probe: () => withBroker(url, async (jsm) => void (await jsm.getAccountInfo())),
-    afterStart: async () => void (await ensureStreams(url, streams)),
+    afterStart: async () => void (await ensureStreams(url, broker.streams)),
     rank: RANK.nats,
     stopSignal: 'SIGTERM',
     graceMs: 15_000,

@@ -1,11 +1,11 @@
 import { rmSync } from 'node:fs';
+import { databaseUrl } from '../platform/databases.ts';
 import { bringUp } from './bring-up.ts';
 import { createBrokerWatch } from './broker-watch.ts';
-import { databaseUrl } from './databases.ts';
 import { killGroup } from './ending.ts';
 import { readLedger } from './ledger.ts';
 import { natsStore, natsUrl, writeNatsConfig } from './nats.ts';
-import { durableConsumers, type Instance } from './plan.ts';
+import type { Instance } from './plan.ts';
 import { writePrivateJson } from './private-file.ts';
 import type { ShopEvent } from './progress-events.ts';
 import { runPaths } from './run-paths.ts';
@@ -111,8 +111,8 @@ export async function startShop(o: ShopOptions): Promise<Shop> {
 
   const watch = createBrokerWatch({
     url: broker,
-    streams: context.streams,
-    durables: durableConsumers(topology),
+    streams: context.broker.streams,
+    durables: context.broker.consumers,
     restartSidecars(app, reason) {
       for (const instance of instances.filter(({ service }) => service === app))
         find(`${instance.name}-dapr`).restart(reason);

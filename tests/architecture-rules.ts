@@ -59,6 +59,13 @@ const RULES: Rule[] = [
     except: TEST,
   },
   {
+    because:
+      'what is done to database and broker is the same in every mode of running the shop: it knows none of them',
+    files: /^platform\//,
+    except: TEST,
+    mayNotImport: /^(@sidecart\/(?!kit\/)|services\/|local\/|generator\/|k8s\/|clients\/)/,
+  },
+  {
     because: 'a client knows the public API and nothing behind it',
     files: /^clients\//,
     mayNotImport: /^(@sidecart\/(?!contracts\/)|services\/|packages\/)/,
@@ -71,14 +78,15 @@ const RULES: Rule[] = [
   },
   {
     because: 'the Dapr SDK has traps, and one adapter that takes them out',
-    files: /^(packages|services|clients|local|tests|bench)\//,
+    files: /^(packages|services|clients|platform|local|tests|bench)\//,
     except: /^packages\/kit\/src\/(dapr-sdk|dapr)\.ts$/,
     mayNotImport: /^@dapr\//,
   },
   {
     because: 'the environment is read once, at the entry: config.ts says what of it there is',
-    files: /^(packages|services)\//,
-    except: /^services\/[^/]+\/src\/main\.ts$|^packages\/kit\/src\/migrate\.ts$|\.test\.ts$/,
+    files: /^(packages|services|platform)\//,
+    except:
+      /^services\/[^/]+\/src\/main\.ts$|^packages\/kit\/src\/migrate\.ts$|^platform\/main\.ts$|\.test\.ts$|\/fixture[^/]*\.ts$/,
     mayNotContain: /^(?!\s*(\*|\/\/)).*process\.env/m,
   },
   {

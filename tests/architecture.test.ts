@@ -13,7 +13,16 @@ const root = dirname(dirname(fileURLToPath(import.meta.url)));
 const read = (path: string) => readFileSync(join(root, path), 'utf8');
 
 describe('who may import what', () => {
-  const files: SourceFile[] = ['packages', 'services', 'clients', 'local', 'generator', 'tests', 'bench']
+  const files: SourceFile[] = [
+    'packages',
+    'services',
+    'clients',
+    'platform',
+    'local',
+    'generator',
+    'tests',
+    'bench',
+  ]
     .filter((folder) => existsSync(join(root, folder)))
     .flatMap((folder) =>
       readdirSync(join(root, folder), { recursive: true, encoding: 'utf8' })
@@ -44,6 +53,7 @@ describe('who may import what', () => {
     ['services/orders/src/quotes.ts', `import { products } from '@sidecart/products/store';`],
     ['services/orders/src/quotes.ts', `import { products } from '../../products/src/store.ts';`],
     ['services/orders/src/quotes.ts', `const store = await import('../../products/src/store.ts');`],
+    ['platform/streams.ts', `import { natsUrl } from '../local/nats.ts';`],
     ['clients/demo.ts', `import { connectDatabase } from '@sidecart/kit/db';`],
     ['local/shop.ts', `import { migrate } from 'drizzle-orm/postgres-js/migrator';`],
     ['services/orders/src/quotes.ts', `import { DaprClient } from '@dapr/dapr';`],

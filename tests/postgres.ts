@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import postgres from 'postgres';
 import { inject } from 'vitest';
-import { databaseRoleStatements } from '../generator/database-roles.ts';
+import { databaseRoleStatements } from '../platform/database-roles.ts';
 
 /** A database of its own on the shared test server, with the same two roles that a service has. */
 export interface TestDatabase {

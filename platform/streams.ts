@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs';
 import {
   type ConsumerInfo,
+  type ConsumerUpdateConfig,
   type JetStreamManager,
   jetstreamManager,
   type StreamConfig,
@@ -11,9 +12,30 @@ import { parse } from 'yaml';
 /** A stream as `npm run generate` writes it down: exactly what the broker's API takes. */
 export type StreamWanted = StreamConfig;
 
-/** Reads the generated list of streams. */
-export function readStreams(file: string): StreamWanted[] {
-  return (parse(readFileSync(file, 'utf8')) as { streams: StreamWanted[] }).streams;
+/** A durable consumer that a sidecar makes on the broker when it subscribes. */
+export interface Durable {
+  app: string;
+  topic: string;
+  stream: string;
+  name: string;
+}
+
+/** What a component asks of its durable consumer and may be changed on one that exists, in the words of the broker's API. */
+export type ConsumerSettings = Pick<ConsumerUpdateConfig, 'ack_wait' | 'max_deliver' | 'max_ack_pending'>;
+
+export interface ConsumerWanted extends Durable {
+  settings: ConsumerSettings;
+}
+
+/** What the broker shall hold: streams are made before the first message, consumers by the sidecars. */
+export interface BrokerWanted {
+  streams: StreamWanted[];
+  consumers: ConsumerWanted[];
+}
+
+/** Reads the generated list, `components/brokers/<broker>-streams.generated.yaml`. */
+export function readBrokerWanted(file: string): BrokerWanted {
+  return parse(readFileSync(file, 'utf8')) as BrokerWanted;
 }
 
 /**
@@ -50,14 +72,6 @@ export async function ensureStreams(url: string, wanted: StreamWanted[]): Promis
     }
     return made;
   });
-}
-
-/** A durable consumer that a sidecar makes on the broker when it subscribes. */
-export interface Durable {
-  app: string;
-  topic: string;
-  stream: string;
-  name: string;
 }
 
 /** What of the wanted is on the broker now. `bound` consumers have a subscriber. */
