@@ -5,6 +5,7 @@ import { brokerOutputs, loadBroker } from './broker.ts';
 import { configurationOutputs } from './configuration.ts';
 import { catalogFaults, contractOutputs, SCHEMA_FOLDER } from './contracts.ts';
 import { eventsDocument, problemsDocument, topologyDocument } from './docs.ts';
+import { isHandWritten, kubernetesOutputs } from './kubernetes.ts';
 import { lintProject } from './lint.ts';
 import { collectOpenApi, operationFaults, publicOpenApi } from './openapi.ts';
 import { header, type Output, yamlFile } from './output.ts';
@@ -24,9 +25,10 @@ Writes everything that repeats topology.yaml or the contracts, then lints the Da
   --check    only say which files are not what it would write
   --help     this text`;
 
-/** Folders in which every file is generated, but for the brokers' templates. */
-const OWN_FOLDERS = ['components', 'dapr', SCHEMA_FOLDER];
-const isTemplate = (path: string) => path.startsWith('components/brokers/') && !path.includes('.generated.');
+/** Folders in which every file is generated, but for the templates. */
+const OWN_FOLDERS = ['components', 'dapr', 'k8s/base', SCHEMA_FOLDER];
+const isTemplate = (path: string) =>
+  isHandWritten(path) || (path.startsWith('components/brokers/') && !path.includes('.generated.'));
 
 /** Everything made from the table alone, without a line of the services' code. */
 function tableOutputs(root: string, topology: Topology): Output[] {
@@ -52,6 +54,7 @@ function tableOutputs(root: string, topology: Topology): Output[] {
     ...brokerOutputs(topology, broker),
     ...dapr,
     kustomization,
+    ...kubernetesOutputs(topology),
     {
       path: 'packages/contracts/src/topology.generated.ts',
       content: `${header('topology.yaml', '// ')}\n${renderServiceTopology(topology)}`,

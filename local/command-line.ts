@@ -7,8 +7,12 @@ type Values<T extends Options> = ReturnType<typeof parseArgs<{ options: T }>>['v
  * The options that a script was called with. `--help` prints the usage and ends the process; anything that is no
  * option of the script ends it too, before it has done anything, with what is wrong, the usage and exit code 2.
  */
-export function optionsOrExit<T extends Options>(usage: string, options: T): Values<T> {
-  const values = parseOrExit(usage, { ...options, help: { type: 'boolean', short: 'h' } });
+export function optionsOrExit<T extends Options>(
+  usage: string,
+  options: T,
+  args: string[] = process.argv.slice(2),
+): Values<T> {
+  const values = parseOrExit(usage, { ...options, help: { type: 'boolean', short: 'h' } }, args);
   if (values.help) {
     console.log(usage);
     process.exit(0);
@@ -22,9 +26,9 @@ export function exitWithUsage(fault: string, usage: string): never {
   process.exit(2);
 }
 
-function parseOrExit(usage: string, options: Options) {
+function parseOrExit(usage: string, options: Options, args: string[]) {
   try {
-    return parseArgs({ options }).values;
+    return parseArgs({ options, args }).values;
   } catch (err) {
     // What follows the first sentence is about arguments that none of the scripts takes.
     const [fault] = (err as Error).message.split(/\. (?=[A-Z])/);

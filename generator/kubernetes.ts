@@ -1,0 +1,189 @@
+import { type Output, yamlFile } from './output.ts';
+import type { Service, Topology } from './topology.ts';
+
+const SOURCE = 'topology.yaml';
+const KUSTOMIZE = 'kustomize.config.k8s.io/v1beta1';
+const PART_OF = { 'app.kubernetes.io/part-of': 'sidecart' };
+
+/** The port on which a sidecar answers other sidecars. */
+export const SIDECAR_PORT = 50002;
+
+/** Replicas of a service that scales: one per zone of three at least, and three times that at most. */
+const SCALE = { min: 3, max: 9 };
+
+/** Files in k8s/base that are written by hand, in a folder that is otherwise generated. */
+export function isHandWritten(path: string): boolean {
+  return /^k8s\/base\/(_|platform\/)/.test(path);
+}
+
+/** What of k8s/ repeats the table: the base, the rules between services, the autoscalers, the databases to make. */
+export function kubernetesOutputs(topology: Topology): Output[] {
+  return [
+    base(topology),
+    namespace(topology),
+    ...topology.services.flatMap((service) => serviceFolder(service, topology)),
+    networkPolicies(topology),
+    autoscalers(topology),
+    databaseSecrets(topology),
+  ];
+}
+
+function base({ namespace, services }: Topology): Output {
+  return yaml('k8s/base/kustomization.yaml', {
+    apiVersion: KUSTOMIZE,
+    kind: 'Kustomization',
+    namespace,
+    resources: [
+      'namespace.yaml',
+      ...services.map(({ name }) => name).sort(),
+      'platform',
+      // The files of local mode, as they are.
+      '../../components',
+      '../../dapr',
+    ],
+  });
+}
+
+function namespace({ namespace: name }: Topology): Output {
+  const levels = ['enforce', 'audit', 'warn'].map((mode) => [
+    `pod-security.kubernetes.io/${mode}`,
+    'restricted',
+  ]);
+  return yaml(
+    'k8s/base/namespace.yaml',
+    {
+      apiVersion: 'v1',
+      kind: 'Namespace',
+      metadata: { name, labels: { ...PART_OF, ...Object.fromEntries(levels) } },
+    },
+    'Every pod here keeps to the restricted Pod Security Standard, or is not admitted.',
+  );
+}
+
+/** What one service says of itself; the rest is in k8s/base/_service and its neighbours. */
+function serviceFolder(service: Service, topology: Topology): Output[] {
+  const usesBroker = topology.topics.some((topic) =>
+    topic.components.some(({ scopes }) => scopes.includes(service.name)),
+  );
+  return [
+    yaml(`k8s/base/${service.name}/kustomization.yaml`, {
+      apiVersion: KUSTOMIZE,
+      kind: 'Kustomization',
+      resources: ['service.yaml'],
+      components: [
+        '../_service',
+        ...(service.database ? ['../_database'] : []),
+        ...(usesBroker ? ['../_broker'] : []),
+      ],
+    }),
+    yaml(`k8s/base/${service.name}/service.yaml`, {
+      apiVersion: 'v1',
+      kind: 'ConfigMap',
+      metadata: {
+        name: service.name,
+        // For kustomize only: it does not reach the cluster.
+        annotations: { 'config.kubernetes.io/local-config': 'true' },
+      },
+      data: { port: String(service.port), replicas: String(service.replicas) },
+    }),
+  ];
+}
+
+/** Who may call whom, one policy per service: everything else is closed by k8s/components/network-policies/policies.yaml. */
+function networkPolicies({ services, calls }: Topology): Output {
+  const pods = (names: string[]) =>
+    [...new Set(names)].sort().map((name) => ({ podSelector: podLabels(name) }));
+  const ports = [{ protocol: 'TCP', port: SIDECAR_PORT }];
+  const policies = services.flatMap(({ name }) => {
+    const callers = pods(calls.filter(({ callee }) => callee === name).map(({ caller }) => caller));
+    const callees = pods(calls.filter(({ caller }) => caller === name).map(({ callee }) => callee));
+    const types = [...(callers.length > 0 ? ['Ingress'] : []), ...(callees.length > 0 ? ['Egress'] : [])];
+    if (types.length === 0) return [];
+    return {
+      value: {
+        apiVersion: 'networking.k8s.io/v1',
+        kind: 'NetworkPolicy',
+        metadata: { name: `calls-of-${name}`, labels: PART_OF },
+        spec: {
+          podSelector: podLabels(name),
+          policyTypes: types,
+          ...(callers.length > 0 ? { ingress: [{ from: callers, ports }] } : {}),
+          ...(callees.length > 0 ? { egress: [{ to: callees, ports }] } : {}),
+        },
+      },
+    };
+  });
+  return {
+    path: 'k8s/components/network-policies/calls.generated.yaml',
+    content: yamlFile(SOURCE, policies),
+  };
+}
+
+function autoscalers({ services }: Topology): Output {
+  return {
+    path: 'k8s/components/autoscaling/autoscalers.generated.yaml',
+    content: yamlFile(
+      SOURCE,
+      services.map(({ name }) => ({
+        value: {
+          apiVersion: 'autoscaling/v2',
+          kind: 'HorizontalPodAutoscaler',
+          metadata: { name, labels: { 'app.kubernetes.io/name': name, ...PART_OF } },
+          spec: {
+            scaleTargetRef: { apiVersion: 'apps/v1', kind: 'Deployment', name },
+            minReplicas: SCALE.min,
+            maxReplicas: SCALE.max,
+            metrics: [
+              {
+                type: 'Resource',
+                resource: { name: 'cpu', target: { type: 'Utilization', averageUtilization: 70 } },
+              },
+            ],
+            behavior: {
+              scaleDown: {
+                stabilizationWindowSeconds: 300,
+                policies: [{ type: 'Pods', value: 1, periodSeconds: 60 }],
+              },
+            },
+          },
+        },
+      })),
+    ),
+  };
+}
+
+/** The logins of all databases as files, for the step that makes them. */
+function databaseSecrets({ services }: Topology): Output {
+  const secrets = services
+    .filter(({ database }) => database)
+    .flatMap(({ name }) => [`${name}-db`, `${name}-db-owner`]);
+  return yaml('k8s/components/databases/logins.generated.yaml', {
+    apiVersion: 'apps/v1',
+    kind: 'Deployment',
+    metadata: { name: 'platform' },
+    spec: {
+      template: {
+        spec: {
+          volumes: [
+            {
+              name: 'database-logins',
+              projected: {
+                sources: secrets.map((name) => ({
+                  secret: { name, items: [{ key: 'url', path: `${name}/url` }] },
+                })),
+              },
+            },
+          ],
+        },
+      },
+    },
+  });
+}
+
+function podLabels(name: string) {
+  return { matchLabels: { 'app.kubernetes.io/name': name } };
+}
+
+function yaml(path: string, value: object, comment?: string): Output {
+  return { path, content: yamlFile(SOURCE, [{ value, ...(comment ? { comment } : {}) }]) };
+}

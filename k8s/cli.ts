@@ -1,0 +1,108 @@
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { loadTopology } from '../generator/topology.ts';
+import { exitWithUsage, optionsOrExit } from '../local/command-line.ts';
+import { CHECKOUT } from '../local/run-paths.ts';
+import { ShopError } from '../local/shop-error.ts';
+import { makeAuthority } from './authority.ts';
+import { chooseContext, kubectl } from './kubectl.ts';
+import { missingSecrets, readSecrets, secretList } from './secrets.ts';
+
+const SECRETS_USAGE = `npm run k8s -- secrets [options]
+
+Makes the Secrets of the shop that are missing, with new passwords and tokens. Changes none that exists, prints none.
+
+  --database URL    a PostgreSQL outside: its URL with {user}, {password} and {database} where a service's own come
+  --broker URL      a broker outside: its URL with login; @FILE reads it from a file
+  --ca FILE         the certificates (PEM) of a private authority that signed those of database and broker
+  --namespace NAME  default: that of topology.yaml
+  --context NAME    the cluster, by its name in kubectl's configuration; without it the current one, if it looks local
+  --help            this text`;
+
+const CA_USAGE = `npm run k8s -- ca [options]
+
+Makes a certificate authority for Dapr: a root, and an issuer for sentry as a values file for helm.
+
+  --out FOLDER      where to (default: .run/dapr-ca); only the owner can read what is in it
+  --days NUMBER     how long the issuer is valid (default: 365); the root is for ten years
+  --renew           a new issuer from the root that is there
+  --help            this text`;
+
+const COMMANDS: Record<string, { usage: string; run: (args: string[]) => void }> = {
+  secrets: { usage: SECRETS_USAGE, run: secrets },
+  ca: { usage: CA_USAGE, run: authority },
+};
+
+function secrets(args: string[]): void {
+  const text = { type: 'string' } as const;
+  const options = { database: text, broker: text, ca: text, namespace: text, context: text };
+  const given = optionsOrExit(SECRETS_USAGE, options, args);
+  const topology = loadTopology(join(CHECKOUT, 'topology.yaml'));
+  const namespace = given.namespace ?? topology.namespace;
+  const context = chooseContext(given.context);
+  const run = (rest: string[], input?: string) => kubectl([`--context=${context.name}`, ...rest], input);
+
+  console.log(`Cluster ${context.name}, namespace ${namespace}`);
+  ensureNamespace(run, namespace, topology.namespace);
+  const existing = readSecrets(run(['get', 'secrets', `--namespace=${namespace}`, '--output=json']));
+  const missing = missingSecrets(
+    {
+      services: topology.services,
+      database: given.database,
+      broker: given.broker?.startsWith('@') ? readText(given.broker.slice(1)).trim() : given.broker,
+      authority: given.ca === undefined ? undefined : readText(given.ca),
+    },
+    existing,
+  );
+  const names = Object.keys(missing).sort();
+  // Not apply: that would keep a copy of each in an annotation, and change those that exist.
+  if (names.length > 0) run(['create', '--filename=-'], JSON.stringify(secretList(missing, namespace)));
+  for (const name of names) console.log(`made ${name}`);
+  console.log(names.length > 0 ? `${names.length} made, the others were there.` : 'All Secrets were there.');
+}
+
+function ensureNamespace(run: (args: string[]) => string, namespace: string, own: string): void {
+  if (run(['get', 'namespace', namespace, '--ignore-not-found', '--output=name']).trim() !== '') return;
+  if (namespace !== own)
+    throw new ShopError(
+      `there is no namespace ${namespace}`,
+      `make it first: kubectl create namespace ${namespace}`,
+    );
+  run(['apply', '--server-side', `--filename=${join(CHECKOUT, 'k8s/base/namespace.yaml')}`]);
+  console.log(`made namespace ${namespace}`);
+}
+
+function authority(args: string[]): void {
+  const options = {
+    out: { type: 'string', default: join(CHECKOUT, '.run', 'dapr-ca') },
+    days: { type: 'string', default: '365' },
+    renew: { type: 'boolean', default: false },
+  } as const;
+  const { out, days, renew } = optionsOrExit(CA_USAGE, options, args);
+  if (!/^[1-9]\d{0,3}$/.test(days)) exitWithUsage(`--days ${days}: write a number from 1 to 9999`, CA_USAGE);
+  const { values, root } = makeAuthority({ folder: out, days: Number(days), renew });
+  console.log(`Issuer for helm: ${values}\nRoot: ${root}. Keep it offline; only --renew needs it.`);
+}
+
+function readText(file: string): string {
+  try {
+    return readFileSync(file, 'utf8');
+  } catch (cause) {
+    throw new ShopError(`${file} cannot be read`, (cause as Error).message, { cause });
+  }
+}
+
+const usage = Object.values(COMMANDS)
+  .map((command) => command.usage)
+  .join('\n\n');
+const [name = '', ...args] = process.argv.slice(2);
+try {
+  const command = COMMANDS[name];
+  if (command) command.run(args);
+  else if (name === '--help' || name === '-h') console.log(usage);
+  else exitWithUsage(name === '' ? 'Name a command' : `Unknown command '${name}'`, usage);
+} catch (error) {
+  if (!(error instanceof ShopError)) throw error;
+  console.error(`${error.message}\nCure: ${error.cure}`);
+  process.exitCode = 1;
+}

@@ -1,0 +1,133 @@
+import { randomBytes } from 'node:crypto';
+import { NATS_USER } from '../local/nats.ts';
+import { ShopError } from '../local/shop-error.ts';
+
+/** Secrets by name, each with its values by key. */
+export type Secrets = Record<string, Record<string, string>>;
+
+export interface SecretsWanted {
+  services: { name: string; database: boolean }[];
+  /** URL of a service's database with {user}, {password} and {database} in it; without it, of the one in the cluster. */
+  database?: string | undefined;
+  /** URL of a broker outside, with its login; without it, of the one in the cluster. */
+  broker?: string | undefined;
+  /** The certificates of a private authority that has signed those of database and broker, as PEM. */
+  authority?: string | undefined;
+}
+
+const IN_CLUSTER_DATABASE = 'postgres://{user}:{password}@postgres:5432/{database}';
+
+/**
+ * The Secrets that a shop needs and that `existing` lacks, with new passwords and tokens. None that exists is touched.
+ * @throws ShopError for a URL that cannot be one, or for a Secret that exists without its key.
+ */
+export function missingSecrets(wanted: SecretsWanted, existing: Secrets): Secrets {
+  const database = checkTemplate(wanted.database ?? IN_CLUSTER_DATABASE);
+  const all: Record<string, () => Record<string, string>> = {};
+  for (const { name, database: hasDatabase } of wanted.services) {
+    all[`${name}-api-token`] = () => ({ token: random() });
+    all[`${name}-app-token`] = () => ({ token: random() });
+    if (!hasDatabase) continue;
+    all[`${name}-db`] = () => ({ url: databaseUrl(database, `${name}_app`, name) });
+    all[`${name}-db-owner`] = () => ({ url: databaseUrl(database, `${name}_owner`, name) });
+  }
+  if (wanted.database === undefined) all['postgres-admin'] = postgresAdmin;
+  const { authority } = wanted;
+  if (authority !== undefined) all['backing-ca'] = () => ({ 'ca.crt': authority });
+  for (const [name, make] of Object.entries(all)) checkKeys(name, existing[name], Object.keys(make()));
+  const missing = Object.entries(all).filter(([name]) => !existing[name]);
+  return {
+    ...Object.fromEntries(missing.map(([name, make]) => [name, make()])),
+    ...brokerSecrets(wanted.broker, existing),
+  };
+}
+
+/** The manifest to create them with. */
+export function secretList(secrets: Secrets, namespace: string): object {
+  return {
+    apiVersion: 'v1',
+    kind: 'List',
+    items: Object.entries(secrets).map(([name, stringData]) => ({
+      apiVersion: 'v1',
+      kind: 'Secret',
+      type: 'Opaque',
+      metadata: { name, namespace, labels: { 'app.kubernetes.io/part-of': 'sidecart' } },
+      stringData,
+    })),
+  };
+}
+
+/** Reads what `kubectl get secrets -o json` prints. */
+export function readSecrets(json: string): Secrets {
+  const { items } = JSON.parse(json) as {
+    items: { metadata: { name: string }; data?: Record<string, string> }[];
+  };
+  return Object.fromEntries(
+    items.map(({ metadata, data = {} }) => [
+      metadata.name,
+      Object.fromEntries(
+        Object.entries(data).map(([key, value]) => [key, Buffer.from(value, 'base64').toString()]),
+      ),
+    ]),
+  );
+}
+
+function postgresAdmin(): Record<string, string> {
+  const password = random();
+  return { password, url: `postgres://postgres:${password}@postgres:5432/postgres` };
+}
+
+/** `broker` for the sidecars, `nats` for the server in the cluster; each fits the other if that one exists. */
+function brokerSecrets(outside: string | undefined, existing: Secrets): Secrets {
+  const { broker, nats } = existing;
+  checkKeys('broker', broker, ['url']);
+  if (outside !== undefined) return broker ? {} : { broker: { url: checkBroker(outside) } };
+  if (broker && new URL(checkBroker(broker.url ?? '')).hostname !== 'nats') return {};
+  checkKeys('nats', nats, ['password', 'auth.conf']);
+  const known = nats?.password ?? (broker?.url ? new URL(broker.url).password : undefined);
+  const password = known ?? random();
+  return {
+    ...(nats ? {} : { nats: { user: NATS_USER, password, 'auth.conf': authConf(password) } }),
+    ...(broker ? {} : { broker: { url: `nats://${NATS_USER}:${encodeURIComponent(password)}@nats:4222` } }),
+  };
+}
+
+/** A part of the server's configuration: in an environment variable, digits at its start would make it a number. */
+function authConf(password: string): string {
+  return `authorization {\n  user: ${JSON.stringify(NATS_USER)}\n  password: ${JSON.stringify(password)}\n}\n`;
+}
+
+function databaseUrl(template: string, user: string, database: string): string {
+  const values: Record<string, string> = { user, password: random(), database };
+  return template.replaceAll(/\{(\w+)\}/g, (_, name: string) => encodeURIComponent(values[name] ?? ''));
+}
+
+function checkTemplate(template: string): string {
+  const names = [...template.matchAll(/\{(\w+)\}/g)].map(([, name]) => name);
+  const filled = template.replaceAll(/[{}]/g, '');
+  const complete = [...names].sort().join() === 'database,password,user';
+  if (complete && URL.canParse(filled) && /^postgres(ql)?:$/.test(new URL(filled).protocol)) return template;
+  throw new ShopError(
+    '--database is not the URL of a PostgreSQL with {user}, {password} and {database} in it, each once',
+    "write for example 'postgres://{user}:{password}@db.example.com:5432/{database}?sslmode=verify-full'",
+  );
+}
+
+function checkBroker(url: string): string {
+  if (URL.canParse(url) && /^(nats|tls):$/.test(new URL(url).protocol)) return url;
+  throw new ShopError(
+    'the URL of the broker is none that starts with nats:// or tls://',
+    'write for example tls://user:password@nats.example.com:4222; @FILE reads it from a file',
+  );
+}
+
+function checkKeys(name: string, secret: Record<string, string> | undefined, keys: string[]): void {
+  const lacking = secret ? keys.filter((key) => !secret[key]) : [];
+  if (lacking.length === 0) return;
+  throw new ShopError(
+    `Secret ${name} exists without ${lacking.map((key) => `key ${key}`).join(' and ')}`,
+    `add what is missing, or delete the Secret to have it made: kubectl delete secret ${name}`,
+  );
+}
+
+const random = () => randomBytes(24).toString('hex');
