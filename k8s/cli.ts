@@ -5,6 +5,8 @@ import { exitWithUsage, optionsOrExit } from '../local/command-line.ts';
 import { CHECKOUT } from '../local/run-paths.ts';
 import { ShopError } from '../local/shop-error.ts';
 import { makeAuthority } from './authority.ts';
+import { judgeCluster } from './cluster-check.ts';
+import { gatherClusterFacts } from './cluster-facts.ts';
 import { chooseContext, kubectl } from './kubectl.ts';
 import { missingSecrets, readSecrets, secretList } from './secrets.ts';
 
@@ -28,9 +30,17 @@ Makes a certificate authority for Dapr: a root, and an issuer for sentry as a va
   --renew           a new issuer from the root that is there
   --help            this text`;
 
+const CHECK_USAGE = `npm run k8s -- check [options]
+
+Says what the shop finds in a cluster for development and what is missing, with the cure of each. Changes nothing.
+
+  --context NAME    the cluster, by its name in kubectl's configuration; without it the current one, if it looks local
+  --help            this text`;
+
 const COMMANDS: Record<string, { usage: string; run: (args: string[]) => void }> = {
   secrets: { usage: SECRETS_USAGE, run: secrets },
   ca: { usage: CA_USAGE, run: authority },
+  check: { usage: CHECK_USAGE, run: check },
 };
 
 function secrets(args: string[]): void {
@@ -82,6 +92,16 @@ function authority(args: string[]): void {
   if (!/^[1-9]\d{0,3}$/.test(days)) exitWithUsage(`--days ${days}: write a number from 1 to 9999`, CA_USAGE);
   const { values, root } = makeAuthority({ folder: out, days: Number(days), renew });
   console.log(`Issuer for helm: ${values}\nRoot: ${root}. Keep it offline; only --renew needs it.`);
+}
+
+function check(args: string[]): void {
+  const given = optionsOrExit(CHECK_USAGE, { context: { type: 'string' } }, args);
+  const context = chooseContext(given.context);
+  console.log(`Cluster ${context.name} (${context.server})`);
+  for (const { text, cure } of judgeCluster(gatherClusterFacts(context))) {
+    console.log(cure === undefined ? `ok       ${text}` : `missing  ${text}\n         Cure: ${cure}`);
+    if (cure !== undefined) process.exitCode = 1;
+  }
 }
 
 function readText(file: string): string {
