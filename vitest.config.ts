@@ -2,7 +2,7 @@ import { defineConfig } from 'vitest/config';
 
 const common = { environment: 'node' as const, include: [] as string[] };
 
-/** Tests are named by what they cost: `x.test.ts` no I/O, `x.int.test.ts` one real process or database, `x.e2e.test.ts` the whole shop. */
+/** Tests are named by what they cost: `x.test.ts` no I/O, `x.int.test.ts` one real process or database, `x.e2e.test.ts` the whole shop, `x.cluster.test.ts` a Kubernetes. */
 export default defineConfig({
   test: {
     projects: [
@@ -11,7 +11,7 @@ export default defineConfig({
           ...common,
           name: 'unit',
           include: ['{packages,services,generator,platform,k8s,local,clients,tests,bench}/**/*.test.ts'],
-          exclude: ['**/node_modules/**', '**/*.{int,e2e,fault}.test.ts'],
+          exclude: ['**/node_modules/**', '**/*.{int,e2e,fault,cluster}.test.ts'],
         },
       },
       {
@@ -20,6 +20,19 @@ export default defineConfig({
           name: 'int',
           include: ['{packages,services,generator,platform,k8s,local,clients,tests}/**/*.int.test.ts'],
           globalSetup: ['tests/global-setup.ts'],
+          testTimeout: 60_000,
+          hookTimeout: 60_000,
+          maxWorkers: 2,
+        },
+      },
+      {
+        // The services as they are on a schema that is one migration ahead: what a rolling update makes of the old version.
+        test: {
+          ...common,
+          name: 'next-schema',
+          include: ['services/**/*.int.test.ts'],
+          globalSetup: ['tests/global-setup.ts'],
+          env: { SIDECART_NEXT_SCHEMA: '1' },
           testTimeout: 60_000,
           hookTimeout: 60_000,
           maxWorkers: 2,
@@ -42,6 +55,21 @@ export default defineConfig({
           include: ['tests/faults/**/*.fault.test.ts'],
           testTimeout: 900_000,
           hookTimeout: 180_000,
+          fileParallelism: false,
+        },
+      },
+      {
+        // The same end-to-end tests where they make sense on a cluster, and what only a cluster can show.
+        test: {
+          ...common,
+          name: 'cluster',
+          include: [
+            'tests/cluster/**/*.cluster.test.ts',
+            'tests/e2e/{order,bad-input,clients,least-privilege}.e2e.test.ts',
+          ],
+          globalSetup: ['tests/cluster/global-setup.ts'],
+          testTimeout: 300_000,
+          hookTimeout: 300_000,
           fileParallelism: false,
         },
       },

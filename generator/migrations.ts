@@ -1,8 +1,9 @@
-import { cpSync, existsSync, mkdirSync, mkdtempSync, rmSync } from 'node:fs';
+import { cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { dirname, join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { type ExecaError, execa } from 'execa';
 import { optionsOrExit } from '../local/command-line.ts';
+import { contractions } from './expand-only.ts';
 import { loadTopology } from './topology.ts';
 
 const USAGE = `npm run db:generate [-- options]
@@ -11,7 +12,7 @@ Writes, for each service with a database, the migration that its schema.ts lacks
 works out the difference from the snapshots beside the migrations.
 
   --name add_returns   call the migration so
-  --check              only say which service lacks one
+  --check              only say which service lacks one, and which migration the version before it may not survive
   --help               this text`;
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
@@ -55,6 +56,16 @@ async function drift(service: string, folder: string): Promise<string | undefine
   }
 }
 
+/** Each statement of the service's migrations that an old version may not survive, with its file. */
+function contracting(folder: string): string[] {
+  if (!existsSync(folder)) return [];
+  return readdirSync(folder)
+    .filter((file) => file.endsWith('.sql'))
+    .flatMap((file) =>
+      contractions(readFileSync(join(folder, file), 'utf8')).map((fault) => `${file}: ${fault}`),
+    );
+}
+
 const options = optionsOrExit(USAGE, { check: { type: 'boolean' }, name: { type: 'string' } });
 const services = loadTopology(join(root, 'topology.yaml'))
   .services.filter(({ database }) => database)
@@ -69,7 +80,16 @@ if (options.check) {
     console.error(`services/${name}: ${fault}. Run npm run db:generate, read what it wrote, and commit it.`);
     process.exitCode = 1;
   }
-  if (process.exitCode !== 1) console.log('Every schema has its migrations.');
+  for (const { name, folder } of services)
+    for (const fault of contracting(folder)) {
+      console.error(
+        `services/${name}/migrations/${fault}. Add first, and remove one release later; for what nothing uses any more, ` +
+          'write `-- contract: why` before the statement (docs/kubernetes.md).',
+      );
+      process.exitCode = 1;
+    }
+  if (process.exitCode !== 1)
+    console.log('Every schema has its migrations, and none takes away what an old version uses.');
 } else {
   for (const { name, folder } of services) {
     console.log(`\n${name}`);

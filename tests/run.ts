@@ -1,22 +1,32 @@
 import { spawn } from 'node:child_process';
 import { mkdirSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
+import { chooseCluster } from './cluster/choose-cluster.ts';
 
 interface Summary {
   numPassedTests: number;
   numFailedTests: number;
   numPendingTests: number;
   numTodoTests: number;
-  testResults: { name: string; status: string; assertionResults: { status: string; fullName: string }[] }[];
+  testResults: { name: string; status: string; assertionResults: TestResult[] }[];
+}
+
+interface TestResult {
+  status: string;
+  fullName: string;
+  meta?: { skipReason?: string };
 }
 
 /**
- * `npm test`: unit, integration and end-to-end tests; `npm run test:faults`: the long fault runs (SEED and ROUNDS by environment).
+ * `npm test`: unit, integration and end-to-end tests; `npm run test:faults`: the long fault runs (SEED and ROUNDS by environment);
+ * `npm run test:cluster`: the tests on Kubernetes (docs/kubernetes.md).
  * Any further arguments go to vitest (`npm test -- orders`). Ends with one plain line `N passed, N failed`.
  */
 const args = process.argv.slice(2);
-const faults = args.includes('--faults');
-const projects = faults ? ['faults'] : ['unit', 'int', 'e2e'];
+const PROJECTS: Partial<Record<string, string[]>> = { '--faults': ['faults'], '--cluster': ['cluster'] };
+const kind = args.find((arg) => arg in PROJECTS);
+const projects = PROJECTS[kind ?? ''] ?? ['unit', 'int', 'next-schema', 'e2e'];
+const env = kind === '--cluster' ? await environmentOfCluster() : {};
 const report = join('.run', 'test-report.json');
 mkdirSync('.run', { recursive: true });
 rmSync(report, { force: true });
@@ -30,9 +40,9 @@ const child = spawn(
     '--reporter=default',
     '--reporter=json',
     `--outputFile.json=${report}`,
-    ...args.filter((arg) => arg !== '--faults'),
+    ...args.filter((arg) => arg !== kind),
   ],
-  { stdio: 'inherit' },
+  { stdio: 'inherit', env: { ...process.env, ...env } },
 );
 child.on('close', (code) => {
   const summary = readSummary();
@@ -48,10 +58,28 @@ child.on('close', (code) => {
   const failed = summary.numFailedTests + brokenFiles;
   for (const file of summary.testResults)
     for (const test of file.assertionResults)
-      if (test.status === 'skipped' || test.status === 'pending') console.log(`skipped: ${test.fullName}`);
+      if (test.status === 'skipped' || test.status === 'pending')
+        console.log(`skipped: ${test.fullName}${because(test)}`);
   console.log(`${summary.numPassedTests} passed, ${failed} failed`);
   process.exit(failed > 0 || summary.numPassedTests === 0 ? 1 : (code ?? 1));
 });
+
+/** Ends the program when there is no cluster to test on, or none that it would touch. */
+async function environmentOfCluster(): Promise<NodeJS.ProcessEnv> {
+  const chosen = await chooseCluster(process.env);
+  if ('context' in chosen) {
+    console.log(`Testing on the cluster of the context ${chosen.context}.`);
+    return chosen.env;
+  }
+  const refused = 'refuse' in chosen;
+  console.log(refused ? chosen.refuse : `skipped: the tests on Kubernetes, because ${chosen.skip}`);
+  console.log(`0 passed, ${refused ? 1 : 0} failed`);
+  process.exit(refused ? 1 : 0);
+}
+
+function because({ meta }: TestResult): string {
+  return meta?.skipReason ? ` because ${meta.skipReason}` : '';
+}
 
 function readSummary(): Summary | undefined {
   try {

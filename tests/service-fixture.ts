@@ -7,11 +7,14 @@ import { callJson, type JsonAnswer } from '@sidecart/kit/testing';
 import { buildEnvelope } from '@sidecart/messaging/envelope';
 import type { Hono } from 'hono';
 import postgres from 'postgres';
+import { migrateAhead } from './next-schema.ts';
 import { testDatabase } from './postgres.ts';
 
 /** A migrated database of one service, opened as that service opens it, and a second pair of eyes on it. */
 export interface ServiceDatabase {
   database: Database;
+  /** URL of the owner role, for migrations. */
+  ownerUrl: string;
   /** The superuser, outside of the service's own pool: for looking and for holding locks. */
   eyes: postgres.Sql;
   /** The messages waiting in the outbox, in the order in which they will be published. */
@@ -23,15 +26,15 @@ export interface ServiceDatabase {
 
 export async function serviceDatabase(service: string): Promise<ServiceDatabase> {
   const created = await testDatabase(service);
-  await migrateDatabase(
-    created.ownerUrl,
-    fileURLToPath(new URL(`../services/${service}/migrations`, import.meta.url)),
-  );
+  const migrations = fileURLToPath(new URL(`../services/${service}/migrations`, import.meta.url));
+  await migrateDatabase(created.ownerUrl, migrations);
+  if (process.env.SIDECART_NEXT_SCHEMA) await migrateAhead(created.ownerUrl, migrations);
   const database = connectDatabase({ url: created.url, applicationName: service, max: 10 });
   const eyes = postgres(created.superUrl, { max: 4, onnotice: () => {} });
 
   return {
     database,
+    ownerUrl: created.ownerUrl,
     eyes,
     async outbox() {
       return eyes`SELECT topic, type, msg_key AS key, payload AS data FROM outbox ORDER BY id`;

@@ -1,14 +1,14 @@
 import { request } from 'node:http';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import type { Shop } from '../../local/shop.ts';
-import { type Answer, call, gbp, placeOrder, productWithStock, query, testShop } from './shop.ts';
+import { openShop } from './open-shop.ts';
+import { type Answer, call, gbp, placeOrder, productWithStock, query, type Target } from './shop.ts';
 
-let shop: Shop;
+let shop: Target;
 let url: string;
 let sku: string;
 
 beforeAll(async () => {
-  shop = await testShop();
+  shop = await openShop();
   url = shop.gatewayUrl;
   sku = await productWithStock(url, 5);
 });

@@ -3,10 +3,10 @@ import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import type { Shop } from '../../local/shop.ts';
-import { call, testShop } from './shop.ts';
+import { openShop } from './open-shop.ts';
+import { call, type Target } from './shop.ts';
 
-let shop: Shop;
+let shop: Target;
 let dir: string;
 let file: string;
 let rejectFile: string;
@@ -27,7 +27,7 @@ const rows = [
 ];
 
 beforeAll(async () => {
-  shop = await testShop();
+  shop = await openShop();
   dir = await mkdtemp(join(tmpdir(), 'sidecart-clients-'));
   file = join(dir, 'retail.csv');
   rejectFile = join(dir, 'retail.rejects.csv');

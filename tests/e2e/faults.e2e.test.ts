@@ -1,13 +1,12 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import type { Shop } from '../../local/shop.ts';
-import { killWhileOrdersAreOnTheirWay, seededRandom, stockOff, VICTIMS } from './kills.ts';
-import { testShop } from './shop.ts';
+import { killWhileOrdersAreOnTheirWay, processVictim, seededRandom, stockOff, VICTIMS } from './kills.ts';
+import { type LocalShop, testShop } from './shop.ts';
 
 /** Which moments are hit is drawn from this seed: SEED=… repeats a run. */
 const seed = Number(process.env.SEED ?? Math.floor(Math.random() * 1e9));
 const random = seededRandom(seed);
 
-let shop: Shop;
+let shop: LocalShop;
 
 beforeAll(async () => {
   console.log(`SEED=${seed}`);
@@ -18,7 +17,9 @@ afterAll(async () => {
 });
 
 describe('SIGKILL between an order’s placement and its end loses nothing', () => {
-  test.each(VICTIMS)('of %s', (victim) => killWhileOrdersAreOnTheirWay(shop, victim, random));
+  test.each(VICTIMS)('of %s', (victim) =>
+    killWhileOrdersAreOnTheirWay(shop, processVictim(shop, victim), random),
+  );
 
   test('and the figures of every product add up', async () => {
     expect(await stockOff(shop)).toEqual([]);

@@ -1,6 +1,5 @@
-import { readFile } from 'node:fs/promises';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import type { Shop } from '../../local/shop.ts';
+import { openShop } from './open-shop.ts';
 import {
   call,
   deadLetters,
@@ -11,15 +10,15 @@ import {
   productWithStock,
   query,
   stockOf,
-  testShop,
+  type Target,
   until,
 } from './shop.ts';
 
-let shop: Shop;
+let shop: Target;
 let url: string;
 
 beforeAll(async () => {
-  shop = await testShop();
+  shop = await openShop();
   url = shop.gatewayUrl;
 });
 afterAll(async () => {
@@ -122,7 +121,7 @@ describe('an order through the gateway', () => {
     await orderEnds(url, placed.body.id);
     for (const service of ['gateway', 'orders', 'inventory'])
       await until(`the trace in the log of ${service}`, async () =>
-        (await readFile(shop.find(service).logFile, 'utf8')).includes(`"trace_id":"${traceId}"`),
+        (await shop.log(service)).includes(`"trace_id":"${traceId}"`),
       );
   });
 
@@ -142,7 +141,7 @@ describe('with products away', () => {
     const placed = await placeOrder(url, [{ sku, quantity: 1 }]);
     await orderEnds(url, placed.body.id);
     const before = await countOrders();
-    await shop.find('products').hold();
+    await shop.hold('products');
     try {
       const refused = await placeOrder(url, [{ sku, quantity: 1 }], { key: `away-${sku}` });
       expect(refused.status).toBe(503);
@@ -158,7 +157,7 @@ describe('with products away', () => {
       });
       expect(told.body.lines[0].name).toBeUndefined();
     } finally {
-      await shop.find('products').release();
+      await shop.release('products');
     }
     const accepted = await until('the same key to be accepted', async () => {
       const answer = await placeOrder(url, [{ sku, quantity: 1 }], { key: `away-${sku}` });

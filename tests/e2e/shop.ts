@@ -1,17 +1,32 @@
 import { randomUUID } from 'node:crypto';
-import { mkdtemp } from 'node:fs/promises';
+import { mkdtemp, readFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import postgres from 'postgres';
 import { removeRunFolder } from '../../local/run-folder.ts';
 import { type Shop, type ShopOptions, startShop } from '../../local/shop.ts';
 
+/** A running shop as the end-to-end tests see it, be it processes of this machine or pods of a cluster. */
+export interface Target extends Pick<Shop, 'gatewayUrl' | 'endpoints' | 'components' | 'adminUrl' | 'stop'> {
+  /** What the service has logged so far. */
+  log(service: string): Promise<string>;
+  /** Takes a service away until `release`, which resolves when it is back. */
+  hold(service: string): Promise<void>;
+  release(service: string): Promise<void>;
+}
+
+/** One of processes of this machine, with all the ways to disturb them. */
+export type LocalShop = Shop & Target;
+
 /** A whole shop of real processes for one test file, in a folder of its own; `stop` leaves nothing behind. */
-export async function testShop(options: Partial<ShopOptions> = {}): Promise<Shop> {
+export async function testShop(options: Partial<ShopOptions> = {}): Promise<LocalShop> {
   const runDir = await mkdtemp(join(tmpdir(), 'sidecart-e2e-'));
   const shop = await startShop({ runDir, ...options });
   return {
     ...shop,
+    log: (service) => readFile(shop.find(service).logFile, 'utf8'),
+    hold: (service) => shop.find(service).hold(),
+    release: (service) => shop.find(service).release(),
     async stop() {
       await shop.stop();
       removeRunFolder(runDir);
@@ -49,6 +64,28 @@ export async function call(
     body: json ? JSON.parse(text) : undefined,
     text,
   };
+}
+
+export interface CallThrough {
+  method?: string;
+  /** The service asked; without one the request is to the sidecar itself. */
+  appId?: string;
+  body?: unknown;
+  headers?: Record<string, string>;
+}
+
+/** A call through the sidecar of `from`, as that service itself would make it. */
+export function callThrough(
+  shop: Pick<Target, 'endpoints'>,
+  from: string,
+  path: string,
+  { method = 'GET', appId, headers, ...body }: CallThrough = {},
+): Promise<Answer> {
+  const { daprHttpPort, daprApiToken } = shop.endpoints(from);
+  return call(`http://127.0.0.1:${daprHttpPort}`, method, path, {
+    headers: { 'dapr-api-token': daprApiToken, ...(appId ? { 'dapr-app-id': appId } : {}), ...headers },
+    ...body,
+  });
 }
 
 /** Repeats `look` until it gives something, and says what it waited for when it does not. */
@@ -163,7 +200,11 @@ export async function stockOf(base: string, sku: string) {
 }
 
 /** Runs one query as the database's superuser: for looking behind the services, never part of what is tested. */
-export async function query<T extends object>(shop: Shop, database: string, text: string): Promise<T[]> {
+export async function query<T extends object>(
+  shop: Pick<Target, 'adminUrl'>,
+  database: string,
+  text: string,
+): Promise<T[]> {
   const sql = postgres(shop.adminUrl(database), { max: 1, onnotice: () => {} });
   try {
     return (await sql.unsafe(text)) as unknown as T[];
@@ -173,7 +214,7 @@ export async function query<T extends object>(shop: Shop, database: string, text
 }
 
 /** Dead letters of every service; a healthy run has none. */
-export async function deadLetters(shop: Shop): Promise<object[]> {
+export async function deadLetters(shop: Pick<Target, 'adminUrl'>): Promise<object[]> {
   const all: object[] = [];
   for (const database of ['products', 'inventory', 'orders'])
     all.push(...(await query(shop, database, `SELECT '${database}' AS database, * FROM dead_letter`)));

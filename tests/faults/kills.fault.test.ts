@@ -1,14 +1,19 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import type { Shop } from '../../local/shop.ts';
-import { killWhileOrdersAreOnTheirWay, seededRandom, stockOff, VICTIMS } from '../e2e/kills.ts';
-import { testShop } from '../e2e/shop.ts';
+import {
+  killWhileOrdersAreOnTheirWay,
+  processVictim,
+  seededRandom,
+  stockOff,
+  VICTIMS,
+} from '../e2e/kills.ts';
+import { type LocalShop, testShop } from '../e2e/shop.ts';
 
 /** SEED=… repeats a run, ROUNDS=… sets how many kills there are. */
 const seed = Number(process.env.SEED ?? Math.floor(Math.random() * 1e9));
 const rounds = Number(process.env.ROUNDS ?? 60);
 const random = seededRandom(seed);
 
-let shop: Shop;
+let shop: LocalShop;
 
 beforeAll(async () => {
   console.log(`SEED=${seed} ROUNDS=${rounds}`);
@@ -22,7 +27,7 @@ test('random processes killed at random moments, one after the other', async () 
   for (let round = 1; round <= rounds; round += 1) {
     const victim = VICTIMS[Math.floor(random() * VICTIMS.length)] as string;
     console.log(`round ${round} of ${rounds}: ${victim}`);
-    await killWhileOrdersAreOnTheirWay(shop, victim, random);
+    await killWhileOrdersAreOnTheirWay(shop, processVictim(shop, victim), random);
   }
   expect(await stockOff(shop)).toEqual([]);
 }, 3_600_000);

@@ -1,0 +1,15 @@
+import { expect, test } from 'vitest';
+import { missingValues } from './dapr-installed.ts';
+
+test('what the installation has beyond the values asked for is its own business', () => {
+  expect(missingValues({ a: { b: true } }, { a: { b: true, c: 1 }, d: [] })).toEqual([]);
+});
+
+test('each value that is missing or other is named with its path', () => {
+  const wanted = { a: { b: true, list: [1] }, mode: 'x' };
+  expect(missingValues(wanted, { a: { b: false, list: [1, 2] } })).toEqual([
+    'a.b: false instead of true',
+    'a.list: [1,2] instead of [1]',
+    'mode: undefined instead of "x"',
+  ]);
+});

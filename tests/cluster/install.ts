@@ -1,0 +1,38 @@
+import { execa } from 'execa';
+import { apply, kubectl } from './kubectl.ts';
+import { mark } from './namespace.ts';
+import { findRegistry } from './registry.ts';
+import { overlayWith } from './render.ts';
+import { waitUntilReady } from './workloads.ts';
+
+export type Say = (text: string) => void;
+
+/** Runs one of the project's own commands, as its documentation has it. Throws with its output when it fails. */
+export async function npmRun(script: string, ...args: string[]): Promise<string> {
+  const result = await execa('npm', ['run', '--silent', script, '--', ...args], { all: true, reject: false });
+  if (result.failed) throw new Error(`npm run ${script} -- ${args.join(' ')} failed:\n${result.all}`);
+  return result.all;
+}
+
+/** Builds every image of this checkout, pushes it to the cluster's registry, and returns how pods name each, by service. */
+export async function buildImages(names: string[], tag: string, say: Say): Promise<Record<string, string>> {
+  const registry = await findRegistry();
+  say(`building the images and pushing them to ${registry.push}`);
+  await npmRun('images', '--tag', tag, '--push', registry.push);
+  return Object.fromEntries(names.map((name) => [name, `${registry.pull}/sidecart/${name}:${tag}`]));
+}
+
+/** Brings up the local overlay in a namespace of its own, from nothing to every pod ready. */
+export async function installLocal(
+  namespace: string,
+  images: Record<string, string>,
+  say: Say,
+): Promise<void> {
+  await apply([{ apiVersion: 'v1', kind: 'Namespace', metadata: { name: namespace } }]);
+  await mark(namespace);
+  say('making the secrets');
+  await npmRun('k8s', 'secrets', '--namespace', namespace);
+  say('applying k8s/overlays/local');
+  await kubectl(['apply', '-k', overlayWith('local', { images })]);
+  await waitUntilReady(namespace, say);
+}

@@ -1,0 +1,55 @@
+import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest';
+import { killWhileOrdersAreOnTheirWay, seededRandom, stockOff, type Victim } from '../e2e/kills.ts';
+import { openShop } from '../e2e/open-shop.ts';
+import type { Target } from '../e2e/shop.ts';
+import { type ClusterAccess, topology } from './cluster-shop.ts';
+import { kubectl, list } from './kubectl.ts';
+import { isReady, livePods, nameLabel } from './workloads.ts';
+
+const { namespace } = inject('cluster') as ClusterAccess;
+const seed = Number(process.env.SEED ?? Math.floor(Math.random() * 1e9));
+const random = seededRandom(seed);
+
+let shop: Target;
+
+beforeAll(async () => {
+  console.log(`SEED=${seed}`);
+  shop = await openShop();
+});
+afterAll(async () => {
+  await shop?.stop();
+});
+
+/** All pods of one kind, to be given one second to end: hardly better than a crash. */
+async function podVictim(where: string, selector: string): Promise<Victim> {
+  const before = await livePods(where, selector);
+  expect(before.length, `pods with ${selector} in ${where}`).toBeGreaterThan(0);
+  const old = new Set(before.map(({ metadata }) => metadata.uid));
+  return {
+    name: selector,
+    kill: async () => {
+      await kubectl(['delete', 'pod', '-n', where, '-l', selector, '--grace-period=1', '--wait=false']);
+    },
+    isBack: async () => {
+      const pods = await list('pods', where, selector);
+      return pods.length === before.length && pods.every((pod) => !old.has(pod.metadata.uid) && isReady(pod));
+    },
+  };
+}
+
+const ours = [...topology.services.map(({ name }) => name), 'platform', 'postgres', 'nats'];
+const daprs = ['dapr-operator', 'dapr-sentry', 'dapr-sidecar-injector'];
+
+describe('pods deleted between an order’s placement and its end lose nothing', () => {
+  test.each(ours)('of %s', async (name) => {
+    await killWhileOrdersAreOnTheirWay(shop, await podVictim(namespace, nameLabel(name)), random);
+  });
+
+  test.each(daprs)('of %s', async (name) => {
+    await killWhileOrdersAreOnTheirWay(shop, await podVictim('dapr-system', `app=${name}`), random);
+  });
+
+  test('and the figures of every product add up', async () => {
+    expect(await stockOff(shop)).toEqual([]);
+  });
+});

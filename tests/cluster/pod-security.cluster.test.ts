@@ -1,0 +1,81 @@
+import { describe, expect, inject, test } from 'vitest';
+import { type ClusterAccess, topology } from './cluster-shop.ts';
+import { get, type KubeObject, kubectl } from './kubectl.ts';
+import { restrictedPod } from './restricted-pod.ts';
+import { livePods } from './workloads.ts';
+
+const { namespace, images } = inject('cluster') as ClusterAccess;
+
+const containersOf = ({ spec }: KubeObject) => [...(spec.initContainers ?? []), ...spec.containers];
+
+describe('what runs, runs as the restricted Pod Security Standard wants it', () => {
+  test('the namespace enforces it', async () => {
+    expect((await get('namespace', namespace)).metadata.labels).toMatchObject({
+      'pod-security.kubernetes.io/enforce': 'restricted',
+    });
+  });
+
+  test.each([
+    ['as root', { runAsNonRoot: false, runAsUser: 0 }],
+    ['with privileges', { privileged: true }],
+    ['with a capability', { capabilities: { add: ['NET_ADMIN'] } }],
+  ])('control: a pod that runs %s is refused', async (_name, more) => {
+    const pod = restrictedPod('refused', namespace, images[topology.edge] ?? '', []);
+    for (const container of pod.spec.containers) Object.assign(container.securityContext, more);
+    const create = kubectl(['create', '--dry-run=server', '-f', '-'], { input: JSON.stringify(pod) });
+    await expect(create).rejects.toThrow(/violates PodSecurity "restricted/);
+  });
+
+  test('every container, the sidecars’ included, has a read-only root, no privileges, requests and limits', async () => {
+    for (const pod of await livePods(namespace))
+      for (const { name, securityContext, resources } of containersOf(pod)) {
+        const where = `${pod.metadata.name}, container ${name}`;
+        expect(securityContext, where).toMatchObject({
+          readOnlyRootFilesystem: true,
+          allowPrivilegeEscalation: false,
+          capabilities: { drop: ['ALL'] },
+        });
+        const nonRoot = securityContext.runAsNonRoot ?? pod.spec.securityContext.runAsNonRoot;
+        expect(nonRoot, where).toBe(true);
+        const seccomp = securityContext.seccompProfile ?? pod.spec.securityContext.seccompProfile;
+        expect(seccomp?.type, where).toBe('RuntimeDefault');
+        expect(Object.keys(resources.requests ?? {}), where).toEqual(
+          expect.arrayContaining(['cpu', 'memory']),
+        );
+        expect(resources.limits?.memory, where).toBeDefined();
+      }
+  });
+
+  test('every service’s pod has a sidecar that is a native one', async () => {
+    for (const { name } of topology.services)
+      for (const pod of await livePods(namespace, `app.kubernetes.io/name=${name}`))
+        expect(
+          (pod.spec.initContainers ?? []).find((container: { name: string }) => container.name === 'daprd'),
+        ).toMatchObject({ restartPolicy: 'Always' });
+  });
+
+  test('as seen from inside: another user than root, no capability, no new privileges, a file system that refuses', async () => {
+    const look = `
+      const { readFileSync, writeFileSync } = require('node:fs');
+      const status = readFileSync('/proc/1/status', 'utf8');
+      const field = (name) => new RegExp('^' + name + ':\\\\s*(.*)$', 'm').exec(status)[1];
+      let written = true;
+      try { writeFileSync('/app/written', ''); } catch { written = false; }
+      console.log(JSON.stringify({
+        users: [...new Set(field('Uid').split('\\t'))], capabilities: field('CapEff'), bound: field('CapBnd'),
+        noNewPrivileges: field('NoNewPrivs'), seccomp: field('Seccomp'), written,
+      }));`;
+    for (const { name } of [...topology.services, { name: 'platform' }])
+      for (const { metadata } of await livePods(namespace, `app.kubernetes.io/name=${name}`)) {
+        const args = ['exec', '-n', namespace, metadata.name, '-c', 'app', '--', 'node', '--eval', look];
+        expect(JSON.parse(await kubectl(args)), metadata.name).toEqual({
+          users: ['10001'],
+          capabilities: '0000000000000000',
+          bound: '0000000000000000',
+          noNewPrivileges: '1',
+          seccomp: '2',
+          written: false,
+        });
+      }
+  });
+});

@@ -1,0 +1,78 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { createInterface } from 'node:readline';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { freePort } from '../../local/ports.ts';
+
+export interface PortForward {
+  /** The port on this machine that leads to each port asked for, in their order. It stays the same for the forward's life. */
+  ports: number[];
+  stop(): void;
+}
+
+const FIRST_WITHIN_MS = 60_000;
+const AGAIN_AFTER_MS = 300;
+
+/**
+ * Leads ports of this machine to those of a pod behind `target` (`service/gateway`, `deployment/orders`), until stopped. kubectl
+ * picks one pod and ends when that pod does; then another is picked, so a request may fail in between.
+ */
+export async function portForward(
+  namespace: string,
+  target: string,
+  remotePorts: number[],
+): Promise<PortForward> {
+  const ports: number[] = [];
+  for (const _ of remotePorts) ports.push(await freePort());
+  const pairs = remotePorts.map((remote, i) => `${ports[i]}:${remote}`);
+  let child: ChildProcess | undefined;
+  let stopped = false;
+  let said = '';
+
+  const once = (whenReady: () => void) =>
+    new Promise<void>((ended) => {
+      child = spawn(
+        'kubectl',
+        ['port-forward', '-n', namespace, '--address', '127.0.0.1', target, ...pairs],
+        {
+          stdio: ['ignore', 'pipe', 'pipe'],
+        },
+      );
+      let forwarded = 0;
+      if (child.stdout)
+        createInterface(child.stdout).on('line', (line) => {
+          if (line.startsWith('Forwarding from') && ++forwarded === pairs.length) whenReady();
+        });
+      child.stderr?.on('data', (chunk) => {
+        said = String(chunk);
+        // kubectl stays when the pod behind it is gone, and every further connection fails.
+        if (/lost connection to pod|error forwarding port/.test(said)) child?.kill();
+      });
+      child.on('error', (err) => {
+        said = err.message;
+        ended();
+      });
+      child.on('close', () => ended());
+    });
+
+  await new Promise<void>((ready, fail) => {
+    const patience = setTimeout(() => {
+      stop();
+      fail(new Error(`no port-forward to ${target} within ${FIRST_WITHIN_MS} ms: ${said}`));
+    }, FIRST_WITHIN_MS);
+    void (async () => {
+      while (!stopped) {
+        await once(() => {
+          clearTimeout(patience);
+          ready();
+        });
+        await sleep(AGAIN_AFTER_MS);
+      }
+    })();
+  });
+
+  function stop() {
+    stopped = true;
+    child?.kill();
+  }
+  return { ports, stop };
+}

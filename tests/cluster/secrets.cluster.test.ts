@@ -1,0 +1,56 @@
+import { describe, expect, inject, test } from 'vitest';
+import { type ClusterAccess, topology } from './cluster-shop.ts';
+import { asList, kubectl, list } from './kubectl.ts';
+
+const { namespace } = inject('cluster') as ClusterAccess;
+
+interface Question {
+  account: string;
+  verb: string;
+  /** Without one, of all Secrets. */
+  secret?: string;
+}
+
+/** What the API server's authorizer says to each question, in one request. */
+async function allowed(questions: Question[]): Promise<boolean[]> {
+  const reviews = questions.map(({ account, verb, secret }) => ({
+    apiVersion: 'authorization.k8s.io/v1',
+    kind: 'SubjectAccessReview',
+    spec: {
+      user: `system:serviceaccount:${namespace}:${account}`,
+      groups: ['system:serviceaccounts', `system:serviceaccounts:${namespace}`, 'system:authenticated'],
+      resourceAttributes: { namespace, verb, resource: 'secrets', ...(secret ? { name: secret } : {}) },
+    },
+  }));
+  const answer = JSON.parse(await kubectl(['create', '-f', '-', '-o', 'json'], { input: asList(reviews) }));
+  return answer.items.map((review: { status: { allowed: boolean } }) => review.status.allowed);
+}
+
+const withDatabase = topology.services.filter(({ database }) => database).map(({ name }) => name);
+
+describe('ServiceAccounts and Secrets', () => {
+  test('each service with a database may read its own database login, and nobody reads anything else', async () => {
+    const accounts = (await list('serviceaccounts', namespace)).map(({ metadata }) => metadata.name);
+    const secrets = (await list('secrets', namespace)).map(({ metadata }) => metadata.name);
+    expect(accounts).toEqual(
+      expect.arrayContaining([...topology.services.map(({ name }) => name), 'default']),
+    );
+    expect(secrets).toEqual(expect.arrayContaining(withDatabase.map((name) => `${name}-db`)));
+    const questions = accounts.flatMap((account) =>
+      secrets.map((secret) => ({ account, verb: 'get', secret })),
+    );
+    const answers = await allowed(questions);
+    const readable = questions
+      .filter((_, i) => answers[i])
+      .map(({ account, secret }) => `${account} reads ${secret}`);
+    expect(readable.sort()).toEqual(withDatabase.map((name) => `${name} reads ${name}-db`).sort());
+  });
+
+  test('nobody may list, watch, change or remove Secrets', async () => {
+    const accounts = (await list('serviceaccounts', namespace)).map(({ metadata }) => metadata.name);
+    const questions = accounts.flatMap((account) =>
+      ['list', 'watch', 'create', 'update', 'patch', 'delete'].map((verb) => ({ account, verb })),
+    );
+    expect((await allowed(questions)).filter(Boolean)).toEqual([]);
+  });
+});

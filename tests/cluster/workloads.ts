@@ -1,0 +1,129 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { type KubeObject, kubectl, list } from './kubectl.ts';
+
+export const nameLabel = (name: string) => `app.kubernetes.io/name=${name}`;
+
+/** Pods that are there to stay: not finished, not on their way out. */
+export async function livePods(namespace: string, selector?: string): Promise<KubeObject[]> {
+  const pods = await list('pods', namespace, selector);
+  return pods.filter(
+    (pod) => !pod.metadata.deletionTimestamp && !['Succeeded', 'Failed'].includes(pod.status?.phase),
+  );
+}
+
+export const isReady = (pod: KubeObject): boolean =>
+  (pod.status?.conditions ?? []).some(
+    (condition: { type: string; status: string }) =>
+      condition.type === 'Ready' && condition.status === 'True',
+  );
+
+/** Why a pod is not ready, in a word or two, as `kubectl get pods` has it. */
+export function podState(pod: KubeObject): string {
+  const { initContainerStatuses = [], containerStatuses = [], phase = 'Pending' } = pod.status ?? {};
+  type Status = {
+    ready: boolean;
+    started?: boolean;
+    state?: { waiting?: { reason: string }; terminated?: { reason: string; exitCode: number } };
+  };
+  for (const status of initContainerStatuses as Status[]) {
+    if (status.state?.terminated?.exitCode === 0 || status.started) continue;
+    return `init: ${status.state?.waiting?.reason ?? status.state?.terminated?.reason ?? 'running'}`;
+  }
+  for (const { state } of containerStatuses as Status[]) {
+    const reason = state?.waiting?.reason ?? state?.terminated?.reason;
+    if (reason) return reason;
+  }
+  return isReady(pod) ? 'ready' : phase === 'Running' ? 'not ready yet' : phase;
+}
+
+/**
+ * Waits until every Deployment and StatefulSet of the namespace has all its pods updated and ready, and says what it waits for
+ * whenever that changes.
+ * @throws with the state, the events and the end of the logs of what is not ready, after `timeoutMs`.
+ */
+export async function waitUntilReady(
+  namespace: string,
+  say: (text: string) => void,
+  timeoutMs = 300_000,
+): Promise<void> {
+  const end = Date.now() + timeoutMs;
+  let last = '';
+  for (;;) {
+    const workloads = [...(await list('deployments', namespace)), ...(await list('statefulsets', namespace))];
+    const waiting = workloads
+      .filter((workload) => !isRolledOut(workload))
+      .map(({ metadata }) => metadata.name);
+    if (waiting.length === 0) return;
+    const pods = await livePods(namespace);
+    const states = waiting.map((name) => {
+      const unready = pods.find(
+        (pod) => pod.metadata.labels?.['app.kubernetes.io/name'] === name && !isReady(pod),
+      );
+      return `${name} (${unready ? podState(unready) : 'no pod yet'})`;
+    });
+    const text = `${workloads.length - waiting.length} of ${workloads.length} ready; waiting for ${states.join(', ')}`;
+    if (text !== last) say(text);
+    last = text;
+    if (Date.now() > end)
+      throw new Error(`not ready after ${timeoutMs / 1000} s: ${text}\n${await troubles(namespace)}`);
+    await sleep(1_000);
+  }
+}
+
+export function isRolledOut({ spec, status, metadata }: KubeObject): boolean {
+  const wanted = spec.replicas ?? 1;
+  return (
+    status?.observedGeneration === metadata.generation &&
+    (status.updatedReplicas ?? 0) === wanted &&
+    (status.replicas ?? 0) === wanted &&
+    (status.readyReplicas ?? 0) === wanted
+  );
+}
+
+async function troubles(namespace: string): Promise<string> {
+  const parts: string[] = [];
+  for (const pod of (await livePods(namespace)).filter((pod) => !isReady(pod))) {
+    const { name } = pod.metadata;
+    parts.push(`--- ${name}: ${podState(pod)}`);
+    parts.push(
+      await kubectl(['logs', '-n', namespace, name, '--all-containers', '--prefix', '--tail=10']).catch(
+        String,
+      ),
+    );
+  }
+  const events = [
+    'get',
+    'events',
+    '-n',
+    namespace,
+    '--field-selector',
+    'type=Warning',
+    '--sort-by=.lastTimestamp',
+  ];
+  const warnings = (await kubectl(events).catch(String)).split('\n').slice(-15);
+  return [...parts, '--- latest warnings', ...warnings].join('\n');
+}
+
+/** A rolling update of one workload to the same version; resolves when the last old pod is gone. */
+export async function restart(namespace: string, workload: string, timeoutMs = 180_000): Promise<void> {
+  await kubectl(['rollout', 'restart', '-n', namespace, workload]);
+  await rolledOut(namespace, workload, timeoutMs);
+}
+
+export async function scale(namespace: string, workload: string, replicas: number): Promise<void> {
+  await kubectl(['scale', '-n', namespace, workload, `--replicas=${replicas}`]);
+  await rolledOut(namespace, workload);
+}
+
+/** Waits for a rolling update to end, and for the pods that it replaced or took away to be gone. */
+export async function rolledOut(namespace: string, workload: string, timeoutMs = 180_000): Promise<void> {
+  await kubectl(['rollout', 'status', '-n', namespace, workload, `--timeout=${timeoutMs}ms`], {
+    timeoutMs: timeoutMs + 5_000,
+  });
+  const [, name = ''] = workload.split('/');
+  const end = Date.now() + 120_000;
+  while ((await list('pods', namespace, nameLabel(name))).some((pod) => pod.metadata.deletionTimestamp)) {
+    if (Date.now() > end) throw new Error(`pods of ${workload} are still ending after 120 s`);
+    await sleep(500);
+  }
+}
