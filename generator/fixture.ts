@@ -1,8 +1,6 @@
-import { brokerOutputs, parseBroker } from './broker.ts';
-import { configurationOutputs } from './configuration.ts';
+import { parseBroker } from './broker.ts';
+import { daprOutputs } from './dapr-outputs.ts';
 import type { Output } from './output.ts';
-import { resiliencyOutputs } from './resiliency.ts';
-import { subscriptionOutputs } from './subscriptions.ts';
 import { parseTopology, type Topology } from './topology.ts';
 
 /** For tests: a table small enough to reason about, with each feature once. */
@@ -84,11 +82,7 @@ export const topology: Topology = parseTopology(TABLE);
 
 /** The Dapr files of {@link TABLE}. */
 export function daprFiles(): Output[] {
-  const broker = parseBroker('jetstream', BROKER);
-  return [
-    ...brokerOutputs(topology, broker).filter(({ path }) => !path.startsWith('components/brokers/')),
-    ...configurationOutputs(topology),
-    ...subscriptionOutputs(topology),
-    ...resiliencyOutputs(topology, broker),
-  ];
+  return daprOutputs(topology, parseBroker('jetstream', BROKER)).filter(
+    ({ path }) => !path.startsWith('components/brokers/'),
+  );
 }

@@ -1,20 +1,18 @@
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { optionsOrExit } from '../local/command-line.ts';
-import { brokerOutputs, loadBroker } from './broker.ts';
-import { configurationOutputs } from './configuration.ts';
+import { loadBroker } from './broker.ts';
 import { catalogFaults, contractOutputs, SCHEMA_FOLDER } from './contracts.ts';
+import { daprOutputs } from './dapr-outputs.ts';
 import { eventsDocument, problemsDocument, topologyDocument } from './docs.ts';
 import { isHandWritten, kubernetesOutputs } from './kubernetes.ts';
 import { lintProject } from './lint.ts';
 import { collectOpenApi, operationFaults, publicOpenApi } from './openapi.ts';
-import { header, type Output, yamlFile } from './output.ts';
+import { header, type Output } from './output.ts';
 import { collectProblems, problemsOutput } from './problems.ts';
-import { resiliencyOutputs } from './resiliency.ts';
 import { missingSamples, sampleFaults } from './samples.ts';
 import { ensureEdgeCanBeImported } from './service-modules.ts';
 import { renderServiceTopology } from './service-topology.ts';
-import { subscriptionOutputs } from './subscriptions.ts';
 import { loadTopology, type Topology } from './topology.ts';
 import { applyOutputs, findDrift } from './write.ts';
 
@@ -32,28 +30,8 @@ const isTemplate = (path: string) =>
 
 /** Everything made from the table alone, without a line of the services' code. */
 function tableOutputs(root: string, topology: Topology): Output[] {
-  const broker = loadBroker(root, topology.broker);
-  const dapr = [
-    ...configurationOutputs(topology),
-    ...subscriptionOutputs(topology),
-    ...resiliencyOutputs(topology, broker),
-  ];
-  const kustomization = {
-    path: 'dapr/kustomization.yaml',
-    content: yamlFile('topology.yaml', [
-      {
-        value: {
-          apiVersion: 'kustomize.config.k8s.io/v1beta1',
-          kind: 'Kustomization',
-          resources: dapr.map(({ path }) => path.replace('dapr/', '')).sort(),
-        },
-      },
-    ]),
-  };
   return [
-    ...brokerOutputs(topology, broker),
-    ...dapr,
-    kustomization,
+    ...daprOutputs(topology, loadBroker(root, topology.broker)),
     ...kubernetesOutputs(topology),
     {
       path: 'packages/contracts/src/topology.generated.ts',

@@ -8,6 +8,9 @@ const PART_OF = { 'app.kubernetes.io/part-of': 'sidecart' };
 /** The port on which a sidecar answers other sidecars. */
 export const SIDECAR_PORT = 50002;
 
+/** Where the documented ingress controller runs its proxies. */
+const INGRESS_NAMESPACE = 'envoy-gateway-system';
+
 /** Replicas of a service that scales: one per zone of three at least, and three times that at most. */
 const SCALE = { min: 3, max: 9 };
 
@@ -23,6 +26,7 @@ export function kubernetesOutputs(topology: Topology): Output[] {
     namespace(topology),
     ...topology.services.flatMap((service) => serviceFolder(service, topology)),
     networkPolicies(topology),
+    route(topology),
     autoscalers(topology),
     databaseSecrets(topology),
   ];
@@ -89,8 +93,8 @@ function serviceFolder(service: Service, topology: Topology): Output[] {
   ];
 }
 
-/** Who may call whom, one policy per service: everything else is closed by k8s/components/network-policies/policies.yaml. */
-function networkPolicies({ services, calls }: Topology): Output {
+/** Who may call whom, one policy per service, and the way in; the rest is in k8s/components/network-policies/policies.yaml. */
+function networkPolicies({ services, calls, edge }: Topology): Output {
   const pods = (names: string[]) =>
     [...new Set(names)].sort().map((name) => ({ podSelector: podLabels(name) }));
   const ports = [{ protocol: 'TCP', port: SIDECAR_PORT }];
@@ -99,23 +103,56 @@ function networkPolicies({ services, calls }: Topology): Output {
     const callees = pods(calls.filter(({ caller }) => caller === name).map(({ callee }) => callee));
     const types = [...(callers.length > 0 ? ['Ingress'] : []), ...(callees.length > 0 ? ['Egress'] : [])];
     if (types.length === 0) return [];
-    return {
-      value: {
-        apiVersion: 'networking.k8s.io/v1',
-        kind: 'NetworkPolicy',
-        metadata: { name: `calls-of-${name}`, labels: PART_OF },
-        spec: {
-          podSelector: podLabels(name),
-          policyTypes: types,
-          ...(callers.length > 0 ? { ingress: [{ from: callers, ports }] } : {}),
-          ...(callees.length > 0 ? { egress: [{ to: callees, ports }] } : {}),
-        },
+    return networkPolicy(`calls-of-${name}`, name, {
+      policyTypes: types,
+      ...(callers.length > 0 ? { ingress: [{ from: callers, ports }] } : {}),
+      ...(callees.length > 0 ? { egress: [{ to: callees, ports }] } : {}),
+    });
+  });
+  const wayIn = networkPolicy('edge', edge, {
+    policyTypes: ['Ingress'],
+    ingress: [
+      {
+        from: [{ namespaceSelector: { matchLabels: { 'kubernetes.io/metadata.name': INGRESS_NAMESPACE } } }],
+        ports: [{ protocol: 'TCP', port: 'http' }],
       },
-    };
+    ],
   });
   return {
     path: 'k8s/components/network-policies/calls.generated.yaml',
-    content: yamlFile(SOURCE, policies),
+    content: yamlFile(
+      SOURCE,
+      [...policies, wayIn].map((value) => ({ value })),
+    ),
+  };
+}
+
+function networkPolicy(name: string, service: string, rules: object) {
+  return {
+    apiVersion: 'networking.k8s.io/v1',
+    kind: 'NetworkPolicy',
+    metadata: { name, labels: PART_OF },
+    spec: { podSelector: podLabels(service), ...rules },
+  };
+}
+
+/** From the listeners of k8s/components/ingress/gateway.yaml to the edge; without TLS only to the address with it. */
+function route({ edge }: Topology): Output {
+  const httpRoute = (name: string, listener: string, rule: object) => ({
+    value: {
+      apiVersion: 'gateway.networking.k8s.io/v1',
+      kind: 'HTTPRoute',
+      metadata: { name, labels: PART_OF },
+      spec: { parentRefs: [{ name: 'shop', sectionName: listener }], rules: [rule] },
+    },
+  });
+  const toHttps = { type: 'RequestRedirect', requestRedirect: { scheme: 'https', statusCode: 301 } };
+  return {
+    path: 'k8s/components/ingress/routes.generated.yaml',
+    content: yamlFile(SOURCE, [
+      httpRoute('shop', 'https', { backendRefs: [{ name: edge, port: 80 }] }),
+      httpRoute('shop-to-https', 'http', { filters: [toHttps] }),
+    ]),
   };
 }
 

@@ -1,0 +1,112 @@
+import { spawnSync } from 'node:child_process';
+import { chmodSync, existsSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { expect, test } from 'vitest';
+import { parse } from 'yaml';
+import { testFolder } from '../local/testing.ts';
+
+/** `npm run k8s -- ...`, with only what is in `path` and Node's own folder to be found. */
+function cli(args: string[], path = '/usr/bin:/bin') {
+  const { status, stdout, stderr } = spawnSync(
+    process.execPath,
+    ['local/bootstrap.mjs', 'k8s/cli.ts', ...args],
+    {
+      encoding: 'utf8',
+      env: { ...process.env, PATH: path },
+    },
+  );
+  return { status, stdout, stderr };
+}
+
+/** A kubectl that is asked what a real one is, and keeps what it is given to create. */
+function fakeKubectl(server: string): { folder: string; created: () => string } {
+  const folder = testFolder();
+  const view = { contexts: [{ name: 'some' }], clusters: [{ cluster: { server } }] };
+  writeFileSync(
+    join(folder, 'kubectl'),
+    `#!/bin/sh
+case "$*" in
+  *"config view"*) echo '${JSON.stringify(view)}' ;;
+  *"get namespace"*) echo namespace/shop ;;
+  *"get secrets"*) echo '{"items":[{"metadata":{"name":"nats"},"data":{"password":"cHc=","auth.conf":"eA=="}}]}' ;;
+  *create*) cat > '${folder}/created' ;;
+  *) echo "unexpected: $*" >&2; exit 1 ;;
+esac
+`,
+  );
+  chmodSync(join(folder, 'kubectl'), 0o755);
+  return { folder, created: () => readFileSync(join(folder, 'created'), 'utf8') };
+}
+
+test('Secrets go to kubectl by its standard input, and none is printed', () => {
+  const { folder, created } = fakeKubectl('https://127.0.0.1:6443');
+  const { status, stdout, stderr } = cli(['secrets'], `${folder}:/usr/bin:/bin`);
+  expect({ status, stderr }).toEqual({ status: 0, stderr: '' });
+  const items = (JSON.parse(created()) as { items: { stringData: Record<string, string> }[] }).items;
+  const values = items.flatMap(({ stringData }) => Object.values(stringData));
+  expect(values).toContain('nats://sidecart:pw@nats:4222');
+  for (const value of values) expect(stdout).not.toContain(value);
+  expect(stdout).toContain('made orders-db-owner\n');
+  expect(stdout).not.toContain('made nats\n');
+});
+
+test('a cluster that does not look local is left alone until it is named', () => {
+  const { folder, created } = fakeKubectl('https://api.example.com');
+  const path = `${folder}:/usr/bin:/bin`;
+  const refused = cli(['secrets'], path);
+  expect(refused.status).toBe(1);
+  expect(refused.stderr).toContain('does not look like a cluster on this machine\nCure: add --context some');
+  expect(existsSync(join(folder, 'created'))).toBe(false);
+  expect(cli(['secrets', '--context', 'some'], path).status).toBe(0);
+  expect(created()).toContain('orders-db');
+});
+
+test('an authority is made once, renewed from its root, and readable by its owner only', () => {
+  const folder = join(testFolder(), 'ca');
+  const values = join(folder, 'values.yaml');
+  const tls = () => parse(readFileSync(values, 'utf8')).dapr_sentry.tls;
+  expect(cli(['ca', '--out', folder])).toMatchObject({ status: 0, stderr: '' });
+  for (const name of ['values.yaml', 'root.key', 'root.crt'])
+    expect(statSync(join(folder, name)).mode & 0o777).toBe(0o600);
+  const first = tls();
+  expect(cli(['ca', '--out', folder])).toMatchObject({ status: 1 });
+  expect(tls()).toEqual(first);
+  expect(cli(['ca', '--out', folder, '--renew'])).toMatchObject({ status: 0 });
+  expect(tls().root).toEqual(first.root);
+  expect(tls().issuer.keyPEM).not.toBe(first.issuer.keyPEM);
+
+  const issuer = join(folder, 'issuer.crt');
+  writeFileSync(issuer, tls().issuer.certPEM);
+  const verified = spawnSync('openssl', ['verify', '-CAfile', join(folder, 'root.crt'), issuer], {
+    encoding: 'utf8',
+  });
+  expect(verified.stdout).toContain('OK');
+});
+
+test.each([
+  [[], 2, 'Name a command'],
+  [['sekrets'], 2, "Unknown command 'sekrets'"],
+  [['secrets', '--bogus'], 2, "Unknown option '--bogus'"],
+  [['ca', '--days', '0'], 2, '--days 0: write a number'],
+  [['ca', '--renew', '--out', '/nowhere'], 1, 'there is no root.key'],
+])('%j is told what is wrong', (args, code, said) => {
+  const { status, stderr } = cli(args);
+  expect({ status, said: stderr.includes(said), stack: /^\s+at /m.test(stderr) }).toEqual({
+    status: code,
+    said: true,
+    stack: false,
+  });
+});
+
+test.each([
+  ['kubectl', ['secrets']],
+  ['openssl', ['ca', '--out', '/nowhere/else']],
+])('without %s the cure is to install it', (program, args) => {
+  const empty = testFolder();
+  const { status, stderr } = cli(
+    args.map((arg) => arg.replace('/nowhere', empty)),
+    empty,
+  );
+  expect(status).toBe(1);
+  expect(stderr).toContain(`there is no ${program} on the PATH\nCure: install ${program}`);
+});

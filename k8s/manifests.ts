@@ -1,0 +1,16 @@
+import { parseAllDocuments } from 'yaml';
+import { kubectl } from './kubectl.ts';
+
+/** A Kubernetes object as kustomize prints it. */
+export interface Manifest {
+  apiVersion: string;
+  kind: string;
+  metadata: { name: string; namespace?: string; labels?: Record<string, string> };
+  // biome-ignore lint/suspicious/noExplicitAny: every kind has its own fields
+  [field: string]: any;
+}
+
+/** What kustomize makes of a folder, by the kubectl on the PATH. */
+export function render(folder: string): Manifest[] {
+  return parseAllDocuments(kubectl(['kustomize', folder])).map((document) => document.toJS() as Manifest);
+}

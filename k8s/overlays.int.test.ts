@@ -1,0 +1,135 @@
+import { cpSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { beforeEach, expect, test } from 'vitest';
+import { loadBroker } from '../generator/broker.ts';
+import { daprOutputs } from '../generator/dapr-outputs.ts';
+import { isHandWritten, kubernetesOutputs } from '../generator/kubernetes.ts';
+import { loadTopology, parseTopology } from '../generator/topology.ts';
+import { applyOutputs, findDrift } from '../generator/write.ts';
+import { testFolder } from '../local/testing.ts';
+import type { Manifest } from './manifests.ts';
+import { needsKubectl, renderOverlay } from './testing.ts';
+
+const topology = loadTopology('topology.yaml');
+const named = (manifests: Manifest[], kind: string, name: string) =>
+  manifests.find((manifest) => manifest.kind === kind && manifest.metadata.name === name);
+const deployments = (manifests: Manifest[]) => manifests.filter(({ kind }) => kind === 'Deployment');
+
+beforeEach(needsKubectl);
+
+test('a service that joins by its row has everything that the others have', () => {
+  const root = testFolder();
+  for (const folder of ['k8s', 'components']) cpSync(folder, join(root, folder), { recursive: true });
+  const row =
+    '{ port: 8155, database: true, replicas: 2, topic: { lanes: 1 }, consumes: [orders], invokes: { products: { timeout: 1s, operations: [POST /v1/quotes] } } }';
+  const table = `${readFileSync('topology.yaml', 'utf8')}\n  late-joiner: ${row}\n`;
+  const more = parseTopology(table);
+  const outputs = [...daprOutputs(more, loadBroker(root, more.broker)), ...kubernetesOutputs(more)];
+  applyOutputs(root, outputs, findDrift(root, outputs, ['k8s/base'], isHandWritten));
+
+  for (const [overlay, components] of [
+    ['local', ['network-policies', 'autoscaling']],
+    ['production', []],
+  ] as const) {
+    const manifests = renderOverlay({ root, overlay, components: [...components] });
+    // Like `orders` in every object, but for its name, its port and its replicas.
+    const alike = (name: string, port: number) =>
+      manifests
+        .filter(
+          ({ metadata, kind }) => metadata.name.startsWith(name) && !/^(Component|Subscription)$/.test(kind),
+        )
+        .filter(({ apiVersion }) => !/dapr|networking/.test(apiVersion))
+        .map((manifest) => {
+          const text = JSON.stringify(manifest).replaceAll(name, 'NAME').replaceAll(`${port}`, 'PORT');
+          return text.replace(/"replicas":\d+/, '"replicas":N');
+        })
+        .sort();
+    expect(alike('late-joiner', 8155).length).toBeGreaterThan(6);
+    expect(alike('late-joiner', 8155)).toEqual(alike('orders', 8103));
+    const found = manifests.filter(({ metadata }) => /late-joiner/.test(metadata.name));
+    expect(found.map(({ kind }) => kind)).toEqual(
+      expect.arrayContaining(['Configuration', 'Resiliency', 'Subscription', 'Component', 'NetworkPolicy']),
+    );
+  }
+  const local = renderOverlay({ root, overlay: 'local' });
+  expect(named(local, 'Deployment', 'late-joiner')?.spec.replicas).toBe(2);
+  expect(JSON.stringify(named(local, 'Deployment', 'platform'))).toContain('late-joiner-db-owner');
+});
+
+test.each(['local', 'production'])('in %s, what one object says of another is there', (overlay) => {
+  const manifests = renderOverlay({ overlay });
+  const missing: string[] = [];
+  const expectThere = (from: Manifest, kind: string, name: string) => {
+    if (!named(manifests, kind, name)) missing.push(`${from.kind} ${from.metadata.name}: no ${kind} ${name}`);
+  };
+  for (const deployment of deployments(manifests)) {
+    const { spec, metadata } = deployment.spec.template;
+    expectThere(deployment, 'ServiceAccount', spec.serviceAccountName);
+    const config = metadata.annotations?.['dapr.io/config'];
+    if (config) expectThere(deployment, 'Configuration', config);
+  }
+  for (const route of manifests.filter(({ kind }) => kind === 'HTTPRoute'))
+    for (const { name } of route.spec.rules.flatMap(
+      (rule: { backendRefs?: { name: string }[] }) => rule.backendRefs ?? [],
+    ))
+      expectThere(route, 'Service', name);
+  for (const scaler of manifests.filter(({ kind }) => kind === 'HorizontalPodAutoscaler'))
+    expectThere(scaler, 'Deployment', scaler.spec.scaleTargetRef.name);
+  for (const budget of manifests.filter(({ kind }) => kind === 'PodDisruptionBudget'))
+    expect(
+      deployments(manifests).filter(
+        ({ spec }) => JSON.stringify(spec.selector) === JSON.stringify(budget.spec.selector),
+      ),
+    ).toHaveLength(1);
+  expect(missing).toEqual([]);
+  expect(placeholders(manifests)).toEqual([]);
+});
+
+test('an account may read the one Secret of its own service, and only services with a database have one', () => {
+  const roles = renderOverlay({ overlay: 'production' }).filter(({ kind }) => kind === 'Role');
+  const databases = topology.services.filter(({ database }) => database).map(({ name }) => name);
+  expect(roles.map(({ rules }) => rules)).toEqual(
+    databases
+      .sort()
+      .map((name) => [
+        { apiGroups: [''], resources: ['secrets'], resourceNames: [`${name}-db`], verbs: ['get'] },
+      ]),
+  );
+});
+
+test('the local overlay asks for less than 2 cores, sidecars included', () => {
+  const manifests = renderOverlay({ overlay: 'local' });
+  expect(cpuRequests(manifests)).toBeGreaterThan(0.2);
+  expect(cpuRequests(manifests)).toBeLessThan(2);
+});
+
+/** Names of the template that were not replaced. `service` is also what a label calls a component. */
+function placeholders(value: unknown, key = ''): string[] {
+  if (typeof value === 'string')
+    return key !== 'app.kubernetes.io/component' && /(^|\/)service(-|$)/.test(value)
+      ? [`${key}: ${value}`]
+      : [];
+  if (typeof value !== 'object' || value === null) return [];
+  return Object.entries(value).flatMap(([name, inner]) => placeholders(inner, name));
+}
+
+/** In cores, as the scheduler counts: the most that a pod wants at once. */
+function cpuRequests(manifests: Manifest[]): number {
+  return manifests
+    .filter(({ kind }) => kind === 'Deployment' || kind === 'StatefulSet')
+    .map(({ spec }) => {
+      const { metadata, spec: pod } = spec.template;
+      const sum = (containers: Container[] = []) => containers.map(cpu).reduce((all, one) => all + one, 0);
+      const sidecar = cores(metadata.annotations?.['dapr.io/sidecar-cpu-request'] ?? '0');
+      const steps = Math.max(0, ...(pod.initContainers ?? []).map(cpu));
+      return (spec.replicas ?? 1) * Math.max(sum(pod.containers) + sidecar, steps);
+    })
+    .reduce((all, one) => all + one, 0);
+}
+
+interface Container {
+  resources: { requests: { cpu: string } };
+}
+
+const cpu = ({ resources }: Container) => cores(resources.requests.cpu);
+const cores = (text: string) => (text.endsWith('m') ? Number(text.slice(0, -1)) / 1000 : Number(text));

@@ -1,0 +1,85 @@
+import { expect, test } from 'vitest';
+import { missingSecrets, readSecrets, type Secrets, secretList } from './secrets.ts';
+
+const services = [
+  { name: 'gateway', database: false },
+  { name: 'orders', database: true },
+];
+const make = (
+  existing: Secrets = {},
+  more: { database?: string; broker?: string; authority?: string } = {},
+) => missingSecrets({ services, ...more }, existing);
+
+test('a new shop gets every Secret, for a database and a broker in the cluster', () => {
+  const made = make();
+  expect(Object.keys(made).sort()).toEqual([
+    ...['broker', 'gateway-api-token', 'gateway-app-token', 'nats', 'orders-api-token', 'orders-app-token'],
+    ...['orders-db', 'orders-db-owner', 'postgres-admin'],
+  ]);
+  expect(made['orders-db']?.url).toMatch(/^postgres:\/\/orders_app:[0-9a-f]{48}@postgres:5432\/orders$/);
+  expect(made['orders-db-owner']?.url).toMatch(
+    /^postgres:\/\/orders_owner:[0-9a-f]{48}@postgres:5432\/orders$/,
+  );
+  expect(made['postgres-admin']?.url).toContain(
+    `:${made['postgres-admin']?.password}@postgres:5432/postgres`,
+  );
+  expect(made.nats?.['auth.conf']).toContain(`password: "${made.nats?.password}"`);
+  expect(made.broker?.url).toBe(`nats://sidecart:${made.nats?.password}@nats:4222`);
+  const values = Object.values(made).flatMap((secret) => Object.values(secret));
+  expect(new Set(values).size).toBe(values.length);
+});
+
+test('what exists stays; what was added later is made', () => {
+  const first = make();
+  expect(make(first)).toEqual({});
+  const later = missingSecrets({ services: [...services, { name: 'carts', database: true }] }, first);
+  expect(Object.keys(later)).toEqual(['carts-api-token', 'carts-app-token', 'carts-db', 'carts-db-owner']);
+});
+
+test('of the two that know the password of the broker, a new one takes that of the other', () => {
+  const { nats, broker, ...others } = make() as Record<'nats' | 'broker', Record<string, string>>;
+  expect(make({ ...others, nats })).toEqual({ broker });
+  expect(make({ ...others, broker })).toEqual({ nats });
+});
+
+test('with a database and a broker outside, there is nothing for servers in the cluster', () => {
+  const made = make(
+    {},
+    {
+      database: 'postgres://{user}:{password}@db.example.com:5432/{database}?sslmode=verify-full',
+      broker: 'tls://shop:secret@nats.example.com:4222',
+      authority: 'PEM',
+    },
+  );
+  expect(made['orders-db']?.url).toMatch(/@db\.example\.com:5432\/orders\?sslmode=verify-full$/);
+  expect(made.broker).toEqual({ url: 'tls://shop:secret@nats.example.com:4222' });
+  expect(made['backing-ca']).toEqual({ 'ca.crt': 'PEM' });
+  expect(Object.keys(made)).not.toEqual(expect.arrayContaining(['nats']));
+  expect(Object.keys(made)).not.toEqual(expect.arrayContaining(['postgres-admin']));
+  expect(make(made)).not.toHaveProperty('nats');
+});
+
+test.each([
+  [{ database: 'postgres://db.example.com/orders' }, '--database is not the URL'],
+  [{ database: 'mysql://{user}:{password}@db/{database}' }, '--database is not the URL'],
+  [{ broker: 'amqp://x' }, 'the URL of the broker is none that starts with nats:// or tls://'],
+])('%j is refused, with the cure', (given, said) => {
+  expect(() => make({}, given)).toThrow(said);
+});
+
+test('a Secret that somebody made without its key is told, not replaced', () => {
+  expect(() => make({ 'orders-db': { URL: 'x' } })).toThrow('Secret orders-db exists without key url');
+});
+
+test('what is created is what kubectl reads back', () => {
+  const list = secretList({ 'orders-db': { url: 'postgres://ä' } }, 'shop') as {
+    items: { metadata: object; stringData: Record<string, string> }[];
+  };
+  const items = list.items.map(({ metadata, stringData }) => ({
+    metadata,
+    data: Object.fromEntries(
+      Object.entries(stringData).map(([key, value]) => [key, Buffer.from(value).toString('base64')]),
+    ),
+  }));
+  expect(readSecrets(JSON.stringify({ items }))).toEqual({ 'orders-db': { url: 'postgres://ä' } });
+});

@@ -1,0 +1,26 @@
+import { spawnSync } from 'node:child_process';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join, relative } from 'node:path';
+import { onTestFinished, type TestContext } from 'vitest';
+import { stringify } from 'yaml';
+import { skip } from '../tests/cluster/skip.ts';
+import { type Manifest, render } from './manifests.ts';
+
+/** Ends a test, with the reason, where there is no kubectl: it has the kustomize that people apply with. */
+export function needsKubectl(context: TestContext): void {
+  if (spawnSync('kubectl', ['version', '--client']).error) skip(context, 'there is no kubectl on the PATH');
+}
+
+/** What kustomize makes of an overlay of the checkout at `root`, with components of k8s/components/ on top. */
+export function renderOverlay(o: { root?: string; overlay: string; components?: string[] }): Manifest[] {
+  const folder = mkdtempSync(join(tmpdir(), 'sidecart-k8s-'));
+  onTestFinished(() => rmSync(folder, { recursive: true }));
+  const k8s = relative(folder, join(o.root ?? process.cwd(), 'k8s'));
+  const kustomization = {
+    resources: [join(k8s, 'overlays', o.overlay)],
+    components: (o.components ?? []).map((name) => join(k8s, 'components', name)),
+  };
+  writeFileSync(join(folder, 'kustomization.yaml'), stringify(kustomization));
+  return render(folder);
+}
