@@ -58,3 +58,8 @@ function codesOf(err: unknown): string[] {
   }
   return codes;
 }
+
+/** An error of a connection, of the form that {@link isTransientDbError} looks at. */
+export function connectionError(code: string, message: string): Error {
+  return Object.assign(new Error(message), { code });
+}

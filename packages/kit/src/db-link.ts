@@ -1,5 +1,8 @@
 import { EventEmitter } from 'node:events';
-import net from 'node:net';
+import type net from 'node:net';
+import { connectionError } from './db-errors.ts';
+import { openSocket } from './db-socket.ts';
+import type { ServerTls } from './db-url.ts';
 
 /**
  * The part of a socket that postgres.js uses, for one life of one connection.
@@ -17,7 +20,6 @@ export interface Link extends EventEmitter {
   write(chunk: Uint8Array, done?: () => void): boolean;
   end(chunk?: Uint8Array): void;
   destroy(): void;
-  setKeepAlive(on: boolean, delayMs: number): void;
   pause(): void;
   resume(): void;
 }
@@ -25,16 +27,19 @@ export interface Link extends EventEmitter {
 export interface LinkOptions {
   host: string;
   port: number;
+  tls?: ServerTls;
   /** A server that owes an answer for longer than this is taken for gone. Above its own statement timeout. */
   answerTimeoutMs: number;
   /** Called once, before the statements under way are rejected. */
   onLost(reason: Error): void;
 }
 
-/** Connects; a failure to do so is a loss like any other. */
+/** Connects; a failure to do so is a loss like any other. What is written meanwhile is sent when the server is reached. */
 export function openLink(o: LinkOptions): Link {
-  const socket = net.connect({ host: o.host, port: o.port, noDelay: true });
   const emitter = new EventEmitter();
+  const attempt = new AbortController();
+  let socket: net.Socket | undefined;
+  let early: { chunk: Uint8Array; done: (() => void) | undefined }[] = [];
   let lost: Error | undefined;
   let watchdog: NodeJS.Timeout | undefined;
   let tail: Buffer = Buffer.alloc(0);
@@ -44,7 +49,8 @@ export function openLink(o: LinkOptions): Link {
     if (lost) return;
     lost = reason;
     clearTimeout(watchdog);
-    socket.destroy();
+    attempt.abort(reason);
+    socket?.destroy();
     o.onLost(reason);
     emitter.emit('error', reason);
   }
@@ -54,36 +60,53 @@ export function openLink(o: LinkOptions): Link {
       lose(connectionError('CONNECTION_TIMEOUT', `PostgreSQL did not answer within ${o.answerTimeoutMs} ms`));
     }, o.answerTimeoutMs);
   }
-
-  socket.on('data', (chunk: Buffer) => {
+  function hear(chunk: Buffer): void {
     if (lost) return;
     tail = (chunk.length < 6 ? Buffer.concat([tail, chunk]) : chunk).subarray(-6);
     if (isReadyForQuery(tail)) clearTimeout(watchdog);
     else expectAnswer();
     if (chunk[0] === ERROR_RESPONSE) lastWords = messageOf(chunk);
     emitter.emit('data', chunk);
-  });
-  socket.on('drain', () => emitter.emit('drain'));
-  socket.on('error', lose);
-  socket.on('close', () => {
+  }
+  function closed(): void {
     lose(
       connectionError(
         'CONNECTION_CLOSED',
         `PostgreSQL closed the connection${lastWords && `: ${lastWords}`}`,
       ),
     );
-  });
+  }
+  function use(opened: net.Socket): void {
+    if (lost || opened.destroyed) {
+      opened.destroy();
+      closed();
+      return;
+    }
+    socket = opened;
+    socket.on('data', hear);
+    socket.on('drain', () => emitter.emit('drain'));
+    socket.on('error', lose);
+    socket.on('close', closed);
+    for (const { chunk, done } of early) socket.write(chunk, done);
+    early = [];
+  }
+  openSocket({ host: o.host, port: o.port, ...(o.tls && { tls: o.tls }), signal: attempt.signal }).then(
+    use,
+    lose,
+  );
 
   const own: Omit<Link, keyof EventEmitter> = {
     host: o.host,
     port: o.port,
     get readyState() {
-      return lost ? 'closed' : socket.readyState;
+      return lost ? 'closed' : (socket?.readyState ?? 'opening');
     },
     write(chunk, done) {
       if (!lost) {
         expectAnswer();
-        return socket.write(chunk, done);
+        if (socket) return socket.write(chunk, done);
+        early.push({ chunk, done });
+        return true;
       }
       // Not now: postgres.js has still to note what it is writing.
       process.nextTick(() => emitter.emit('error', lost));
@@ -91,20 +114,15 @@ export function openLink(o: LinkOptions): Link {
     },
     end(chunk) {
       clearTimeout(watchdog);
-      if (chunk) socket.end(chunk);
+      if (!socket) lose(connectionError('CONNECTION_ENDED', 'The database is closed'));
+      else if (chunk) socket.end(chunk);
       else socket.end();
     },
     destroy: () => lose(connectionError('CONNECT_TIMEOUT', 'PostgreSQL took too long to let us in')),
-    setKeepAlive: (on, delayMs) => socket.setKeepAlive(on, delayMs),
-    pause: () => socket.pause(),
-    resume: () => socket.resume(),
+    pause: () => socket?.pause(),
+    resume: () => socket?.resume(),
   };
   return Object.defineProperties(emitter, Object.getOwnPropertyDescriptors(own)) as unknown as Link;
-}
-
-/** An error of the form that kit/db-errors knows as transient. */
-export function connectionError(code: string, message: string): Error {
-  return Object.assign(new Error(message), { code });
 }
 
 const ERROR_RESPONSE = 0x45;

@@ -1,5 +1,6 @@
 import postgres from 'postgres';
-import { connectionError, type Link, openLink } from './db-link.ts';
+import { connectionError } from './db-errors.ts';
+import { type Link, openLink } from './db-link.ts';
 import {
   type Handler,
   type Query,
@@ -7,6 +8,7 @@ import {
   type TransactionWork,
   withPreparation,
 } from './db-transaction.ts';
+import { parseDatabaseUrl } from './db-url.ts';
 
 export interface PoolOptions {
   url: string;
@@ -58,12 +60,13 @@ export function createPool(o: PoolOptions): Pool {
   let closed = false;
 
   // Never connects: it parses the URL, and makes queries, which are then run on a slot.
-  const front = postgres(o.url, {
+  const { url, tls } = parseDatabaseUrl(o.url);
+  const front = postgres(url, {
     max: 1,
+    ssl: false, // the link below does that
     connect_timeout: o.connectTimeoutS,
     max_lifetime: 0,
     idle_timeout: 0,
-    keep_alive: 10,
     // Its question about array types is asked where nobody catches: a connection lost just then would end the process.
     fetch_types: false,
     onnotice: () => {},
@@ -75,7 +78,6 @@ export function createPool(o: PoolOptions): Pool {
     },
   });
   const options = front.options as unknown as Options;
-  if (options.ssl) throw new Error('kit/db does not speak TLS to PostgreSQL; use sslmode=disable');
 
   function openSlot(): Slot {
     const slot: Slot = { busy: true, proven: false, openedAt: performance.now() } as Slot;
@@ -85,6 +87,7 @@ export function createPool(o: PoolOptions): Pool {
       slot.link = openLink({
         host: options.host[0] as string,
         port: options.port[0] as number,
+        ...(tls && { tls }),
         answerTimeoutMs: o.statementTimeoutMs + 2000,
         onLost: (reason) => drop(slot, reason),
       });

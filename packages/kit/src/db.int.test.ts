@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process';
-import { mkdtemp, rm } from 'node:fs/promises';
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -7,10 +7,15 @@ import { sql } from 'drizzle-orm';
 import { afterAll, afterEach, beforeAll, expect, onTestFinished, test } from 'vitest';
 import { freePort } from '../../../local/ports.ts';
 import { startPostgres } from '../../../local/postgres.ts';
+import { testAuthority } from '../../../tests/certificates.ts';
+import { postgresTls } from '../../../tests/postgres-tls.ts';
 import { connectDatabase, type Database, isIntegrityViolation, isTransientDbError } from './db.ts';
+import { openPostgres } from './db-socket.ts';
+import { migrateDatabase } from './migrate.ts';
 
-// A server of its own: these tests kill it and freeze it.
+// A server of its own: these tests kill it and freeze it. It speaks TLS to those who ask for it.
 let dir: string;
+let authorities: string;
 let options: Parameters<typeof startPostgres>[0];
 let server: Awaited<ReturnType<typeof startPostgres>>;
 
@@ -22,6 +27,10 @@ beforeAll(async () => {
     superuserPassword: 'secret',
     logFile: join(dir, 'postgres.log'),
   };
+  const authority = testAuthority('db.int.test');
+  authorities = join(dir, 'ca.pem');
+  await writeFile(authorities, authority.cert);
+  options.settings = postgresTls(options.dataDir, authority.issue('localhost'));
   server = await startPostgres(options);
 });
 
@@ -36,6 +45,14 @@ const note = (err: unknown) => void uncaught.push(err);
 process.on('uncaughtException', note);
 process.on('unhandledRejection', note);
 afterEach(() => expect(uncaught.splice(0)).toEqual([]));
+
+type Way = 'plain' | 'TLS';
+const WAYS: Way[] = ['plain', 'TLS'];
+
+function urlOf(way: Way): string {
+  if (way === 'plain') return server.url;
+  return `${server.url.replace('127.0.0.1', 'localhost')}?sslmode=verify-full&sslrootcert=${authorities}`;
+}
 
 function connect(overrides: Partial<Parameters<typeof connectDatabase>[0]> = {}): Database {
   const database = connectDatabase({ url: server.url, applicationName: 'kit-test', ...overrides });
@@ -222,85 +239,97 @@ test('a statement, a lock and an idle transaction have their time, each a fault 
   expect(await pg`select * from locked`).toEqual([]);
 });
 
-test('a transaction whose connection dies fails, and none of its statements reaches another one', async () => {
-  const { db, sql: pg } = connect({ max: 1 });
-  await pg`create table survivors (name text)`;
-  let pid = 0;
-  const dying = timed(
-    db.transaction(async (tx) => {
-      [{ pid }] = (await tx.execute(sql`select pg_backend_pid() as pid`)) as unknown as [{ pid: number }];
-      await sleep(300); // the connection goes here
-      await tx.execute(sql`insert into survivors values ('of the dead transaction')`).catch(() => {});
-      await sleep(200);
-      await tx.execute(sql`insert into survivors values ('of the dead transaction')`);
-    }),
-  );
-  await sleep(100);
-  const other = connect();
-  await other.sql`select pg_terminate_backend(${pid})`;
-  await sleep(50);
-  const next = timed(
-    db.transaction(async (tx) => {
-      await tx.execute(sql`insert into survivors values ('of the next')`);
-      await sleep(600);
-    }),
-  );
-  expect(isTransientDbError((await dying).err)).toBe(true);
-  expect((await next).err).toBeUndefined();
-  expect(await other.sql`select name from survivors`).toEqual([{ name: 'of the next' }]);
-});
+test.each(WAYS)(
+  'a transaction whose connection dies fails, and none of its statements reaches another one (%s)',
+  async (way) => {
+    const { db, sql: pg } = connect({ url: urlOf(way), max: 1 });
+    await pg`drop table if exists survivors`;
+    await pg`create table survivors (name text)`;
+    let pid = 0;
+    const dying = timed(
+      db.transaction(async (tx) => {
+        [{ pid }] = (await tx.execute(sql`select pg_backend_pid() as pid`)) as unknown as [{ pid: number }];
+        await sleep(300); // the connection goes here
+        await tx.execute(sql`insert into survivors values ('of the dead transaction')`).catch(() => {});
+        await sleep(200);
+        await tx.execute(sql`insert into survivors values ('of the dead transaction')`);
+      }),
+    );
+    await sleep(100);
+    const other = connect();
+    await other.sql`select pg_terminate_backend(${pid})`;
+    await sleep(50);
+    const next = timed(
+      db.transaction(async (tx) => {
+        await tx.execute(sql`insert into survivors values ('of the next')`);
+        await sleep(600);
+      }),
+    );
+    expect(isTransientDbError((await dying).err)).toBe(true);
+    expect((await next).err).toBeUndefined();
+    expect(await other.sql`select name from survivors`).toEqual([{ name: 'of the next' }]);
+  },
+);
 
-test('a transaction whose connection dies in the middle of a statement with parameters ends, and frees its place', async () => {
-  const { db, sql: pg } = connect({ max: 1 });
-  const admin = connect({ max: 1 });
-  for (let i = 0; i < 2; i++) {
-    const work = timed(
+test.each(WAYS)(
+  'a transaction whose connection dies in the middle of a statement with parameters ends, and frees its place (%s)',
+  async (way) => {
+    const { db, sql: pg } = connect({ url: urlOf(way), max: 1 });
+    const admin = connect({ max: 1 });
+    for (let i = 0; i < 2; i++) {
+      const work = timed(
+        db.transaction(async (tx) => {
+          await tx.execute(sql`select 1`);
+          await tx.execute(sql`select ${1}::int, pg_sleep(2)`);
+        }),
+      );
+      await sleep(200);
+      await admin.sql`select pg_terminate_backend(pid) from pg_stat_activity where query like '%pg_sleep(2)%' and pid <> pg_backend_pid()`;
+      const { err, ms } = await work;
+      expect(isTransientDbError(err)).toBe(true);
+      expect(ms).toBeLessThan(1500);
+    }
+    expect(await pg`select 1 as one`).toMatchObject([{ one: 1 }]);
+  },
+);
+
+test.each(WAYS)(
+  'away: every query fails at once, in and out of transactions; back: the first one succeeds (%s)',
+  async (way) => {
+    const { db, sql: pg } = connect({ url: urlOf(way) });
+    await Promise.all(Array.from({ length: 20 }, () => pg`select 1`)); // five idle connections
+
+    const inFlight = timed(pg`select pg_sleep(2)`);
+    const inTransaction = timed(
       db.transaction(async (tx) => {
         await tx.execute(sql`select 1`);
-        await tx.execute(sql`select ${1}::int, pg_sleep(2)`);
+        await sleep(400);
+        await tx.execute(sql`select 1`);
       }),
     );
     await sleep(200);
-    await admin.sql`select pg_terminate_backend(pid) from pg_stat_activity where query like '%pg_sleep(2)%' and pid <> pg_backend_pid()`;
-    const { err, ms } = await work;
-    expect(isTransientDbError(err)).toBe(true);
-    expect(ms).toBeLessThan(1500);
-  }
-  expect(await pg`select 1 as one`).toMatchObject([{ one: 1 }]);
-});
+    await killServer();
+    for (const { err } of [await inFlight, await inTransaction]) expect(isTransientDbError(err)).toBe(true);
 
-test('away: every query fails at once, in and out of transactions; back: the first one succeeds', async () => {
-  const { db, sql: pg } = connect();
-  await Promise.all(Array.from({ length: 20 }, () => pg`select 1`)); // five idle connections
+    const burst = await Promise.all(Array.from({ length: 200 }, () => timed(pg`select 1`)));
+    for (const { err, ms } of burst) {
+      expect(isTransientDbError(err)).toBe(true);
+      expect(ms).toBeLessThan(1000);
+    }
+    expect(isTransientDbError((await timed(db.transaction((tx) => tx.execute(sql`select 1`)))).err)).toBe(
+      true,
+    );
 
-  const inFlight = timed(pg`select pg_sleep(2)`);
-  const inTransaction = timed(
-    db.transaction(async (tx) => {
-      await tx.execute(sql`select 1`);
-      await sleep(400);
-      await tx.execute(sql`select 1`);
-    }),
-  );
-  await sleep(200);
-  await killServer();
-  for (const { err } of [await inFlight, await inTransaction]) expect(isTransientDbError(err)).toBe(true);
+    server = await startPostgres(options);
+    const back = await Promise.all(
+      Array.from({ length: 50 }, () => timed(db.transaction((tx) => tx.execute(sql`select 1`)))),
+    );
+    expect(back.filter(({ err }) => err !== undefined)).toEqual([]);
+  },
+);
 
-  const burst = await Promise.all(Array.from({ length: 200 }, () => timed(pg`select 1`)));
-  for (const { err, ms } of burst) {
-    expect(isTransientDbError(err)).toBe(true);
-    expect(ms).toBeLessThan(1000);
-  }
-  expect(isTransientDbError((await timed(db.transaction((tx) => tx.execute(sql`select 1`)))).err)).toBe(true);
-
-  server = await startPostgres(options);
-  const back = await Promise.all(
-    Array.from({ length: 50 }, () => timed(db.transaction((tx) => tx.execute(sql`select 1`)))),
-  );
-  expect(back.filter(({ err }) => err !== undefined)).toEqual([]);
-});
-
-test('an orderly restart is no different', async () => {
-  const { sql: pg } = connect();
+test.each(WAYS)('an orderly restart is no different (%s)', async (way) => {
+  const { sql: pg } = connect({ url: urlOf(way) });
   await Promise.all(Array.from({ length: 20 }, () => pg`select 1`));
   const inFlight = timed(pg`select pg_sleep(2)`);
   await sleep(100);
@@ -310,8 +339,8 @@ test('an orderly restart is no different', async () => {
   for (let i = 0; i < 10; i++) expect((await timed(pg`select 1`)).err).toBeUndefined();
 });
 
-test('a frozen server is given up in time, and used again when it thaws', async () => {
-  const { sql: pg } = connect({ statementTimeoutMs: 500, connectTimeoutS: 1 });
+test.each(WAYS)('a frozen server is given up in time, and used again when it thaws (%s)', async (way) => {
+  const { sql: pg } = connect({ url: urlOf(way), statementTimeoutMs: 500, connectTimeoutS: 1 });
   await Promise.all(Array.from({ length: 10 }, () => pg`select 1`));
   const pids = [server.pid, ...childrenOf(server.pid)];
   for (const pid of pids) process.kill(pid, 'SIGSTOP');
@@ -372,22 +401,81 @@ test('a wrong password says so and is not taken for an outage', async () => {
   expect(isTransientDbError(err)).toBe(false);
 });
 
-test('TLS is refused loudly rather than left out silently', () => {
-  expect(() => connectDatabase({ url: `${server.url}?sslmode=require`, applicationName: 'x' })).toThrow(
-    /TLS/,
-  );
+test('TLS is really used, and as the URL says', async () => {
+  const isSecure = async (url: string) => {
+    const { sql: pg } = connect({ url });
+    const [row] = await pg`select ssl from pg_stat_ssl where pid = pg_backend_pid()`;
+    return row?.ssl;
+  };
+  const onName = server.url.replace('127.0.0.1', 'localhost');
+  expect(await isSecure(server.url)).toBe(false);
+  expect(await isSecure(urlOf('TLS'))).toBe(true);
+  expect(await isSecure(`${onName}?sslmode=require`)).toBe(true);
+  expect(await isSecure(`${server.url}?sslmode=verify-ca&sslrootcert=${authorities}`)).toBe(true);
 });
 
-test('closing waits for what is under way, and nothing can be asked afterwards', async () => {
-  const { sql: pg, close } = connect();
-  const slow = timed(pg`select pg_sleep(0.3)`);
-  await sleep(50);
-  await close();
-  expect((await slow).err).toBeUndefined();
-  expect((await timed(pg`select 1`)).err).toMatchObject({ code: 'CONNECTION_ENDED' });
-  const other = connect();
-  await sleep(100);
-  const left = await other.sql`
-    select count(*)::int as n from pg_stat_activity where application_name = 'kit-test' and pid <> pg_backend_pid()`;
-  expect(left).toMatchObject([{ n: 0 }]);
+test('a connection outside of the pool, as of the relay, speaks TLS too, hears, and is told of its end', async () => {
+  const heard: string[] = [];
+  const ended = Promise.withResolvers<void>();
+  const own = openPostgres(urlOf('TLS'), {
+    max: 1,
+    connect_timeout: 2,
+    onclose: () => ended.resolve(),
+    ...{ onnotify: (channel: string) => heard.push(channel) },
+  });
+  const [me] = await own`select ssl, pid from pg_stat_ssl where pid = pg_backend_pid()`;
+  expect(me?.ssl).toBe(true);
+  await own`listen news`;
+  const { sql: admin } = connect();
+  await admin`select pg_notify('news', '')`;
+  await own`select 1`;
+  expect(heard).toEqual(['news']);
+  await admin`select pg_terminate_backend(${me?.pid})`;
+  await ended.promise;
+  await own.end();
 });
+
+test('migrations run over TLS', async () => {
+  const folder = join(dir, 'migrations');
+  await mkdir(join(folder, 'meta'), { recursive: true });
+  const entries = [{ idx: 0, version: '7', when: 1, tag: '0000', breakpoints: true }];
+  const journal = { version: '7', dialect: 'postgresql', entries };
+  await writeFile(join(folder, 'meta', '_journal.json'), JSON.stringify(journal));
+  const create = 'create table migrated as select ssl from pg_stat_ssl where pid = pg_backend_pid()';
+  await writeFile(join(folder, '0000.sql'), create);
+  await migrateDatabase(urlOf('TLS'), folder);
+  expect(await connect().sql`select ssl from migrated`).toEqual([{ ssl: true }]);
+});
+
+test.each([
+  [
+    'another host than in its certificate',
+    () => urlOf('TLS').replace('localhost', '127.0.0.1'),
+    /by a name that/,
+  ],
+  ['an authority that is not known', () => urlOf('TLS').replace(/&sslrootcert.*/, ''), /name the authority/],
+  ['the same with verify-ca', () => `${server.url}?sslmode=verify-ca`, /name the authority/],
+])('%s is refused, says why, and is not taken for an outage', async (_what, url, message) => {
+  const { sql: pg } = connect({ url: url() });
+  const { err } = await timed(pg`select 1`);
+  expect(String(err)).toMatch(message);
+  expect(isTransientDbError(err)).toBe(false);
+  expect(JSON.stringify(err)).not.toContain('secret');
+});
+
+test.each(WAYS)(
+  'closing waits for what is under way, and nothing can be asked afterwards (%s)',
+  async (way) => {
+    const { sql: pg, close } = connect({ url: urlOf(way) });
+    const slow = timed(pg`select pg_sleep(0.3)`);
+    await sleep(50);
+    await close();
+    expect((await slow).err).toBeUndefined();
+    expect((await timed(pg`select 1`)).err).toMatchObject({ code: 'CONNECTION_ENDED' });
+    const other = connect();
+    await sleep(100);
+    const left = await other.sql`
+    select count(*)::int as n from pg_stat_activity where application_name = 'kit-test' and pid <> pg_backend_pid()`;
+    expect(left).toMatchObject([{ n: 0 }]);
+  },
+);

@@ -25,6 +25,7 @@ export type Transaction = Parameters<Parameters<PostgresJsDatabase['transaction'
 export type Executor = PostgresJsDatabase | Transaction;
 
 export interface DatabaseOptions {
+  /** `postgres://user:password@host:port/database`; TLS by sslmode and sslrootcert as in libpq (see db-url.ts), default none. */
   url: string;
   /** Seen in pg_stat_activity. */
   applicationName: string;
@@ -41,7 +42,10 @@ export interface DatabaseOptions {
 /**
  * Opens a pool; connects at the first query. While the database is away a query fails within the connect timeout, at
  * once when the connection is refused; the first query after its return succeeds. A server that stops answering is
- * given up 2 s after the statement timeout; a job that gets no connection within 5 s fails.
+ * given up 2 s after the statement timeout; a job that gets no connection within 5 s fails. A server that speaks no TLS
+ * although the URL wants it, or whose certificate is not trusted, fails each query with an error that is not transient.
+ *
+ * @throws Error for a URL that is none, or that wants something of TLS that there is not.
  *
  * @example
  * const { db, close } = connectDatabase({ url, applicationName: 'orders' });

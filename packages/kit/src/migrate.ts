@@ -1,6 +1,6 @@
 import { drizzle } from 'drizzle-orm/postgres-js';
 import { migrate } from 'drizzle-orm/postgres-js/migrator';
-import postgres from 'postgres';
+import { openPostgres } from './db-socket.ts';
 import { createLogger } from './log.ts';
 
 /** Any number will do, as long as every version of this project uses the same. */
@@ -11,7 +11,7 @@ const MIGRATION_LOCK = 7000;
  * waits for the first and then finds nothing to do. Migrations run in one transaction: all or none.
  */
 export async function migrateDatabase(url: string, dir: string): Promise<void> {
-  const sql = postgres(url, {
+  const sql = openPostgres(url, {
     max: 1, // the lock below belongs to a session: everything must run on that one
     connect_timeout: 5,
     onnotice: () => {},

@@ -1,4 +1,5 @@
-import postgres from 'postgres';
+import { openPostgres } from '@sidecart/kit/db-socket';
+import type postgres from 'postgres';
 import { withDeadline } from './deadline.ts';
 import type { StoredHeaders } from './envelope.ts';
 import type { Exclusions, OutboxMessage } from './relay-queue.ts';
@@ -64,7 +65,7 @@ const STATEMENT_MS = 3000;
  */
 export async function openSession(o: SessionOptions): Promise<RelaySession> {
   const lost = new AbortController();
-  const sql = postgres(o.url, {
+  const sql = openPostgres(o.url, {
     max: 1,
     connect_timeout: 2,
     idle_timeout: 0,
