@@ -11,6 +11,8 @@ export interface ClusterAccess {
   namespace: string;
   /** Where the images are, by service, as pods name them. */
   images: Record<string, string>;
+  /** The namespace of its database, where that is another one. */
+  backing?: string;
 }
 
 export const topology = loadTopology(fileURLToPath(new URL('../../topology.yaml', import.meta.url)));
@@ -20,19 +22,19 @@ const DAPR_INTERNAL = 50002;
 const POSTGRES = 5432;
 
 /** The shop on the cluster as the end-to-end tests see it, through port-forwards; `stop` ends these and leaves the shop. */
-export async function clusterShop({ namespace }: ClusterAccess): Promise<Target> {
+export async function clusterShop({ namespace, backing = namespace }: ClusterAccess): Promise<Target> {
   const services = topology.services.map(({ name }) => name);
   const forwards = new Map<string, PortForward>();
   const tokens = new Map<string, { apiToken: string; appToken: string }>();
   const stop = async () => {
     for (const forward of forwards.values()) forward.stop();
   };
-  const forward = async (name: string, target: string, ports: number[]) =>
-    forwards.set(name, await portForward(namespace, target, ports));
+  const forward = async (name: string, target: string, ports: number[], where = namespace) =>
+    forwards.set(name, await portForward(where, target, ports));
   try {
     await Promise.all([
       forward('gateway service', `service/${topology.edge}`, [80]),
-      forward('postgres', 'service/postgres', [POSTGRES]),
+      forward('postgres', 'service/postgres', [POSTGRES], backing),
       ...topology.services.map(async ({ name, port }) => {
         await forward(name, `deployment/${name}`, [port, DAPR_HTTP, DAPR_INTERNAL]);
         tokens.set(name, {
@@ -47,7 +49,7 @@ export async function clusterShop({ namespace }: ClusterAccess): Promise<Target>
   }
   const portsOf = (name: string) => forwards.get(name)?.ports ?? [];
   const gatewayUrl = `http://127.0.0.1:${portsOf('gateway service')[0]}`;
-  const admin = new URL(await secretValue('postgres-admin', 'url', namespace));
+  const admin = new URL(await secretValue('postgres-admin', 'url', backing));
   admin.hostname = '127.0.0.1';
   admin.port = String(portsOf('postgres')[0]);
   await until(

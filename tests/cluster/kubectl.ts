@@ -68,13 +68,14 @@ export async function exists(kind: string, name: string, namespace?: string): Pr
   );
 }
 
-/** Applies objects as one list. */
+/** Applies objects together. */
 export function apply(objects: object[], ...more: string[]): Promise<string> {
-  return kubectl(['apply', '-f', '-', ...more], { input: asList(objects) });
+  return kubectl(['apply', '-f', '-', ...more], { input: asDocuments(objects) });
 }
 
-export function asList(objects: object[]): string {
-  return JSON.stringify({ apiVersion: 'v1', kind: 'List', items: objects });
+/** Objects as kubectl reads several from its standard input: a List would be validated by kubectl, and not by the API server. */
+export function asDocuments(objects: object[]): string {
+  return objects.map((object) => JSON.stringify(object)).join('\n---\n');
 }
 
 /** What a Secret holds under a key. */

@@ -1,7 +1,7 @@
 import { existsSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { asList, exists, type KubeObject, kubectlBoth } from './kubectl.ts';
+import { asDocuments, exists, type KubeObject, kubectlBoth } from './kubectl.ts';
 import { makeNamespace, removeNamespace } from './namespace.ts';
 import { movedTo, nameOf, overlayWith, render } from './render.ts';
 import { skip } from './skip.ts';
@@ -16,7 +16,7 @@ afterAll(() => removeNamespace(NAMESPACE));
 async function dryRun(objects: KubeObject[]): Promise<string> {
   const elsewhere = movedTo(NAMESPACE, objects).filter(({ kind }) => kind !== 'Namespace');
   const args = ['create', '--dry-run=server', '--validate=strict', '-f', '-'];
-  return (await kubectlBoth(args, { input: asList(elsewhere), timeoutMs: 120_000 })).stderr;
+  return (await kubectlBoth(args, { input: asDocuments(elsewhere), timeoutMs: 120_000 })).stderr;
 }
 
 const isGateway = ({ apiVersion }: KubeObject) => apiVersion.startsWith('gateway.networking.k8s.io/');

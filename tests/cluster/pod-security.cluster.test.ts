@@ -17,7 +17,7 @@ describe('what runs, runs as the restricted Pod Security Standard wants it', () 
 
   test.each([
     ['as root', { runAsNonRoot: false, runAsUser: 0 }],
-    ['with privileges', { privileged: true }],
+    ['with privileges', { privileged: true, allowPrivilegeEscalation: true }],
     ['with a capability', { capabilities: { add: ['NET_ADMIN'] } }],
   ])('control: a pod that runs %s is refused', async (_name, more) => {
     const pod = restrictedPod('refused', namespace, images[topology.edge] ?? '', []);

@@ -1,5 +1,5 @@
 /** A pod of one container on the Node of the shop's images, as the restricted Pod Security Standard wants it. */
-export function restrictedPod(name: string, namespace: string, image: string, args: string[]) {
+export function restrictedPod(name: string, namespace: string, image: string, program: string[]) {
   return {
     apiVersion: 'v1',
     kind: 'Pod',
@@ -18,7 +18,7 @@ export function restrictedPod(name: string, namespace: string, image: string, ar
         {
           name: 'app',
           image,
-          args,
+          command: ['node', ...program],
           resources: { requests: { cpu: '10m', memory: '32Mi' }, limits: { memory: '192Mi' } },
           securityContext: {
             allowPrivilegeEscalation: false,

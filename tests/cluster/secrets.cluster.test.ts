@@ -1,6 +1,6 @@
 import { describe, expect, inject, test } from 'vitest';
 import { type ClusterAccess, topology } from './cluster-shop.ts';
-import { asList, kubectl, list } from './kubectl.ts';
+import { asDocuments, kubectl, list } from './kubectl.ts';
 
 const { namespace } = inject('cluster') as ClusterAccess;
 
@@ -22,8 +22,10 @@ async function allowed(questions: Question[]): Promise<boolean[]> {
       resourceAttributes: { namespace, verb, resource: 'secrets', ...(secret ? { name: secret } : {}) },
     },
   }));
-  const answer = JSON.parse(await kubectl(['create', '-f', '-', '-o', 'json'], { input: asList(reviews) }));
-  return answer.items.map((review: { status: { allowed: boolean } }) => review.status.allowed);
+  const args = ['create', '-f', '-', '-o', 'jsonpath={.status.allowed}{"\\n"}'];
+  const answers = (await kubectl(args, { input: asDocuments(reviews) })).trim().split('\n');
+  expect(answers).toHaveLength(questions.length);
+  return answers.map((answer) => answer === 'true');
 }
 
 const withDatabase = topology.services.filter(({ database }) => database).map(({ name }) => name);

@@ -1,0 +1,55 @@
+import { expect, test } from 'vitest';
+import { differences } from './differences.ts';
+import { byName, render } from './render.ts';
+
+interface Allowed {
+  path: RegExp;
+  because: string;
+}
+
+/** All that the overlay for production has otherwise than the local one. Each entry must be needed, or it goes. */
+const ALLOWED: Allowed[] = [
+  {
+    path: /^(StatefulSet|Service|ServiceAccount)\/(postgres|nats)$|^ConfigMap\/nats-\w+$/,
+    because: 'database and broker are in the cluster locally, elsewhere in production',
+  },
+  {
+    path: /^Deployment\/platform(\.spec\.template)?\.metadata\.labels\.uses-database$|^Deployment\/platform\.spec\.template\.spec\.(initContainers|volumes\[database-logins\])$/,
+    because:
+      'locally platform makes the databases and their roles; in production whoever runs the server does',
+  },
+  {
+    path: /^Deployment\/[a-z]+\.spec\.template\.spec\.(containers\[app\]|initContainers\[migrate\])\.image$/,
+    because: 'a release from a registry, instead of what was built here',
+  },
+  {
+    path: /^Deployment\/[a-z]+\.spec\.replicas$|^HorizontalPodAutoscaler\/[a-z]+$/,
+    because: 'the autoscaler owns the number of replicas, and begins with three',
+  },
+  {
+    path: /^Deployment\/[a-z]+\.spec\.template\.spec\.topologySpreadConstraints\[0\]\.whenUnsatisfiable$/,
+    because: 'replicas must be in different zones; locally there is one',
+  },
+  {
+    path: /^Deployment\/[a-z]+\.spec\.template\.spec\.((containers\[app\]|initContainers\[migrate\])\.(env\[NODE_EXTRA_CA_CERTS\]|volumeMounts\[backing-ca\])|volumes\[backing-ca\])$/,
+    because: 'database and broker may have certificates of a private authority',
+  },
+  {
+    path: /^Deployment\/[a-z]+\.spec\.template\.metadata\.annotations\.dapr\.io\/(env|volume-mounts)$/,
+    because: 'and their sidecars know that authority too',
+  },
+  { path: /^NetworkPolicy\/[a-z-]+$/, because: 'a component that not every local cluster enforces' },
+  {
+    path: /^(Gateway|HTTPRoute)\/[a-z-]+$/,
+    because: 'a component that needs a controller and a certificate',
+  },
+];
+
+test('local and production differ in what is written here, and in nothing else', async () => {
+  const [local, production] = await Promise.all(
+    ['local', 'production'].map(async (overlay) => byName(await render(`k8s/overlays/${overlay}`))),
+  );
+  const paths = differences(local, production).map(({ path }) => path);
+  expect(paths.filter((path) => !ALLOWED.some((allowed) => allowed.path.test(path)))).toEqual([]);
+  expect(ALLOWED.filter((allowed) => !paths.some((path) => allowed.path.test(path)))).toEqual([]);
+});

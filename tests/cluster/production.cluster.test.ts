@@ -1,0 +1,161 @@
+import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest';
+import { type DatabasePasswords, ensureDatabases } from '../../platform/databases.ts';
+import { openShop } from '../e2e/open-shop.ts';
+import { orderEnds, placeOrder, productWithStock, query, stockOf, type Target, until } from '../e2e/shop.ts';
+import { type ClusterAccess, clusterShop, topology } from './cluster-shop.ts';
+import { differences } from './differences.ts';
+import { makeSecrets } from './install.ts';
+import { apply, exists, type KubeObject, kubectl, list, secretValue } from './kubectl.ts';
+import { makeNamespace, removeNamespace } from './namespace.ts';
+import { portForward } from './port-forward.ts';
+import { byName, movedTo, overlayWith, render } from './render.ts';
+import { skip } from './skip.ts';
+import { startStandIns } from './stand-ins.ts';
+import { livePods, nameLabel, waitUntilReady } from './workloads.ts';
+
+const { images } = inject('cluster') as ClusterAccess;
+const NAMESPACE = 'shop-production';
+const BACKING = 'shop-backing';
+const services = topology.services.map(({ name }) => name);
+
+/** What of the overlay for production does not fit a small local cluster that has the local shop as well, and nothing else. */
+function asCopy(objects: KubeObject[]): KubeObject[] {
+  return movedTo(NAMESPACE, objects).map((object) => {
+    if (object.kind === 'HorizontalPodAutoscaler') object.spec.maxReplicas = object.spec.minReplicas;
+    if (object.kind !== 'Deployment') return object;
+    const { spec, metadata } = object.spec.template;
+    for (const constraint of spec.topologySpreadConstraints ?? [])
+      constraint.whenUnsatisfiable = 'ScheduleAnyway';
+    for (const container of [...(spec.initContainers ?? []), ...spec.containers])
+      container.resources.requests.cpu = '5m';
+    if (metadata.annotations) metadata.annotations['dapr.io/sidecar-cpu-request'] = '5m';
+    return object;
+  });
+}
+
+/** All of it, besides the namespace. */
+const COPY_DIFFERS = [
+  /^HorizontalPodAutoscaler\/[a-z]+\.spec\.maxReplicas$/,
+  /^Deployment\/[a-z]+\.spec\.template\.spec\.topologySpreadConstraints\[\d\]\.whenUnsatisfiable$/,
+  /^Deployment\/[a-z]+\.spec\.template\.spec\.(initC|c)ontainers\[[a-z]+\]\.resources\.requests\.cpu$/,
+  /^Deployment\/[a-z]+\.spec\.template\.metadata\.annotations\.dapr\.io\/sidecar-cpu-request$/,
+];
+
+let overlay: KubeObject[];
+let copy: KubeObject[];
+let shop: Target;
+
+beforeAll(async () => {
+  overlay = await render(overlayWith('production', { images }));
+  copy = asCopy(overlay);
+  await makeNamespace(BACKING);
+  await makeNamespace(NAMESPACE);
+  const { database, brokerFile, authorityFile } = await startStandIns(BACKING);
+  await waitUntilReady(BACKING, console.log);
+  const outside = ['--database', database, '--broker', `@${brokerFile}`, '--ca', authorityFile];
+  await makeSecrets(NAMESPACE, ...outside);
+  await makeDatabases();
+  const hasGateways = await exists('customresourcedefinition', 'httproutes.gateway.networking.k8s.io');
+  const isGateway = ({ apiVersion }: KubeObject) => apiVersion.startsWith('gateway.networking.k8s.io/');
+  await apply(copy.filter((object) => object.kind !== 'Namespace' && (hasGateways || !isGateway(object))));
+  await waitUntilReady(NAMESPACE, console.log, 420_000);
+  shop = await clusterShop({ namespace: NAMESPACE, images, backing: BACKING });
+}, 900_000);
+afterAll(async () => {
+  await shop?.stop();
+  await removeNamespace(NAMESPACE);
+  await removeNamespace(BACKING);
+});
+
+/** What whoever runs the database server outside does: databases and roles, with the passwords that the Secrets have. */
+async function makeDatabases(): Promise<void> {
+  const passwords: DatabasePasswords = {};
+  for (const { name } of topology.services.filter(({ database }) => database)) {
+    const password = async (secret: string) => new URL(await secretValue(secret, 'url', NAMESPACE)).password;
+    passwords[name] = {
+      appPassword: await password(`${name}-db`),
+      ownerPassword: await password(`${name}-db-owner`),
+    };
+  }
+  const forward = await portForward(BACKING, 'service/postgres', [5432]);
+  const admin = new URL(await secretValue('postgres-admin', 'url', BACKING));
+  admin.hostname = '127.0.0.1';
+  admin.port = String(forward.ports[0]);
+  await ensureDatabases(admin.href, passwords);
+  forward.stop();
+}
+
+describe('the overlay for production, with stand-ins for database and broker', () => {
+  test('is applied as it is but for what a small cluster cannot have', () => {
+    const paths = differences(byName(movedTo(NAMESPACE, overlay)), byName(copy)).map(({ path }) => path);
+    expect(paths.filter((path) => !COPY_DIFFERS.some((allowed) => allowed.test(path)))).toEqual([]);
+  });
+
+  test('has three replicas of each service, and takes orders to their end', async () => {
+    for (const service of services)
+      expect(await livePods(NAMESPACE, nameLabel(service)), service).toHaveLength(3);
+    const sku = await productWithStock(shop.gatewayUrl, 20);
+    const placed = await Promise.all(
+      Array.from({ length: 12 }, () => placeOrder(shop.gatewayUrl, [{ sku, quantity: 1 }])),
+    );
+    for (const { body } of placed) expect(await orderEnds(shop.gatewayUrl, body.id)).toBe('confirmed');
+    await until('the stock to move once', async () => (await stockOf(shop.gatewayUrl, sku)).committed === 12);
+  });
+
+  test('reaches database and broker by TLS only', async () => {
+    const connections = await query<{ usename: string; ssl: boolean }>(
+      shop,
+      'orders',
+      "SELECT usename, ssl FROM pg_stat_ssl JOIN pg_stat_activity USING (pid) WHERE usename LIKE '%\\_app'",
+    );
+    expect(connections.length).toBeGreaterThan(0);
+    expect(connections.filter(({ ssl }) => !ssl)).toEqual([]);
+  });
+
+  test('lets one pod of a service be evicted at a time', async () => {
+    const pods = (await livePods(NAMESPACE, nameLabel('inventory'))).map(({ metadata }) => metadata.name);
+    const evict = (name: string | undefined) =>
+      kubectl(['create', '--raw', `/api/v1/namespaces/${NAMESPACE}/pods/${name}/eviction`, '-f', '-'], {
+        input: JSON.stringify({
+          apiVersion: 'policy/v1',
+          kind: 'Eviction',
+          metadata: { name, namespace: NAMESPACE },
+        }),
+      });
+    await evict(pods[0]);
+    await expect(evict(pods[1])).rejects.toThrow(/disruption budget/);
+    await waitUntilReady(NAMESPACE, console.log);
+  });
+
+  test('scales by the processor time that its pods use', async (context) => {
+    if (!(await exists('apiservice', 'v1beta1.metrics.k8s.io')))
+      return skip(context, 'this cluster has no metrics-server');
+    await until(
+      'every autoscaler to have a figure',
+      async () => {
+        const autoscalers = await list('horizontalpodautoscalers', NAMESPACE);
+        return (
+          autoscalers.length === services.length &&
+          autoscalers.every(({ status }) =>
+            (status?.conditions ?? []).some(
+              (condition: { type: string; status: string }) =>
+                condition.type === 'ScalingActive' && condition.status === 'True',
+            ),
+          )
+        );
+      },
+      180_000,
+      2_000,
+    );
+  });
+});
+
+test('the local shop beside it is another one', async () => {
+  const local = await openShop();
+  try {
+    const sku = await productWithStock(shop.gatewayUrl, 1);
+    expect((await fetch(new URL(`/v1/products/${sku}`, local.gatewayUrl))).status).toBe(404);
+  } finally {
+    await local.stop();
+  }
+});
