@@ -1,5 +1,5 @@
 import { join } from 'node:path';
-import { alignConsumers } from '../platform/consumers.ts';
+import { keepConsumers } from '../platform/consumers.ts';
 import { databaseUrl, ensureDatabases } from '../platform/databases.ts';
 import { brokerState } from '../platform/streams.ts';
 import { bundleFile, bundleServices } from './bundle.ts';
@@ -190,7 +190,7 @@ async function prepareDatabases(context: ShopContext, adminUrl: string, run: Run
 async function alignDurables(context: ShopContext): Promise<void> {
   const { broker, secrets, say } = context;
   const url = natsUrl(portOf(context, 'nats'), secrets.brokerPassword);
-  const changed = await alignConsumers(url, broker.consumers);
+  const { changed } = await keepConsumers(url, broker.consumers, new Map());
   if (changed.length > 0) say(`consumers brought to what components/ says now: ${changed.join(', ')}`);
 }
 

@@ -1,21 +1,50 @@
+import type { ConsumerConfig } from '@nats-io/jetstream';
 import { type ConsumerSettings, type ConsumerWanted, findConsumer, withBroker } from './streams.ts';
 
+/** What was found and done; each is a list of names. */
+export interface KeptConsumers {
+  /** Brought to their wanted settings. */
+  changed: string[];
+  /** Made again as they were. */
+  restored: string[];
+  /** Not there and never seen: no sidecar has subscribed yet, or the broker lost them before anybody looked. */
+  missing: string[];
+}
+
 /**
- * Brings durable consumers that exist to what the components say now. A sidecar does not change one: it finds the name
- * `already in use` and never subscribes. Returns the names of those that were changed.
+ * Brings durable consumers to what the components say now, and makes those again that were `seen` and are gone. A sidecar
+ * does neither: with other settings it finds the name `already in use` and never subscribes, and while it runs it does
+ * not notice that its consumer is gone. One made again as it was delivers to the subscriptions that the running sidecars
+ * still have. Keeps `seen` up to date; it belongs to the caller, for as long as it looks.
  */
-export async function alignConsumers(url: string, wanted: ConsumerWanted[]): Promise<string[]> {
+export async function keepConsumers(
+  url: string,
+  wanted: ConsumerWanted[],
+  seen: Map<string, ConsumerConfig>,
+): Promise<KeptConsumers> {
   return withBroker(url, async (jsm) => {
-    const changed: string[] = [];
+    const kept: KeptConsumers = { changed: [], restored: [], missing: [] };
     for (const { stream, name, settings } of wanted) {
-      const found = await findConsumer(jsm, { stream, name });
-      const differs = Object.entries(settings).some(
-        ([key, value]) => found !== undefined && found.config[key as keyof ConsumerSettings] !== value,
-      );
-      if (!differs) continue;
-      await jsm.consumers.update(stream, name, settings);
-      changed.push(name);
+      const found = (await findConsumer(jsm, { stream, name }))?.config;
+      const known = found ?? seen.get(name);
+      if (!known) {
+        kept.missing.push(name);
+        continue;
+      }
+      const config = { ...known, ...settings };
+      seen.set(name, config);
+      if (!found) {
+        await jsm.consumers.add(stream, config);
+        kept.restored.push(name);
+      } else if (differs(found, settings)) {
+        await jsm.consumers.update(stream, name, settings);
+        kept.changed.push(name);
+      }
     }
-    return changed;
+    return kept;
   });
+}
+
+function differs(config: ConsumerConfig, settings: ConsumerSettings): boolean {
+  return Object.entries(settings).some(([key, value]) => config[key as keyof ConsumerSettings] !== value);
 }

@@ -65,6 +65,7 @@ export const addConsumer = (url: string) =>
       durable_name: consumer.name,
       ack_policy: AckPolicy.Explicit,
       deliver_subject: 'somewhere',
+      deliver_group: 'inventory',
       filter_subject: 'orders',
       ack_wait: 30e9,
       max_ack_pending: 256,

@@ -1,23 +1,30 @@
 import { setTimeout as sleep } from 'node:timers/promises';
+import type { ConsumerConfig } from '@nats-io/jetstream';
 import { createHealth, type Health } from '@sidecart/kit/health';
 import type { Logger } from '@sidecart/kit/log';
 import { listen } from '@sidecart/kit/server';
 import { Hono } from 'hono';
 import { z } from 'zod';
-import { alignConsumers } from './consumers.ts';
-import { brokerState, ensureStreams, readBrokerWanted } from './streams.ts';
+import { keepConsumers } from './consumers.ts';
+import { type BrokerWanted, brokerState, ensureStreams, readBrokerWanted } from './streams.ts';
 
 /** The environment of `platform streams`. */
 export const streamsConfig = z.object({
   BROKER_URL: z
-    .url({ protocol: /^nats$/ })
+    .url({ protocol: /^(nats|tls)$/ })
     .describe('the URL of the broker with its login, e.g. nats://sidecart:...@nats:4222'),
   STREAMS_FILE: z
     .string()
     .min(1)
     .default('/app/streams.yaml')
     .describe('the generated list of streams, components/brokers/<broker>-streams.generated.yaml'),
-  PORT: z.coerce.number().int().min(0).max(65535).default(8080).describe('the port of the health paths'),
+  PORT: z.coerce
+    .number()
+    .int()
+    .min(1)
+    .max(65535)
+    .default(8080)
+    .describe('the port of the health paths, e.g. 8080'),
   HOST: z.string().min(1).default('127.0.0.1').describe('the address of the health paths'),
   LOOK_SECONDS: z.coerce
     .number()
@@ -33,27 +40,16 @@ export const streamsConfig = z.object({
  */
 export async function keepStreams(o: { config: z.infer<typeof streamsConfig>; log: Logger }): Promise<never> {
   const { config, log } = o;
-  const wanted = readBrokerWanted(config.STREAMS_FILE);
   const health = createHealth('platform');
   const server = await listen({ fetch: healthApp(health).fetch, port: config.PORT, host: config.HOST });
   log.info({ port: server.port }, 'listening');
-  const names = wanted.streams.map(({ name }) => name);
-  let settled = false;
+  const look = createLook({
+    url: config.BROKER_URL,
+    wanted: readBrokerWanted(config.STREAMS_FILE),
+    health,
+    log,
+  });
   let told = '';
-
-  const look = async () => {
-    const { streams } = await brokerState(config.BROKER_URL, names, []);
-    if (!settled || names.some((name) => !streams.has(name))) {
-      const made = await ensureStreams(config.BROKER_URL, wanted.streams);
-      if (made.length > 0) log.info({ streams: made }, 'streams were missing and were made');
-    }
-    const changed = await alignConsumers(config.BROKER_URL, wanted.consumers);
-    if (changed.length > 0)
-      log.info({ consumers: changed }, 'consumers were brought to their wanted settings');
-    if (!settled) log.info({ streams: names }, 'streams are there');
-    settled = true;
-  };
-
   for (;;) {
     try {
       await look();
@@ -69,6 +65,51 @@ export async function keepStreams(o: { config: z.infer<typeof streamsConfig>; lo
     }
     await sleep(config.LOOK_SECONDS * 1000);
   }
+}
+
+/** How long a consumer may be missing before it is worth a word: as long as its app may take to start. */
+const PATIENCE_MS = 120_000;
+
+/** One look at the broker, which does what is to be done. */
+function createLook(o: {
+  url: string;
+  wanted: BrokerWanted;
+  health: Health;
+  log: Logger;
+}): () => Promise<void> {
+  const { url, wanted, health, log } = o;
+  const names = wanted.streams.map(({ name }) => name);
+  const seen = new Map<string, ConsumerConfig>();
+  let settled = false;
+  let complete = performance.now();
+  let told = '';
+
+  return async () => {
+    const { streams } = await brokerState(url, names, []);
+    if (!settled || names.some((name) => !streams.has(name))) {
+      const made = await ensureStreams(url, wanted.streams);
+      if (made.length > 0) log.info({ streams: made }, 'streams were missing and were made');
+    }
+    if (!settled) log.info({ streams: names }, 'streams are there');
+    settled = true;
+
+    const { changed, restored, missing } = await keepConsumers(url, wanted.consumers, seen);
+    if (changed.length > 0)
+      log.info({ consumers: changed }, 'consumers were brought to their wanted settings');
+    if (restored.length > 0) log.warn({ consumers: restored }, 'consumers were gone and were made again');
+    if (missing.length === 0) complete = performance.now();
+    const late = performance.now() - complete > PATIENCE_MS ? missing.join(', ') : '';
+    if (late !== '' && late !== told)
+      log.warn(
+        { consumers: missing, cure: 'Restart the pods of the apps that these names begin with.' },
+        'no sidecar has subscribed',
+      );
+    told = late;
+    health.report(
+      'consumers',
+      late === '' ? { status: 'ok' } : { status: 'degraded', reason: `no sidecar has subscribed: ${late}` },
+    );
+  };
 }
 
 function healthApp(health: Health): Hono {

@@ -43,11 +43,13 @@ export function readBrokerWanted(file: string): BrokerWanted {
  * twice, and this is asked every few seconds only.
  */
 export async function withBroker<T>(url: string, work: (jsm: JetStreamManager) => Promise<T>): Promise<T> {
-  const { username, password, host } = new URL(url);
+  const { protocol, username, password, host } = new URL(url);
   const connection = await connect({
     servers: host,
     user: username,
     pass: decodeURIComponent(password),
+    // A server that asks for TLS gets it in any case; this refuses one that does not.
+    ...(protocol === 'tls:' ? { tls: {} } : {}),
     reconnect: false,
     timeout: 2_000,
     name: 'runner',
