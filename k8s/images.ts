@@ -20,11 +20,10 @@ Builds the image sidecart/<service> of each service, and sidecart/platform; or o
   --push REGISTRY       pushes them too, as REGISTRY/sidecart/<service>:TAG
   --builder PROGRAM     docker (default) or buildah
   --target TARGET       runtime (default), or dev: sources instead of a bundle, for live updates
-  --network NETWORK     of the build's steps, as the builder takes it, e.g. host (default: SIDECART_BUILD_NETWORK)
+  --network NETWORK     of the build's steps, as the builder takes it, e.g. host
   --help                this text
 
-Environment: NODE_IMAGE and RUNTIME_IMAGE (other base images), NPM_CONFIG_REGISTRY (the registry npm asks in the build),
-SIDECART_BUILD_NETWORK.`;
+Environment: NODE_IMAGE and RUNTIME_IMAGE (other base images), NPM_CONFIG_REGISTRY (the registry npm asks in the build).`;
 
 const TEXT = { type: 'string' } as const;
 const OPTIONS = {
@@ -103,14 +102,7 @@ function readCommandLine(args: string[]) {
   if (unknown !== undefined)
     exitWithUsage(`there is no service ${unknown}; there are ${all.join(', ')}`, USAGE);
   const names = all.filter((name) => named.length === 0 || named.includes(name));
-  return {
-    names,
-    tag,
-    push: push?.replace(/\/$/, ''),
-    builder: BUILDERS[builder],
-    target,
-    network: network ?? (process.env.SIDECART_BUILD_NETWORK || undefined),
-  };
+  return { names, tag, push: push?.replace(/\/$/, ''), builder: BUILDERS[builder], target, network } as const;
 }
 
 function fromEnvironment(): Record<string, string> {
