@@ -83,7 +83,9 @@ test('up in order; at SIGTERM the request under way finishes before its tools go
   await sleep(50);
   service.child.kill('SIGTERM');
   service.child.kill('SIGINT');
-  await expect(service.call('/livez')).rejects.toThrow();
+  const late = await service.call('/readyz');
+  expect(late.status).toBe(503);
+  expect(late.headers.get('connection')).toBe('close');
   expect((await slow).status).toBe(200);
   const { exitCode, stderr } = await service.child;
   expect({ exitCode, stderr }).toEqual({ exitCode: 0, stderr: '' });
@@ -111,6 +113,24 @@ test('a worker that does not stop does not keep the rest from stopping', async (
     'worker stopped first',
     'stopped',
   ]);
+});
+
+test('the port opens only when the service is ready: its sidecar refuses calls for a while to one that is not', async () => {
+  const service = await start({ env: { FIXTURE: 'worker-slow' } });
+  for (;;) {
+    const first = await service.call('/readyz').catch(() => undefined);
+    if (!first) continue;
+    expect(first.status).toBe(200);
+    return;
+  }
+});
+
+test('SIGTERM while a worker starts', async () => {
+  const service = await start({ env: { FIXTURE: 'worker-slow' } });
+  await service.said('worker started');
+  service.child.kill('SIGTERM');
+  expect((await service.child).exitCode).toBe(0);
+  expect(service.messages()).toEqual(['worker started first', 'stopping', 'worker stopped first', 'stopped']);
 });
 
 test('SIGTERM while the sidecar is still awaited', async () => {

@@ -47,11 +47,14 @@ const SECRET_STORE = 'kubernetes';
 const SIDECAR_START_MS = 60_000;
 const REQUESTS_GRACE_MS = 10_000;
 const WORKER_GRACE_MS = 5_000;
+/** For all workers and the pool together: a pod has only so long before it is killed. */
+const WORKERS_GRACE_MS = 10_000;
 
 /**
- * Runs a service from start to end: config, log, sidecar, secret, database, `build`, listen, workers, ready; at SIGTERM
- * or SIGINT the same way back. Takes the process over: a fault at start-up, or one that nobody caught, is logged as
- * one line and ends it with code 1.
+ * Runs a service from start to end: config, log, sidecar, secret, database, `build`, workers, listen, ready; at SIGTERM
+ * or SIGINT the same way back, within 21 s. Its sidecar has to outlive it: requests under way call others, and the relay
+ * publishes. Takes the process over: a fault at start-up, or one that nobody caught, is logged as one line and ends it
+ * with code 1.
  *
  * @example
  * await runService({ env: process.env, service: 'orders', database: true, build: (base) => ({ app: createOrders(base) }) });
@@ -90,6 +93,7 @@ export async function runService<S extends z.ZodObject = typeof baseConfig, D ex
 
   const step = async <T>(cure: string, work: () => T | Promise<T>): Promise<T> => {
     try {
+      if (stopping) throw new StoppedWhileStarting();
       return await work();
     } catch (err) {
       if (!stopping) {
@@ -117,15 +121,16 @@ export async function runService<S extends z.ZodObject = typeof baseConfig, D ex
     const { app, workers: own = [] } = await step('Look at err: the service could not be put together.', () =>
       o.build(base as unknown as ServiceBase<S, D>),
     );
-    running.server = await step(`Free port ${config.PORT} on ${config.HOST}, or set PORT to another.`, () =>
-      listen({ fetch: app.fetch, port: config.PORT, host: config.HOST }),
-    );
     const { database } = running;
     const workers = database ? [...own, createDatabaseWatch({ database, health, metrics, log })] : own;
     for (const worker of workers) {
       running.workers.push(worker);
       await step(`Look at err: worker ${worker.name} could not start.`, () => worker.start());
     }
+    // Last: the sidecar asks as soon as the port is open, and refuses calls for 2 s to an app that is not ready then.
+    running.server = await step(`Free port ${config.PORT} on ${config.HOST}, or set PORT to another.`, () =>
+      listen({ fetch: app.fetch, port: config.PORT, host: config.HOST }),
+    );
     if (stopping) return;
     health.setReady(true);
     log.info({ port: running.server.port }, 'ready');
@@ -162,17 +167,24 @@ async function openDatabase(
 
 async function shutDown(running: Running, log: Logger): Promise<void> {
   await running.server?.close(REQUESTS_GRACE_MS);
+  const until = performance.now() + WORKERS_GRACE_MS;
+  const graceMs = () => Math.min(WORKER_GRACE_MS, until - performance.now());
   for (const worker of running.workers.reverse()) {
-    await withinGrace(() => worker.stop(), worker.name, log);
+    await withinGrace(() => worker.stop(), graceMs(), worker.name, log);
   }
-  if (running.database) await withinGrace(running.database.close, 'database', log);
+  if (running.database) await withinGrace(running.database.close, graceMs(), 'database', log);
 }
 
 /** One part that cannot stop must not keep the others from stopping. */
-async function withinGrace(stop: () => Promise<void>, name: string, log: Logger): Promise<void> {
+async function withinGrace(
+  stop: () => Promise<void>,
+  graceMs: number,
+  name: string,
+  log: Logger,
+): Promise<void> {
   let timer: NodeJS.Timeout | undefined;
   const late = new Promise<'late'>((resolve) => {
-    timer = setTimeout(() => resolve('late'), WORKER_GRACE_MS);
+    timer = setTimeout(() => resolve('late'), graceMs);
   });
   try {
     if ((await Promise.race([stop(), late])) === 'late') log.warn({ name }, 'did not stop in time');

@@ -32,8 +32,9 @@ await runService({
     });
     const worker = (name: string): Worker => ({
       name,
-      start() {
+      async start() {
         log.info({ name }, 'worker started');
+        if (FIXTURE === 'worker-slow') await sleep(500);
         if (FIXTURE === 'worker-fails') throw new Error('no slots');
       },
       async stop() {
