@@ -1,4 +1,5 @@
-import postgres from 'postgres';
+import { openPostgres } from '@sidecart/kit/db-socket';
+import type postgres from 'postgres';
 import { CLOSE_DEFAULT_DATABASES, databaseRoleStatements } from './database-roles.ts';
 
 /** The passwords of the two logins that each service's database has, by service. */
@@ -41,7 +42,7 @@ export async function ensureDatabases(adminUrl: string, databases: DatabasePassw
 
 /** Runs `work` on one connection of its own. */
 export async function withSql<T>(url: string, work: (sql: postgres.Sql) => Promise<T>): Promise<T> {
-  const sql = postgres(url, { max: 1, connect_timeout: 5, fetch_types: false, onnotice: () => {} });
+  const sql = openPostgres(url, { max: 1, connect_timeout: 5, fetch_types: false, onnotice: () => {} });
   try {
     return await work(sql);
   } finally {

@@ -121,9 +121,11 @@ describe('databases', () => {
     ]);
   });
 
-  test('do not wait for a login that is refused', async () => {
-    const admin = new URL(inject('pgUrl'));
-    admin.password = 'guessed';
+  test.each([
+    ['a password that is refused', { password: 'guessed' }],
+    ['TLS that the server does not speak', { search: '?sslmode=require' }],
+  ])('do not wait for %s', async (_, change) => {
+    const admin = Object.assign(new URL(inject('pgUrl')), change);
     const folder = secrets(bothFor(password(), password()));
     const { exitCode, log } = await run('databases', { ADMIN_URL: admin.href, SECRETS_DIR: folder });
     expect(exitCode).toBe(1);

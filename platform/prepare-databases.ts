@@ -1,5 +1,6 @@
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { isTransientDbError } from '@sidecart/kit/db-errors';
 import type { Logger } from '@sidecart/kit/log';
 import pRetry, { AbortError } from 'p-retry';
 import { z } from 'zod';
@@ -86,8 +87,6 @@ function loginIn(text: string): { role: string; password: string; database: stri
   }
 }
 
-/** What a server says to a client that waiting cannot help: wrong password, no such role, no such database. */
-const REFUSED = new Set(['28P01', '28000', '3D000']);
 const EVERY_MS = 1_000;
 
 async function waitForServer(url: string, timeoutMs: number, log: Logger): Promise<void> {
@@ -97,8 +96,8 @@ async function waitForServer(url: string, timeoutMs: number, log: Logger): Promi
     try {
       await withSql(url, (sql) => sql`SELECT 1`);
     } catch (err) {
-      const { code, message } = err as Error & { code?: string };
-      if (REFUSED.has(code ?? '')) throw new AbortError(err as Error);
+      const { message } = err as Error;
+      if (!isTransientDbError(err)) throw new AbortError(err as Error);
       if (told !== message) log.info({ host, reason: message }, 'waiting for the database server');
       told = message;
       throw err;
@@ -111,18 +110,17 @@ async function waitForServer(url: string, timeoutMs: number, log: Logger): Promi
       factor: 1,
       maxRetryTime: timeoutMs,
     });
-  } catch (err) {
-    const { code } = err as { code?: string };
-    if (REFUSED.has(code ?? ''))
+  } catch (cause) {
+    if (isTransientDbError(cause))
       throw new PlatformError(
-        `the database server at ${host} refuses the login of ADMIN_URL`,
-        'Correct user, password and database in ADMIN_URL. A server keeps the password it was first started with.',
-        { cause: err },
+        `the database server at ${host} did not answer within ${timeoutMs / 1000} s`,
+        'Look whether it runs and is reachable under that name; give it longer with WAIT_SECONDS.',
+        { cause },
       );
     throw new PlatformError(
-      `the database server at ${host} did not answer within ${timeoutMs / 1000} s`,
-      'Look whether it runs and is reachable under that name; give it longer with WAIT_SECONDS.',
-      { cause: err },
+      `the database server at ${host} cannot be used: ${(cause as Error).message}`,
+      'Correct user, password, database and sslmode in ADMIN_URL. A server keeps the password it was first started with.',
+      { cause },
     );
   }
 }

@@ -32,6 +32,8 @@ export async function migrateDatabase(url: string, dir: string): Promise<void> {
 async function main(env: NodeJS.ProcessEnv): Promise<void> {
   const log = createLogger({ service: 'migrate', level: env.LOG_LEVEL ?? 'info' });
   const { DATABASE_URL: url, MIGRATIONS_DIR: dir } = env;
+  // As process 1 of a container a signal without a handler would do nothing. The server undoes what was begun.
+  for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, () => process.exit(143));
   try {
     if (!url || !dir) throw new Error('DATABASE_URL and MIGRATIONS_DIR must be set');
     await migrateDatabase(url, dir);
