@@ -78,7 +78,7 @@ function ensureNamespace(run: (args: string[]) => string, namespace: string, own
       `there is no namespace ${namespace}`,
       `make it first: kubectl create namespace ${namespace}`,
     );
-  run(['apply', '--server-side', `--filename=${join(CHECKOUT, 'k8s/base/namespace.yaml')}`]);
+  run(['apply', `--filename=${join(CHECKOUT, 'k8s/base/namespace.yaml')}`]);
   console.log(`made namespace ${namespace}`);
 }
 
