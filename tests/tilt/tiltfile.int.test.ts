@@ -1,0 +1,303 @@
+import { existsSync, readFileSync } from 'node:fs';
+import { join, relative } from 'node:path';
+import { describe, expect, test } from 'vitest';
+import { parseAllDocuments } from 'yaml';
+import { loadTopology } from '../../generator/topology.ts';
+import { CHECKOUT } from '../../local/run-paths.ts';
+import { useEvaluator } from './evaluate.ts';
+import { importedPackages } from './imports.ts';
+import { type Definition, type Image, readDefinition, unorderable, withDependencies } from './recorded.ts';
+
+const topology = loadTopology(join(CHECKOUT, 'topology.yaml'));
+const names = topology.services.map(({ name }) => name).sort();
+/** What runs from sources in the cluster. */
+const programs = [...names, 'platform'];
+const fromCheckout = (path: string) => relative(CHECKOUT, path);
+
+const evaluate = useEvaluator();
+const defined = new Map<string, Promise<Definition>>();
+/** What the Tiltfile defines with these arguments; evaluated once for all tests. */
+const define = (...args: string[]): Promise<Definition> => {
+  const key = args.join(' ');
+  const definition = defined.get(key) ?? evaluate({ args }).then(readDefinition);
+  defined.set(key, definition);
+  return definition;
+};
+
+interface KubernetesObject {
+  kind: string;
+  apiVersion: string;
+  metadata: { name: string; namespace?: string };
+  spec?: { template?: { spec: PodSpec } };
+}
+interface Container {
+  name: string;
+  image: string;
+  resources?: { limits?: { memory?: string } };
+  securityContext?: { readOnlyRootFilesystem?: boolean };
+}
+interface PodSpec {
+  containers: Container[];
+  initContainers?: Container[];
+}
+
+const objectsOf = ({ manifests }: Definition): KubernetesObject[] =>
+  parseAllDocuments(manifests).map((document) => document.toJS());
+const workloadsOf = (definition: Definition) => objectsOf(definition).filter(({ spec }) => spec?.template);
+const podOf = ({ spec }: KubernetesObject) => spec?.template?.spec as PodSpec;
+const containersOf = (pod: PodSpec) => [...pod.containers, ...(pod.initContainers ?? [])];
+
+describe('tilt up', () => {
+  test('has a resource and an image for every service of the table', async () => {
+    const { resources, images, enabled } = await define();
+    expect(enabled).toEqual(names);
+    for (const name of names) {
+      expect(resources.get(name)).toMatchObject({ kind: 'workload', labels: ['services'] });
+      expect(images.get(`sidecart/${name}`)).toMatchObject({ target: 'dev', build_args: { SERVICE: name } });
+    }
+  });
+
+  test('builds the images that the manifests name, no other, each from a target that the Dockerfile has', async () => {
+    const definition = await define();
+    const deployed = workloadsOf(definition).flatMap((workload) =>
+      containersOf(podOf(workload)).map(({ image }) => image.replace(/:[^:/]*$/, '')),
+    );
+    const ours = new Set(deployed.filter((image) => image.startsWith('sidecart/')));
+    expect([...definition.images.keys()].sort()).toEqual([...ours].sort());
+    const dockerfile = readFileSync(join(CHECKOUT, 'Dockerfile'), 'utf8');
+    for (const { context, target } of definition.images.values()) {
+      expect(context).toBe(CHECKOUT);
+      if (target) expect(dockerfile).toMatch(new RegExp(`^FROM .* AS ${target}$`, 'm'));
+    }
+  });
+
+  test('puts every object of the manifests into one resource', async () => {
+    const definition = await define();
+    const objects = objectsOf(definition);
+    const selected = [...definition.resources.values()].flatMap((resource) => resource.objects);
+    // Tilt itself gives a Service to the pods that it selects.
+    const others = objects.filter(({ kind, spec }) => !spec?.template && kind !== 'Service');
+    const selectors = others.map(({ kind, metadata }) => `${metadata.name}:${kind.toLowerCase()}`);
+    expect([...selected].sort()).toEqual([...selectors].sort());
+    expect(new Set(selected).size).toBe(selected.length);
+    for (const { metadata } of workloadsOf(definition))
+      expect(definition.resources.get(metadata.name)?.kind).toBe('workload');
+    expect(definition.resources.get('dapr')?.objects).toHaveLength(
+      objects.filter(({ apiVersion }) => apiVersion.startsWith('dapr.io/')).length,
+    );
+  });
+
+  test('starts nothing before what it needs', async () => {
+    const { resources } = await define();
+    expect(unorderable(resources)).toEqual([]);
+    for (const { name, kind, deps } of resources.values()) {
+      for (const dep of deps) expect(resources.has(dep), `${name} waits for ${dep}`).toBe(true);
+      const before = withDependencies(resources, [name]);
+      if (name !== 'cluster') expect(before).toContain('cluster');
+      if (kind === 'workload') expect(before).toContain('secrets');
+    }
+    for (const name of names)
+      for (const needed of ['namespace', 'secrets', 'dapr', 'postgres', 'nats', 'platform'])
+        expect(withDependencies(resources, [name])).toContain(needed);
+    expect(withDependencies(resources, [topology.edge])).toEqual(new Set(resources.keys()));
+  });
+
+  test('has the page of the API behind a port of this machine', async () => {
+    const { resources } = await define();
+    const { port = 0 } = topology.services.find(({ name }) => name === topology.edge) ?? {};
+    expect(resources.get(topology.edge)?.ports).toEqual([[port, port]]);
+  });
+
+  test('has buttons that run scripts of package.json', async () => {
+    const { buttons } = await define();
+    const { scripts } = JSON.parse(readFileSync(join(CHECKOUT, 'package.json'), 'utf8'));
+    expect(buttons.map(({ name }) => name)).toEqual(
+      ['demo', 'import', 'replay', 'doctor'].map((name) => `client-${name}`),
+    );
+    for (const { command, inputs, resource } of buttons) {
+      const [, script = '', rest = ''] = /^npm run (\w+)(.*)$/.exec(command.at(-1) ?? '') ?? [];
+      expect(scripts).toHaveProperty(script);
+      expect(rest).toBe(inputs.length > 0 ? ` -- "$${inputs[0]}"` : '');
+      expect(resource).toBe(topology.edge);
+    }
+  });
+
+  test('lets only what runs from sources write its file system', async () => {
+    const definition = await define();
+    for (const workload of workloadsOf(definition))
+      for (const { name, securityContext } of containersOf(podOf(workload))) {
+        const edited = name === 'app' && programs.includes(workload.metadata.name);
+        expect(securityContext?.readOnlyRootFilesystem, `${workload.metadata.name}/${name}`).toBe(!edited);
+      }
+  });
+
+  test.each(['ci', 'down'] as const)('tilt %s is the same definition', async (command) => {
+    expect(readDefinition(await evaluate({ command }))).toEqual(await define());
+  });
+});
+
+describe('a live update', () => {
+  const inPod = (image: Image) => image.live_update.flatMap((step) => (step.made === 'sync' ? [step] : []));
+
+  test('copies what is there to where the image has it', async () => {
+    const { images } = await define();
+    for (const image of images.values())
+      for (const { local_path, remote_path } of inPod(image)) {
+        expect(existsSync(local_path), local_path).toBe(true);
+        expect(remote_path).toBe(`/app/${fromCheckout(local_path)}`);
+      }
+  });
+
+  test('covers the sources of the service and of every package that it imports, directly or not', async () => {
+    const { images } = await define();
+    for (const name of programs) {
+      const image = images.get(`sidecart/${name}`) as Image;
+      const copied = inPod(image).map(({ local_path }) => fromCheckout(local_path));
+      const sources = name === 'platform' ? name : `services/${name}/src`;
+      expect(copied.sort()).toEqual([sources, ...importedPackages(sources)].sort());
+    }
+  });
+
+  test('is left for a build when other packages are installed or the schema changes', async () => {
+    const { images } = await define();
+    for (const { name, database } of topology.services) {
+      const image = images.get(`sidecart/${name}`) as Image;
+      const [first] = image.live_update;
+      const paths = first?.made === 'fall_back_on' ? first.paths.map(fromCheckout) : [];
+      expect(paths).toContain('package-lock.json');
+      expect(paths).toContain(`services/${name}/package.json`);
+      expect(paths.includes(`services/${name}/migrations`)).toBe(database);
+      // Tilt looks at nothing else for this image, and refuses a step that is about other files.
+      const watched = image.only;
+      for (const path of [...paths, ...inPod(image).map((step) => fromCheckout(step.local_path))])
+        expect(watched).toContain(path);
+    }
+  });
+
+  test('looks at no source of another service, nor does a build', async () => {
+    const { images } = await define();
+    for (const name of names)
+      for (const other of names.filter((one) => one !== name))
+        expect(images.get(`sidecart/${name}`)?.only).not.toContain(`services/${other}/src`);
+  });
+
+  test('and a build are given paths that exist, among them all that the Dockerfile copies', async () => {
+    const { images } = await define();
+    const dockerfile = readFileSync(join(CHECKOUT, 'Dockerfile'), 'utf8');
+    const stages = dockerfile.split(/^(?=FROM )/m);
+    const upToDev = stages.slice(0, stages.findIndex((stage) => / AS dev$/m.test(stage)) + 1);
+    const copies = [...upToDev.join('').matchAll(/^COPY (?!.*--from)(?:--\S+ )*(.*) \S+$/gm)];
+    const copied = copies.flatMap(([, paths = '']) => paths.split(' '));
+    expect(copied).toContain('package-lock.json');
+    for (const { only } of images.values()) {
+      for (const path of only) expect(existsSync(join(CHECKOUT, path)), path).toBe(true);
+      for (const path of copied)
+        expect(
+          only.some((given) => `${given}/`.startsWith(`${path}/`)),
+          path,
+        ).toBe(true);
+    }
+  });
+});
+
+describe('tilt up -- with names', () => {
+  /** What a service needs by the table, found another way than the Tiltfile does. */
+  const needed = (wanted: string[]) => {
+    const edges = [
+      ...topology.calls.map(({ caller, callee }) => [caller, callee] as const),
+      ...topology.topics.flatMap(({ kind, owner, publishers, consumers }) =>
+        (kind === 'fact' ? consumers : publishers).map((app) => [app, owner] as const),
+      ),
+    ];
+    const all = new Set(wanted);
+    for (const name of all) for (const [from, to] of edges) if (from === name) all.add(to);
+    return [...all].sort();
+  };
+
+  test.each(names)('%s starts it and what it needs', async (name) => {
+    expect((await define(name)).enabled).toEqual(needed([name]));
+  });
+
+  test('orders starts no gateway, but database and broker', async () => {
+    const { enabled = [], resources } = await define('orders');
+    expect(enabled).toEqual(['inventory', 'orders', 'products']);
+    expect(withDependencies(resources, enabled)).toContain('postgres');
+    expect(withDependencies(resources, enabled)).toContain('nats');
+  });
+
+  test('--without leaves out what others would need', async () => {
+    const { enabled = [], resources } = await define('--without', 'inventory');
+    expect(enabled).toEqual(names.filter((name) => name !== 'inventory'));
+    expect(withDependencies(resources, enabled)).not.toContain('inventory');
+    expect((await define('orders', '--without', 'inventory')).enabled).toEqual(['orders', 'products']);
+  });
+
+  test.each([['order'], ['--without', 'order']])(
+    '%s %s is refused, with the names there are',
+    async (...args) => {
+      const { error } = await evaluate({ args });
+      expect(error).toContain(`there is no service order; topology.yaml has ${names.join(', ')}`);
+    },
+  );
+
+  test('an unknown option is refused', async () => {
+    expect((await evaluate({ args: ['--only', 'orders'] })).error).toContain('unknown flag: --only');
+  });
+});
+
+describe('the kube context', () => {
+  test.each(['kind-kind', 'kind-local', 'k3d-shop', 'minikube', 'docker-desktop'])(
+    '%s is allowed',
+    async (context) => {
+      expect(readDefinition(await evaluate({ context })).allowedContexts).toEqual([context]);
+    },
+  );
+
+  test.each(['', 'production', 'gke_shop_europe', 'arn:aws:eks:eu:1:cluster/kind-shop', 'my-minikube'])(
+    "'%s' is refused, with the cure, before anything is rendered",
+    async (context) => {
+      const { error, calls } = await evaluate({ context });
+      expect(error).toContain(
+        `the kube context '${context}' is none of kind, k3d, minikube or Docker Desktop`,
+      );
+      expect(error).toContain(`--cluster NAME`);
+      expect(calls.map((call) => call.function)).not.toContain('k8s_yaml');
+    },
+  );
+
+  test('with another name is allowed when it is the one that is meant', async () => {
+    const at = (context: string) => evaluate({ context, args: ['--cluster', 'lab'] });
+    expect(readDefinition(await at('lab')).allowedContexts).toEqual(['lab']);
+    expect((await at('production')).error).toContain("the kube context 'production'");
+  });
+});
+
+describe('tilt up -- --local', () => {
+  test('runs the shop and shows each service, with nothing of Kubernetes or Docker', async () => {
+    const outcome = await evaluate({ args: ['--local'], context: 'production' });
+    const { resources } = readDefinition(outcome);
+    expect([...resources.keys()].sort()).toEqual([...names, 'shop'].sort());
+    expect(unorderable(resources)).toEqual([]);
+    const used = new Set(outcome.calls.map((call) => call.function));
+    for (const name of ['k8s_context', 'k8s_yaml', 'k8s_resource', 'kustomize', 'docker_build'])
+      expect(used).not.toContain(name);
+  });
+
+  test('starts what npm start does, watches what exists and probes the ports of the table', async () => {
+    const { calls } = await evaluate({ args: ['--local'] });
+    const locals = calls.filter((call) => call.function === 'local_resource').map(({ args }) => args);
+    const { scripts } = JSON.parse(readFileSync(join(CHECKOUT, 'package.json'), 'utf8'));
+    const [shop = {}, ...rest] = locals;
+    expect((shop.serve_cmd as string[]).join(' ')).toBe(scripts.start);
+    for (const path of shop.deps as string[]) expect(existsSync(path), path).toBe(true);
+    for (const { name, readiness_probe } of rest) {
+      const { port } = topology.services.find((service) => service.name === name) ?? {};
+      expect(readiness_probe).toMatchObject({ http_get: { port, path: '/readyz' } });
+    }
+  });
+
+  test.each([['orders'], ['--without', 'orders']])('is refused with %s %s', async (...args) => {
+    const { error } = await evaluate({ args: ['--local', ...args] });
+    expect(error).toContain('--local always starts the whole shop');
+  });
+});
