@@ -1,4 +1,4 @@
-import { cpSync, readFileSync } from 'node:fs';
+import { cpSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { beforeEach, expect, test } from 'vitest';
 import { loadBroker } from '../generator/broker.ts';
@@ -94,6 +94,26 @@ test('an account may read the one Secret of its own service, and only services w
       .map((name) => [
         { apiGroups: [''], resources: ['secrets'], resourceNames: [`${name}-db`], verbs: ['get'] },
       ]),
+  );
+});
+
+test('a release is said once: every image has its registry, with a port too, and its tag', () => {
+  const root = testFolder();
+  for (const folder of ['k8s', 'components', 'dapr']) cpSync(folder, join(root, folder), { recursive: true });
+  const file = join(root, 'k8s/overlays/local/release.yaml');
+  const release = readFileSync(file, 'utf8')
+    .replace('images: sidecart', 'images: registry.example.com:5000/team/shop')
+    .replace('tag: dev', 'tag: 1.2.3');
+  writeFileSync(file, release);
+  const images = deployments(renderOverlay({ root, overlay: 'local' })).flatMap(({ spec }) => {
+    const { containers, initContainers = [] } = spec.template.spec;
+    return [...containers, ...initContainers].map(({ image }: { image: string }) => image);
+  });
+  const names = topology.services.flatMap(({ name, database }) => (database ? [name, name] : [name]));
+  expect(images.sort()).toEqual(
+    [...names, 'platform', 'platform']
+      .map((name) => `registry.example.com:5000/team/shop/${name}:1.2.3`)
+      .sort(),
   );
 });
 
