@@ -6,7 +6,7 @@ export interface ImageBuild {
   tag: string;
   /** Labels of the image, and base images where others are wanted. */
   buildArgs: Record<string, string>;
-  /** Seconds since 1970 of the commit: the time of what a build makes, where the builder lets it be said. */
+  /** Seconds since 1970 of the commit: the image's time, where the builder lets it be said. */
   epoch: number;
   /** The network of the build's steps, e.g. `host`; the builder's own choice without it. */
   network?: string;
@@ -39,7 +39,7 @@ export const BUILDERS: Record<'docker' | 'buildah', Builder> = {
     },
     build: (image) => ({
       args: ['build', ...commonArguments(image)],
-      // BuildKit takes it from here; the older builder knows nothing of it.
+      // Time of the image alone, for BuildKit; the builder before it knows nothing of it.
       env: { SOURCE_DATE_EPOCH: String(image.epoch) },
     }),
     push: (from, to) => [
@@ -56,7 +56,8 @@ export const BUILDERS: Record<'docker' | 'buildah', Builder> = {
       missing: 'install buildah (it is a package of that name), or use --builder docker',
     },
     build: (image) => ({
-      args: ['build', '--layers', '--timestamp', String(image.epoch), ...commonArguments(image)],
+      // Here it is the time of every file too, and must not change a layer with each commit: that of the Dockerfile.
+      args: ['build', '--layers', '--timestamp', '315532800', ...commonArguments(image)],
       env: {},
     }),
     push: (from, to) => [['push', ...(isLocal(to) ? ['--tls-verify=false'] : []), from, `docker://${to}`]],

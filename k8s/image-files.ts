@@ -4,13 +4,12 @@ import {
   cpSync,
   existsSync,
   mkdirSync,
-  mkdtempSync,
   readdirSync,
   readFileSync,
   utimesSync,
   writeFileSync,
 } from 'node:fs';
-import { dirname, join } from 'node:path';
+import { dirname, join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { parse } from 'yaml';
 
@@ -48,8 +47,8 @@ function layOut(out: string): void {
 }
 
 function bundle(entries: string[]): string {
-  // Inside the project, where a stack trace finds the names of the sources.
-  const folder = mkdtempSync(join(process.cwd(), 'bundles-'));
+  // Inside the project, where a stack trace finds the names of the sources; always the same, as it is in the bundles.
+  const folder = resolve('bundles');
   const program = ['local/bundle-program.ts', `--out=${folder}`, ...entries];
   const { status } = spawnSync(process.execPath, program, { stdio: 'inherit' });
   if (status !== 0) process.exit(status ?? 1);
