@@ -28,6 +28,17 @@ const mapOwnCodeOnly: Plugin = {
   },
 };
 
+/** CommonJS packages inside an ES module still ask for Node's own modules by `require`. */
+const REQUIRE =
+  "import { createRequire as bundleRequire } from 'node:module'; const require = bundleRequire(import.meta.url);";
+
+/**
+ * To process 1 of a container a signal means nothing until somebody listens, and loading takes a while: until the
+ * program listens itself, it ends as any other process would.
+ */
+const SIGNALS =
+  "if (process.pid === 1) for (const signal of ['SIGTERM', 'SIGINT']) process.on(signal, () => process.listenerCount(signal) > 1 || process.exit(143));";
+
 const { metafile } = await build({
   entryPoints: Object.fromEntries(positionals.map((entry) => entry.split('=', 2) as [string, string])),
   outdir: values.out,
@@ -46,10 +57,7 @@ const { metafile } = await build({
   plugins: [mapOwnCodeOnly],
   logLevel: 'error',
   metafile: true,
-  // CommonJS packages inside an ES module still ask for Node's own modules by `require`.
-  banner: {
-    js: "import { createRequire as bundleRequire } from 'node:module'; const require = bundleRequire(import.meta.url);",
-  },
+  banner: { js: `${REQUIRE} ${SIGNALS}` },
 });
 
 // What went in, for whoever wants to know whether it has changed since.
