@@ -42,7 +42,7 @@ export function folderWith(folder: string, statements: string[]): string {
   const journal = JSON.parse(readFileSync(file, 'utf8')) as Journal;
   const last = journal.entries.at(-1);
   if (!last) throw new Error(`${folder} has no migration`);
-  const entry = { ...last, idx: last.idx + 1, when: last.when + 1, tag: 'next' };
+  const entry = { ...last, idx: last.idx + 1, when: Math.max(last.when + 1, Date.now()), tag: 'next' };
   writeFileSync(file, JSON.stringify({ ...journal, entries: [...journal.entries, entry] }));
   writeFileSync(join(copy, 'next.sql'), statements.join('\n--> statement-breakpoint\n'));
   return copy;

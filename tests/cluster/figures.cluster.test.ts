@@ -4,8 +4,9 @@ import { execa } from 'execa';
 import { expect, inject, test } from 'vitest';
 import type { ClusterAccess } from './cluster-shop.ts';
 import { topology } from './cluster-shop.ts';
+import { list } from './kubectl.ts';
 import { findRegistry } from './registry.ts';
-import { nameLabel, restart } from './workloads.ts';
+import { nameLabel, renew } from './workloads.ts';
 
 const { namespace, images } = inject('cluster') as ClusterAccess;
 const MB = 1_000_000;
@@ -38,21 +39,27 @@ async function startTime(service: string): Promise<number> {
     `custom-columns=${columns}`,
   ];
   const watch = spawn('kubectl', args, { stdio: ['ignore', 'pipe', 'inherit'] });
-  const seen = new Map<string, { first: number; ready?: number }>();
-  createInterface(watch.stdout).on('line', (line) => {
-    const [name = '', ready] = line.trim().split(/\s+/);
-    const pod = seen.get(name) ?? { first: performance.now() };
-    seen.set(name, pod);
-    if (ready === 'True') pod.ready ??= performance.now();
+  const old = (await list('pods', namespace, nameLabel(service))).map(({ metadata }) => metadata.name);
+  const appeared = new Map<string, number>();
+  let took: number | undefined;
+  const listening = new Promise<void>((done) => {
+    createInterface(watch.stdout).on('line', (line) => {
+      done();
+      const [name = '', ready] = line.trim().split(/\s+/);
+      if (old.includes(name)) return;
+      const first = appeared.get(name) ?? performance.now();
+      appeared.set(name, first);
+      if (ready === 'True') took ??= performance.now() - first;
+    });
   });
   try {
-    await restart(namespace, `deployment/${service}`);
+    await listening;
+    await renew(namespace, `deployment/${service}`);
   } finally {
     watch.kill();
   }
-  const newest = [...seen.values()].at(-1);
-  if (!newest?.ready) throw new Error(`no new pod of ${service} was seen to become ready`);
-  return newest.ready - newest.first;
+  if (took === undefined) throw new Error(`no new pod of ${service} was seen to become ready`);
+  return took;
 }
 
 test('image sizes', async () => {

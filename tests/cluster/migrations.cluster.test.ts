@@ -6,7 +6,7 @@ import { query, sleep, type Target, until } from '../e2e/shop.ts';
 import { expansion, folderWith, tablesOf } from '../next-schema.ts';
 import type { ClusterAccess } from './cluster-shop.ts';
 import { apply, kubectl } from './kubectl.ts';
-import { startLoad } from './load.ts';
+import { expectNothingLost, startLoad } from './load.ts';
 import { isReady, livePods, nameLabel, rolledOut } from './workloads.ts';
 
 const cluster = inject('cluster') as ClusterAccess;
@@ -78,7 +78,7 @@ test('a release whose migration fails leaves the version before it serving, and 
     await rollBack();
   }
   expect(await readyPods()).toEqual(before);
-  await load.finish();
+  await expectNothingLost(shop, load.skus, await load.stop());
   expect(await query(shop, 'orders', "SELECT 1 FROM pg_tables WHERE tablename = 'half'")).toEqual([]);
 });
 
@@ -90,5 +90,5 @@ test('a release that takes the schema further rolls out, and back again, under l
   await sleep(2_000);
   await rollBack();
   await sleep(2_000);
-  await load.finish();
+  await expectNothingLost(shop, load.skus, await load.stop());
 });

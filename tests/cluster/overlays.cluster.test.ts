@@ -38,6 +38,10 @@ const ALLOWED: Allowed[] = [
     path: /^Deployment\/[a-z]+\.spec\.template\.metadata\.annotations\.dapr\.io\/(env|volume-mounts)$/,
     because: 'and their sidecars know that authority too',
   },
+  {
+    path: /^Deployment\/[a-z]+\.spec\.template\.(spec\.containers\[app\]\.resources\.requests\.cpu|metadata\.annotations\.dapr\.io\/sidecar-cpu-request)$/,
+    because: 'locally all of it fits into two processors; in production each has what it uses at its work',
+  },
   { path: /^NetworkPolicy\/[a-z-]+$/, because: 'a component that not every local cluster enforces' },
   {
     path: /^(Gateway|HTTPRoute)\/[a-z-]+$/,

@@ -1,7 +1,7 @@
-import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest';
+import { afterAll, beforeAll, beforeEach, describe, expect, inject, test } from 'vitest';
 import { killWhileOrdersAreOnTheirWay, seededRandom, stockOff, type Victim } from '../e2e/kills.ts';
 import { openShop } from '../e2e/open-shop.ts';
-import type { Target } from '../e2e/shop.ts';
+import { call, type Target, until } from '../e2e/shop.ts';
 import { type ClusterAccess, topology } from './cluster-shop.ts';
 import { kubectl, list } from './kubectl.ts';
 import { isReady, livePods, nameLabel } from './workloads.ts';
@@ -16,9 +16,32 @@ beforeAll(async () => {
   console.log(`SEED=${seed}`);
   shop = await openShop();
 });
+beforeEach(settled);
 afterAll(async () => {
   await shop?.stop();
 });
+
+/**
+ * The last victim is back; now the others hear of that: a sidecar may ask for a neighbour where it was before for some twenty
+ * seconds, and a port-forward needs a moment to find another pod.
+ */
+async function settled(): Promise<void> {
+  let inARow = 0;
+  await until(
+    'every service to answer through the gateway, several times in a row',
+    async () => {
+      const paths = ['/v1/products', '/v1/stock', '/v1/orders'];
+      const answers = await Promise.all(paths.map((path) => call(shop.gatewayUrl, 'GET', path))).catch(
+        () => [],
+      );
+      const well = answers.length > 0 && answers.every(({ status }) => status === 200);
+      inARow = well ? inARow + 1 : 0;
+      return inARow === 5;
+    },
+    90_000,
+    300,
+  );
+}
 
 /** All pods of one kind, to be given one second to end: hardly better than a crash. */
 async function podVictim(where: string, selector: string): Promise<Victim> {

@@ -1,6 +1,6 @@
-import { mkdirSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { parseAllDocuments, stringify } from 'yaml';
+import { parse, parseAllDocuments, stringify } from 'yaml';
 import { type KubeObject, kubectl } from './kubectl.ts';
 
 /** Everything that these tests write is in here, a folder of the checkout that git does not know. */
@@ -19,6 +19,9 @@ export function overlayWith(
 ): string {
   const folder = join(WORK_FOLDER, name);
   mkdirSync(folder, { recursive: true });
+  const release = parse(readFileSync(join('k8s/overlays', overlay, 'release.yaml'), 'utf8')) as {
+    data: { images: string };
+  };
   const kustomization = {
     apiVersion: 'kustomize.config.k8s.io/v1beta1',
     kind: 'Kustomization',
@@ -26,7 +29,11 @@ export function overlayWith(
     components: (more.components ?? []).map((component) => `../../../k8s/components/${component}`),
     images: Object.entries(more.images ?? {}).map(([service, image]) => {
       const colon = image.lastIndexOf(':');
-      return { name: `sidecart/${service}`, newName: image.slice(0, colon), newTag: image.slice(colon + 1) };
+      return {
+        name: `${release.data.images}/${service}`,
+        newName: image.slice(0, colon),
+        newTag: image.slice(colon + 1),
+      };
     }),
   };
   writeFileSync(join(folder, 'kustomization.yaml'), stringify(kustomization));

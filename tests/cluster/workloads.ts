@@ -36,10 +36,15 @@ export function podState(pod: KubeObject): string {
   return isReady(pod) ? 'ready' : phase === 'Running' ? 'not ready yet' : phase;
 }
 
+/** What a pod does not get out of by waiting. */
+const STUCK = /ErrImagePull|ImagePullBackOff|InvalidImageName|CreateContainerConfigError/;
+const STUCK_MS = 45_000;
+
 /**
  * Waits until every Deployment and StatefulSet of the namespace has all its pods updated and ready, and says what it waits for
  * whenever that changes.
- * @throws with the state, the events and the end of the logs of what is not ready, after `timeoutMs`.
+ * @throws with the state, the events and the end of the logs of what is not ready, after `timeoutMs`,
+ *   or earlier when it cannot become so.
  */
 export async function waitUntilReady(
   namespace: string,
@@ -48,6 +53,7 @@ export async function waitUntilReady(
 ): Promise<void> {
   const end = Date.now() + timeoutMs;
   let last = '';
+  let stuckSince = Number.POSITIVE_INFINITY;
   for (;;) {
     const workloads = [...(await list('deployments', namespace)), ...(await list('statefulsets', namespace))];
     const waiting = workloads
@@ -59,13 +65,14 @@ export async function waitUntilReady(
       const unready = pods.find(
         (pod) => pod.metadata.labels?.['app.kubernetes.io/name'] === name && !isReady(pod),
       );
-      return `${name} (${unready ? podState(unready) : 'no pod yet'})`;
+      return `${name} (${unready ? podState(unready) : 'not all there'})`;
     });
     const text = `${workloads.length - waiting.length} of ${workloads.length} ready; waiting for ${states.join(', ')}`;
     if (text !== last) say(text);
     last = text;
-    if (Date.now() > end)
-      throw new Error(`not ready after ${timeoutMs / 1000} s: ${text}\n${await troubles(namespace)}`);
+    stuckSince = STUCK.test(text) ? Math.min(stuckSince, Date.now()) : Number.POSITIVE_INFINITY;
+    if (Date.now() > Math.min(end, stuckSince + STUCK_MS))
+      throw new Error(`not ready: ${text}\n${await troubles(namespace)}`);
     await sleep(1_000);
   }
 }
@@ -100,14 +107,20 @@ async function troubles(namespace: string): Promise<string> {
     'type=Warning',
     '--sort-by=.lastTimestamp',
   ];
-  const warnings = (await kubectl(events).catch(String)).split('\n').slice(-15);
+  const warnings = (await kubectl(events).catch(String)).split('\n').slice(-30);
   return [...parts, '--- latest warnings', ...warnings].join('\n');
 }
 
 /** A rolling update of one workload to the same version; resolves when the last old pod is gone. */
-export async function restart(namespace: string, workload: string, timeoutMs = 180_000): Promise<void> {
+export async function restart(namespace: string, workload: string): Promise<void> {
+  await renew(namespace, workload);
+  await rolledOut(namespace, workload);
+}
+
+/** As restart, but resolves when the new pods have taken over and the old ones may still be leaving. */
+export async function renew(namespace: string, workload: string): Promise<void> {
   await kubectl(['rollout', 'restart', '-n', namespace, workload]);
-  await rolledOut(namespace, workload, timeoutMs);
+  await rolloutStatus(namespace, workload);
 }
 
 export async function scale(namespace: string, workload: string, replicas: number): Promise<void> {
@@ -116,14 +129,16 @@ export async function scale(namespace: string, workload: string, replicas: numbe
 }
 
 /** Waits for a rolling update to end, and for the pods that it replaced or took away to be gone. */
-export async function rolledOut(namespace: string, workload: string, timeoutMs = 180_000): Promise<void> {
-  await kubectl(['rollout', 'status', '-n', namespace, workload, `--timeout=${timeoutMs}ms`], {
-    timeoutMs: timeoutMs + 5_000,
-  });
+export async function rolledOut(namespace: string, workload: string): Promise<void> {
+  await rolloutStatus(namespace, workload);
   const [, name = ''] = workload.split('/');
   const end = Date.now() + 120_000;
   while ((await list('pods', namespace, nameLabel(name))).some((pod) => pod.metadata.deletionTimestamp)) {
     if (Date.now() > end) throw new Error(`pods of ${workload} are still ending after 120 s`);
     await sleep(500);
   }
+}
+
+async function rolloutStatus(namespace: string, workload: string): Promise<void> {
+  await kubectl(['rollout', 'status', '-n', namespace, workload, '--timeout=180s'], { timeoutMs: 185_000 });
 }

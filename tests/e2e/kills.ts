@@ -62,7 +62,7 @@ export async function killWhileOrdersAreOnTheirWay(
   for (const id of ids) expect(await orderEnds(url, id, 90_000)).toBe('confirmed');
   await until('stock to move once', async () => (await stockOf(url, sku)).committed === 10, 60_000);
   expect(await stockOf(url, sku)).toMatchObject({ received: 20, on_hand: 10, reserved: 0, committed: 10 });
-  expect(await deadLetters(shop)).toEqual([]);
+  expect(await until('a look at the dead letters', () => deadLetters(shop))).toEqual([]);
   await until(`${victim.name} to be back`, () => victim.isBack(), 90_000);
 }
 
