@@ -2,7 +2,7 @@ import { chmodSync, mkdirSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { execa } from 'execa';
 import { type Choice, chooseContext } from './context.ts';
-import { WORK_FOLDER } from './render.ts';
+import { WORK_FOLDER } from './overlay.ts';
 
 /**
  * Chooses the cluster to test on, by the rules of chooseContext, and pins it: `env` names a kubeconfig file with that one context,

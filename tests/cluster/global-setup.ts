@@ -5,7 +5,7 @@ import { topology } from './cluster-shop.ts';
 import { assertDaprInstalled } from './dapr-installed.ts';
 import { buildImages, installLocal } from './install.ts';
 import { removeNamespace } from './namespace.ts';
-import { WORK_FOLDER } from './render.ts';
+import { WORK_FOLDER } from './overlay.ts';
 
 declare module 'vitest' {
   interface ProvidedContext {

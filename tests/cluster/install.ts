@@ -1,8 +1,8 @@
 import { execa } from 'execa';
 import { apply, kubectl } from './kubectl.ts';
 import { mark } from './namespace.ts';
+import { overlayWith } from './overlay.ts';
 import { findRegistry } from './registry.ts';
-import { overlayWith } from './render.ts';
 import { waitUntilReady } from './workloads.ts';
 
 export type Say = (text: string) => void;

@@ -1,9 +1,10 @@
 import { existsSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { render } from '../../k8s/manifests.ts';
 import { asDocuments, exists, type KubeObject, kubectlBoth } from './kubectl.ts';
 import { makeNamespace, removeNamespace } from './namespace.ts';
-import { movedTo, nameOf, overlayWith, render } from './render.ts';
+import { movedTo, nameOf, overlayWith } from './overlay.ts';
 import { skip } from './skip.ts';
 
 /** Empty, so that every object is judged as a new one and not as a change of what runs. */
@@ -26,13 +27,13 @@ const components = readdirSync('k8s/components').filter((name) =>
 
 describe('every manifest is accepted by a strict server-side dry run, without a warning', () => {
   test.each(['local', 'production'])('overlay %s', async (overlay) => {
-    const objects = await render(join('k8s/overlays', overlay));
+    const objects = render(join('k8s/overlays', overlay));
     expect(await dryRun(objects.filter((object) => !isGateway(object)))).toBe('');
   });
 
   test.each(components)('component %s on the local overlay', async (component) => {
-    const plain = (await render('k8s/overlays/local')).map((object) => JSON.stringify(object));
-    const objects = await render(overlayWith('local', { components: [component] }, `local-${component}`));
+    const plain = render('k8s/overlays/local').map((object) => JSON.stringify(object));
+    const objects = render(overlayWith('local', { components: [component] }, `local-${component}`));
     const added = objects.filter((object) => !isGateway(object) && !plain.includes(JSON.stringify(object)));
     if (added.length > 0) expect(await dryRun(added)).toBe('');
   });
@@ -40,7 +41,7 @@ describe('every manifest is accepted by a strict server-side dry run, without a 
   test('the Gateway API’s', async (context) => {
     if (!(await exists('customresourcedefinition', 'httproutes.gateway.networking.k8s.io')))
       return skip(context, 'this cluster has no definitions of the Gateway API');
-    const objects = (await render(overlayWith('local', { components: ['ingress'] }, 'local-ingress'))).filter(
+    const objects = render(overlayWith('local', { components: ['ingress'] }, 'local-ingress')).filter(
       isGateway,
     );
     expect(objects.map(nameOf).length).toBeGreaterThanOrEqual(2);
@@ -48,7 +49,7 @@ describe('every manifest is accepted by a strict server-side dry run, without a 
   });
 
   test('control: a misspelt field is refused, in our own kinds and in others', async () => {
-    const objects = await render('k8s/overlays/local');
+    const objects = render('k8s/overlays/local');
     const deployment = structuredClone(objects.find(({ kind }) => kind === 'Deployment')) as KubeObject;
     deployment.spec.replicsa = 1;
     await expect(dryRun([deployment])).rejects.toThrow(/unknown field "spec.replicsa"/);

@@ -1,11 +1,12 @@
 import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest';
+import { render } from '../../k8s/manifests.ts';
 import { openShop } from '../e2e/open-shop.ts';
 import { orderEnds, placeUntilAccepted, productWithStock, until } from '../e2e/shop.ts';
 import { type ClusterAccess, topology } from './cluster-shop.ts';
 import { apply, asDocuments, get, kubectl } from './kubectl.ts';
 import { makeNamespace, removeNamespace } from './namespace.ts';
+import { overlayWith } from './overlay.ts';
 import { reachable } from './reach.ts';
-import { overlayWith, render } from './render.ts';
 import { restrictedPod } from './restricted-pod.ts';
 import { skip } from './skip.ts';
 import { isReady, livePods, nameLabel } from './workloads.ts';
@@ -54,8 +55,8 @@ const BROKER = 4222;
 describe('network policies', () => {
   test('open what the table opens and nothing else, and orders go on', async (context) => {
     if (!enforced) return skip(context, NOT_ENFORCED);
-    const policies = (
-      await render(overlayWith('local', { components: ['network-policies'] }, 'local-policies'))
+    const policies = render(
+      overlayWith('local', { components: ['network-policies'] }, 'local-policies'),
     ).filter(({ kind }) => kind === 'NetworkPolicy');
     await apply(policies);
     try {

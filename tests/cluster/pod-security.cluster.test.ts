@@ -1,10 +1,30 @@
 import { describe, expect, inject, test } from 'vitest';
+import { until } from '../e2e/shop.ts';
 import { type ClusterAccess, topology } from './cluster-shop.ts';
 import { get, type KubeObject, kubectl } from './kubectl.ts';
 import { restrictedPod } from './restricted-pod.ts';
 import { livePods } from './workloads.ts';
 
 const { namespace, images } = inject('cluster') as ClusterAccess;
+
+/** What the kernel says of process 1, and whether the root file system around this program lets itself be written. */
+const LOOK = `
+  const { readFileSync, writeFileSync } = require('node:fs');
+  const status = readFileSync('/proc/1/status', 'utf8');
+  const field = (name) => new RegExp('^' + name + ':\\\\s*(.*)$', 'm').exec(status)[1];
+  let written = true;
+  try { writeFileSync('/written', ''); } catch { written = false; }
+  console.log(JSON.stringify({
+    users: [...new Set(field('Uid').split('\\t'))], capabilities: field('CapEff'), bound: field('CapBnd'),
+    noNewPrivileges: field('NoNewPrivs'), seccomp: field('Seccomp'), program: field('Name'), written,
+  }));`;
+const RESTRICTED = {
+  capabilities: '0000000000000000',
+  bound: '0000000000000000',
+  noNewPrivileges: '1',
+  seccomp: '2',
+};
+const LOOKER = `look-${Date.now().toString(36)}`;
 
 const containersOf = ({ spec }: KubeObject) => [...(spec.initContainers ?? []), ...spec.containers];
 
@@ -55,27 +75,33 @@ describe('what runs, runs as the restricted Pod Security Standard wants it', () 
   });
 
   test('as seen from inside: another user than root, no capability, no new privileges, a file system that refuses', async () => {
-    const look = `
-      const { readFileSync, writeFileSync } = require('node:fs');
-      const status = readFileSync('/proc/1/status', 'utf8');
-      const field = (name) => new RegExp('^' + name + ':\\\\s*(.*)$', 'm').exec(status)[1];
-      let written = true;
-      try { writeFileSync('/app/written', ''); } catch { written = false; }
-      console.log(JSON.stringify({
-        users: [...new Set(field('Uid').split('\\t'))], capabilities: field('CapEff'), bound: field('CapBnd'),
-        noNewPrivileges: field('NoNewPrivs'), seccomp: field('Seccomp'), written,
-      }));`;
     for (const { name } of [...topology.services, { name: 'platform' }])
       for (const { metadata } of await livePods(namespace, `app.kubernetes.io/name=${name}`)) {
-        const args = ['exec', '-n', namespace, metadata.name, '-c', 'app', '--', 'node', '--eval', look];
-        expect(JSON.parse(await kubectl(args)), metadata.name).toEqual({
+        const args = ['exec', '-n', namespace, metadata.name, '-c', 'app', '--', 'node', '--eval', LOOK];
+        expect(JSON.parse(await kubectl(args)), metadata.name).toMatchObject({
+          ...RESTRICTED,
           users: ['10001'],
-          capabilities: '0000000000000000',
-          bound: '0000000000000000',
-          noNewPrivileges: '1',
-          seccomp: '2',
           written: false,
         });
+      }
+  });
+
+  test('and so for the sidecars, seen from a container beside them in their own process namespace', async () => {
+    for (const { name } of topology.services)
+      for (const { metadata } of await livePods(namespace, `app.kubernetes.io/name=${name}`)) {
+        const beside = ['--target', 'daprd', '--profile', 'restricted', '--container', LOOKER];
+        const image = images[name] ?? '';
+        const program = ['--', 'node', '--eval', LOOK];
+        await kubectl(['debug', '-n', namespace, metadata.name, '--image', image, ...beside, ...program]);
+        const seen = await until(
+          `a look at the sidecar of ${metadata.name}`,
+          () => kubectl(['logs', '-n', namespace, metadata.name, '-c', LOOKER]),
+          60_000,
+          500,
+        );
+        const process = JSON.parse(seen);
+        expect(process, metadata.name).toMatchObject({ ...RESTRICTED, program: 'daprd' });
+        expect(process.users, metadata.name).not.toContain('0');
       }
   });
 });

@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest';
+import { render } from '../../k8s/manifests.ts';
 import { type DatabasePasswords, ensureDatabases } from '../../platform/databases.ts';
 import { openShop } from '../e2e/open-shop.ts';
 import { orderEnds, placeOrder, productWithStock, query, stockOf, type Target, until } from '../e2e/shop.ts';
@@ -7,8 +8,8 @@ import { differences } from './differences.ts';
 import { makeSecrets } from './install.ts';
 import { apply, exists, type KubeObject, kubectl, list, secretValue } from './kubectl.ts';
 import { makeNamespace, removeNamespace } from './namespace.ts';
+import { byName, movedTo, overlayWith } from './overlay.ts';
 import { portForward } from './port-forward.ts';
-import { byName, movedTo, overlayWith, render } from './render.ts';
 import { skip } from './skip.ts';
 import { startStandIns } from './stand-ins.ts';
 import { livePods, nameLabel, waitUntilReady } from './workloads.ts';
@@ -46,7 +47,7 @@ let copy: KubeObject[];
 let shop: Target;
 
 beforeAll(async () => {
-  overlay = await render(overlayWith('production', { images }));
+  overlay = render(overlayWith('production', { images }));
   copy = asCopy(overlay);
   await makeNamespace(BACKING);
   await makeNamespace(NAMESPACE);

@@ -1,9 +1,10 @@
 import { randomBytes } from 'node:crypto';
-import { writeFileSync } from 'node:fs';
+import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { serverCertificate } from './certificates.ts';
+import { render } from '../../k8s/manifests.ts';
+import { testAuthority } from '../certificates.ts';
 import { apply, type KubeObject } from './kubectl.ts';
-import { movedTo, render, WORK_FOLDER } from './render.ts';
+import { movedTo, WORK_FOLDER } from './overlay.ts';
 
 /** A database and a broker outside of the shop, as its operator describes them to `npm run k8s -- secrets`. */
 export interface Backing {
@@ -22,7 +23,8 @@ export interface Backing {
 export async function startStandIns(namespace: string): Promise<Backing> {
   const host = (name: string) => `${name}.${namespace}.svc`;
   const folder = join(WORK_FOLDER, 'stand-ins');
-  const tls = await serverCertificate(folder, [host('postgres'), host('nats')]);
+  const authority = testAuthority('stand-ins');
+  const { cert, key } = authority.issue(host('postgres'), host('nats'));
   const [admin, broker] = [randomBytes(12).toString('hex'), randomBytes(12).toString('hex')];
   const secrets = {
     'postgres-admin': {
@@ -30,9 +32,9 @@ export async function startStandIns(namespace: string): Promise<Backing> {
       url: `postgres://postgres:${admin}@${host('postgres')}:5432/postgres`,
     },
     nats: { 'auth.conf': `authorization { user: "shop", password: "${broker}" }\n` },
-    tls: { 'tls.crt': tls.certificate, 'tls.key': tls.key },
+    tls: { 'tls.crt': cert, 'tls.key': key },
   };
-  const objects = movedTo(namespace, (await render('k8s/overlays/local')).filter(isBacking)).map(withTls);
+  const objects = movedTo(namespace, render('k8s/overlays/local').filter(isBacking)).map(withTls);
   await apply([
     ...Object.entries(secrets).map(([name, stringData]) => ({
       apiVersion: 'v1',
@@ -42,12 +44,15 @@ export async function startStandIns(namespace: string): Promise<Backing> {
     })),
     ...objects,
   ]);
+  mkdirSync(folder, { recursive: true });
   const brokerFile = join(folder, 'broker-url');
+  const authorityFile = join(folder, 'ca.crt');
+  writeFileSync(authorityFile, authority.cert);
   writeFileSync(brokerFile, `tls://shop:${broker}@${host('nats')}:4222`, { mode: 0o600 });
   return {
     database: `postgres://{user}:{password}@${host('postgres')}:5432/{database}?sslmode=verify-full`,
     brokerFile,
-    authorityFile: tls.authority,
+    authorityFile,
   };
 }
 

@@ -1,15 +1,10 @@
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { parse, parseAllDocuments, stringify } from 'yaml';
-import { type KubeObject, kubectl } from './kubectl.ts';
+import { parse, stringify } from 'yaml';
+import type { KubeObject } from './kubectl.ts';
 
 /** Everything that these tests write is in here, a folder of the checkout that git does not know. */
 export const WORK_FOLDER = join('.run', 'test-cluster');
-
-/** The objects that kustomize makes of a folder. */
-export async function render(folder: string): Promise<KubeObject[]> {
-  return parseAllDocuments(await kubectl(['kustomize', folder])).map((document) => document.toJS());
-}
 
 /** Writes a kustomization over an overlay, with images by service or further components, and returns its folder. */
 export function overlayWith(
