@@ -24,7 +24,7 @@ const common = [
 
 test('docker builds with the time of the commit for the image', () => {
   expect(BUILDERS.docker.build(image)).toEqual({
-    args: ['build', ...common],
+    args: ['build', '--force-rm', ...common],
     env: { SOURCE_DATE_EPOCH: '1700000000' },
   });
 });

@@ -38,7 +38,8 @@ export const BUILDERS: Record<'docker' | 'buildah', Builder> = {
       missing: 'install Docker, or use --builder buildah',
     },
     build: (image) => ({
-      args: ['build', ...commonArguments(image)],
+      // The builder before BuildKit would leave the container of a step that failed.
+      args: ['build', '--force-rm', ...commonArguments(image)],
       // Time of the image alone, for BuildKit; the builder before it knows nothing of it.
       env: { SOURCE_DATE_EPOCH: String(image.epoch) },
     }),

@@ -229,7 +229,7 @@ describe('npm run images says what to do', () => {
   test('and so does the Dockerfile by itself', async () => {
     const { exitCode, all } = await execa(
       'docker',
-      ['build', '--network=host', '--build-arg=SERVICE=nosuch', '.'],
+      ['build', '--force-rm', '--network=host', '--build-arg=SERVICE=nosuch', '.'],
       {
         cwd: CHECKOUT,
         all: true,
