@@ -1,21 +1,25 @@
 import { spawnSync } from 'node:child_process';
 import { execa } from 'execa';
-import { onTestFinished, type TestContext, vi } from 'vitest';
-import { skip } from '../tests/cluster/skip.ts';
+import { onTestFinished, vi } from 'vitest';
 
-/** Why there can be no test of images here; undefined where there can. */
+/** The images that the Dockerfile begins with. */
+export const BASES = [
+  process.env.NODE_IMAGE || 'node:24-bookworm-slim',
+  process.env.RUNTIME_IMAGE || 'debian:bookworm-slim',
+];
+
+/** Why there can be no test of images here; undefined where there can. Gets the base images. */
 export function whyNoImages(): string | undefined {
   // Containers on the network of the machine reach what the tests start, and the other way round.
   if (process.platform !== 'linux') return 'only on Linux do containers share the network of the machine';
-  const { error, status } = spawnSync('docker', ['version'], { stdio: 'ignore' });
+  const run = (...args: string[]) => spawnSync('docker', args, { stdio: 'ignore' });
+  const { error, status } = run('version');
   if (error) return 'there is no docker on the PATH';
-  return status === 0 ? undefined : 'the docker on the PATH reaches no engine';
-}
-
-/** Ends a test where there can be none of images, with the reason. */
-export function needsDocker(context: TestContext): void {
-  const reason = whyNoImages();
-  if (reason !== undefined) skip(context, reason);
+  if (status !== 0) return 'the docker on the PATH reaches no engine';
+  const missing = BASES.find(
+    (base) => run('image', 'inspect', base).status !== 0 && run('pull', base).status !== 0,
+  );
+  return missing && `the base image ${missing} is not here and cannot be pulled`;
 }
 
 /** What docker says, as text. */

@@ -7,12 +7,13 @@ import { afterAll, beforeAll, beforeEach, describe, expect, onTestFinished, test
 import { freePort } from '../local/ports.ts';
 import { CHECKOUT } from '../local/run-paths.ts';
 import { startNats } from '../platform/fixture-nats.ts';
-import { docker, inImage, needsDocker, startContainer, whyNoImages } from './fixture-images.ts';
+import { skip } from '../tests/cluster/skip.ts';
+import { BASES, docker, inImage, startContainer, whyNoImages } from './fixture-images.ts';
 
 const TAG = `test-${process.pid}`;
 const NAMES = ['gateway', 'orders', 'platform'] as const;
 const image = (name: (typeof NAMES)[number], tag = TAG) => `sidecart/${name}:${tag}`;
-const BASE = process.env.RUNTIME_IMAGE || 'debian:bookworm-slim';
+const whyNot = whyNoImages();
 
 /** `npm run images`, on the machine's network, where npm reaches its registry if anywhere. */
 function build(args: string[], env: Record<string, string> = {}) {
@@ -22,17 +23,19 @@ function build(args: string[], env: Record<string, string> = {}) {
 }
 
 beforeAll(async () => {
-  if (whyNoImages() !== undefined) return;
+  if (whyNot !== undefined) return;
   const { exitCode, all } = await build(['--tag', TAG, ...NAMES]);
   expect(all, all).toMatch(/sidecart\/platform:\S+ +\d+ MB/);
   expect(exitCode).toBe(0);
 }, 600_000);
 afterAll(async () => {
-  if (whyNoImages() !== undefined) return;
+  if (whyNot !== undefined) return;
   const made = [...NAMES.map((name) => image(name)), image('orders', `${TAG}-dev`)];
   await execa('docker', ['rmi', '--force', ...made], { reject: false });
 }, 60_000);
-beforeEach((context) => needsDocker(context));
+beforeEach((context) => {
+  if (whyNot !== undefined) skip(context, whyNot);
+});
 
 describe.each(NAMES)('the image of %s', (name) => {
   test('runs Node as process 1 and nobody in particular, and says what it is', async () => {
@@ -60,7 +63,7 @@ describe.each(NAMES)('the image of %s', (name) => {
   test('adds Node and less than 10 MB to its base', async () => {
     const size = async (of: string) => Number(await docker('image', 'inspect', '--format={{.Size}}', of));
     const node = Number(await inImage(image(name), 'stat', '--format=%s', '/usr/local/bin/node'));
-    expect((await size(image(name))) - (await size(BASE)) - node).toBeLessThan(10_000_000);
+    expect((await size(image(name))) - (await size(BASES[1] ?? '')) - node).toBeLessThan(10_000_000);
   });
 
   test('holds what it runs, not what it was made of', async () => {
