@@ -11,8 +11,8 @@ export const SIDECAR_PORT = 50002;
 /** Where the documented ingress controller runs its proxies. */
 const INGRESS_NAMESPACE = 'envoy-gateway-system';
 
-/** Replicas of a service that scales: one per zone of three at least, and three times that at most. */
-const SCALE = { min: 3, max: 9 };
+/** Replicas of a service that scales: what its row says, but one per zone of three at least; and three times that at most. */
+const SCALE = { min: 3, growth: 3 };
 
 /** Files in k8s/base that are written by hand, in a folder that is otherwise generated. */
 export function isHandWritten(path: string): boolean {
@@ -161,15 +161,15 @@ function autoscalers({ services }: Topology): Output {
     path: 'k8s/components/autoscaling/autoscalers.generated.yaml',
     content: yamlFile(
       SOURCE,
-      services.map(({ name }) => ({
+      services.map(({ name, replicas }) => ({
         value: {
           apiVersion: 'autoscaling/v2',
           kind: 'HorizontalPodAutoscaler',
           metadata: { name, labels: { 'app.kubernetes.io/name': name, ...PART_OF } },
           spec: {
             scaleTargetRef: { apiVersion: 'apps/v1', kind: 'Deployment', name },
-            minReplicas: SCALE.min,
-            maxReplicas: SCALE.max,
+            minReplicas: Math.max(SCALE.min, replicas),
+            maxReplicas: Math.max(SCALE.min, replicas) * SCALE.growth,
             metrics: [
               {
                 type: 'Resource',

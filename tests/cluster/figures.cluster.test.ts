@@ -86,6 +86,6 @@ test('pod start times', async () => {
     console.log(
       `${name}: from pod to ready ${seconds[1]} s (${seconds[0]} to ${seconds.at(-1)}, ${ROUNDS} starts)`,
     );
-    expect(times.length).toBe(ROUNDS);
+    expect(times.at(-1)).toBeLessThan(60_000);
   }
 });

@@ -20,30 +20,30 @@ const ALLOWED: Allowed[] = [
       'locally platform makes the databases and their roles; in production whoever runs the server does',
   },
   {
-    path: /^Deployment\/[a-z]+\.spec\.template\.spec\.(containers\[app\]|initContainers\[migrate\])\.image$/,
+    path: /^Deployment\/[a-z0-9-]+\.spec\.template\.spec\.(containers\[app\]|initContainers\[migrate\])\.image$/,
     because: 'a release from a registry, instead of what was built here',
   },
   {
-    path: /^Deployment\/[a-z]+\.spec\.replicas$|^HorizontalPodAutoscaler\/[a-z]+$/,
+    path: /^Deployment\/[a-z0-9-]+\.spec\.replicas$|^HorizontalPodAutoscaler\/[a-z0-9-]+$/,
     because: 'the autoscaler owns the number of replicas, and begins with three',
   },
   {
-    path: /^Deployment\/[a-z]+\.spec\.template\.spec\.topologySpreadConstraints\[0\]\.whenUnsatisfiable$/,
+    path: /^Deployment\/[a-z0-9-]+\.spec\.template\.spec\.topologySpreadConstraints\[0\]\.(whenUnsatisfiable|minDomains)$/,
     because: 'replicas must be in different zones; locally there is one',
   },
   {
-    path: /^Deployment\/[a-z]+\.spec\.template\.spec\.((containers\[app\]|initContainers\[migrate\])\.(env\[NODE_EXTRA_CA_CERTS\]|volumeMounts\[backing-ca\])|volumes\[backing-ca\])$/,
+    path: /^Deployment\/[a-z0-9-]+\.spec\.template\.spec\.((containers\[app\]|initContainers\[migrate\])\.(env\[NODE_EXTRA_CA_CERTS\]|volumeMounts\[backing-ca\])|volumes\[backing-ca\])$/,
     because: 'database and broker may have certificates of a private authority',
   },
   {
-    path: /^Deployment\/[a-z]+\.spec\.template\.metadata\.annotations\.dapr\.io\/(env|volume-mounts)$/,
+    path: /^Deployment\/[a-z0-9-]+\.spec\.template\.metadata\.annotations\.dapr\.io\/(env|volume-mounts)$/,
     because: 'and their sidecars know that authority too',
   },
   {
-    path: /^Deployment\/[a-z]+\.spec\.template\.(spec\.containers\[app\]\.resources\.requests\.cpu|metadata\.annotations\.dapr\.io\/sidecar-cpu-request)$/,
+    path: /^Deployment\/[a-z0-9-]+\.spec\.template\.(spec\.containers\[app\]\.resources\.requests\.cpu|metadata\.annotations\.dapr\.io\/sidecar-cpu-request)$/,
     because: 'locally all of it fits into two processors; in production each has what it uses at its work',
   },
-  { path: /^NetworkPolicy\/[a-z-]+$/, because: 'a component that not every local cluster enforces' },
+  { path: /^NetworkPolicy\/[a-z0-9-]+$/, because: 'a component that not every local cluster enforces' },
   {
     path: /^(Gateway|HTTPRoute)\/[a-z-]+$/,
     because: 'a component that needs a controller and a certificate',

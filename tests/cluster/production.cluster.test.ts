@@ -25,8 +25,10 @@ function asCopy(objects: KubeObject[]): KubeObject[] {
     if (object.kind === 'HorizontalPodAutoscaler') object.spec.maxReplicas = object.spec.minReplicas;
     if (object.kind !== 'Deployment') return object;
     const { spec, metadata } = object.spec.template;
-    for (const constraint of spec.topologySpreadConstraints ?? [])
+    for (const constraint of spec.topologySpreadConstraints ?? []) {
       constraint.whenUnsatisfiable = 'ScheduleAnyway';
+      delete constraint.minDomains; // goes with DoNotSchedule only
+    }
     for (const container of [...(spec.initContainers ?? []), ...spec.containers])
       container.resources.requests.cpu = '5m';
     if (metadata.annotations) metadata.annotations['dapr.io/sidecar-cpu-request'] = '5m';
@@ -36,10 +38,10 @@ function asCopy(objects: KubeObject[]): KubeObject[] {
 
 /** All of it, besides the namespace. */
 const COPY_DIFFERS = [
-  /^HorizontalPodAutoscaler\/[a-z]+\.spec\.maxReplicas$/,
-  /^Deployment\/[a-z]+\.spec\.template\.spec\.topologySpreadConstraints\[\d\]\.whenUnsatisfiable$/,
-  /^Deployment\/[a-z]+\.spec\.template\.spec\.(initC|c)ontainers\[[a-z]+\]\.resources\.requests\.cpu$/,
-  /^Deployment\/[a-z]+\.spec\.template\.metadata\.annotations\.dapr\.io\/sidecar-cpu-request$/,
+  /^HorizontalPodAutoscaler\/[a-z0-9-]+\.spec\.maxReplicas$/,
+  /^Deployment\/[a-z0-9-]+\.spec\.template\.spec\.topologySpreadConstraints\[\d\]\.(whenUnsatisfiable|minDomains)$/,
+  /^Deployment\/[a-z0-9-]+\.spec\.template\.spec\.(initC|c)ontainers\[[a-z]+\]\.resources\.requests\.cpu$/,
+  /^Deployment\/[a-z0-9-]+\.spec\.template\.metadata\.annotations\.dapr\.io\/sidecar-cpu-request$/,
 ];
 
 let overlay: KubeObject[];

@@ -106,9 +106,12 @@ describe('topics and secrets', () => {
   ])('%s may not read the secret %s', async (from, secret) => {
     const answer = await through(from, `/v1.0/secrets/kubernetes/${secret}`);
     // On Kubernetes the sidecar of a service without secrets has no store at all, and says so with 500.
-    const refusals = [403, 'ERR_PERMISSION_DENIED', 500, 'ERR_SECRET_STORES_NOT_CONFIGURED'];
-    expect(refusals).toContain(answer.status);
-    expect(refusals).toContain(answer.body.errorCode);
+    const noStore = { status: 500, errorCode: 'ERR_SECRET_STORES_NOT_CONFIGURED' };
+    const refusals = [
+      { status: 403, errorCode: 'ERR_PERMISSION_DENIED' },
+      ...(from === 'gateway' ? [noStore] : []),
+    ];
+    expect(refusals).toContainEqual({ status: answer.status, errorCode: answer.body.errorCode });
   });
 
   test('a service reads its own secret', async () => {

@@ -88,3 +88,23 @@ test('as a program: exit code and one line, the password not in it', async () =>
   expect(bad.stdout + bad.stderr).not.toContain('hunter2');
   expect(await run({})).toMatchObject({ exitCode: 1 });
 });
+
+test('a table that somebody uses is not waited for: nobody queues behind the migration, and a later one gets it', async () => {
+  await migrations(['create table a (id int)']);
+  await migrateDatabase(database.ownerUrl, dir);
+  await migrations(['create table a (id int)', 'alter table a add column b int']);
+  const user = postgres(database.superUrl, { max: 2 });
+  try {
+    await user.begin(async (tx) => {
+      await tx`select * from a`;
+      await expect(migrateDatabase(database.ownerUrl, dir)).rejects.toMatchObject({
+        cause: { code: '55P03' },
+      });
+      await user`select * from a`;
+    });
+  } finally {
+    await user.end();
+  }
+  await migrateDatabase(database.ownerUrl, dir);
+  expect(await look("select 1 from information_schema.columns where column_name = 'b'")).toHaveLength(1);
+});

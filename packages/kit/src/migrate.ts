@@ -6,6 +6,9 @@ import { createLogger } from './log.ts';
 /** Any number will do, as long as every version of this project uses the same. */
 const MIGRATION_LOCK = 7000;
 
+/** How long a migration waits for a table that somebody uses, in ms. Then it fails, and is repeated by who started it. */
+const LOCK_TIMEOUT_MS = 2000;
+
 /**
  * Brings the database at `url` (the owner's role) to the newest migration in folder `dir`. Of two at once the second
  * waits for the first and then finds nothing to do. Migrations run in one transaction: all or none.
@@ -19,6 +22,8 @@ export async function migrateDatabase(url: string, dir: string): Promise<void> {
   });
   try {
     await sql`select pg_advisory_lock(${MIGRATION_LOCK})`;
+    // A change that waits for a table makes every statement behind it wait too, those of the running version included.
+    await sql.unsafe(`set lock_timeout = ${LOCK_TIMEOUT_MS}`);
     await migrate(drizzle(sql), { migrationsFolder: dir });
   } finally {
     await sql.end({ timeout: 5 }); // the lock goes with the session
