@@ -7,7 +7,7 @@ import { isHandWritten, kubernetesOutputs } from '../generator/kubernetes.ts';
 import { loadTopology, parseTopology } from '../generator/topology.ts';
 import { applyOutputs, findDrift } from '../generator/write.ts';
 import { testFolder } from '../local/testing.ts';
-import type { Manifest } from './manifests.ts';
+import { type Manifest, render } from './manifests.ts';
 import { needsKubectl, renderOverlay } from './testing.ts';
 
 const topology = loadTopology('topology.yaml');
@@ -121,6 +121,18 @@ test('the local overlay asks for less than 2 cores, sidecars included', () => {
   const manifests = renderOverlay({ overlay: 'local' });
   expect(cpuRequests(manifests)).toBeGreaterThan(0.2);
   expect(cpuRequests(manifests)).toBeLessThan(2);
+});
+
+test('who depends on a pod can wait until it is ready; only a pod under edit is not started anew by the kubelet', () => {
+  const probes = (manifests: Manifest[]) =>
+    deployments(manifests).map(({ metadata, spec }) => {
+      const app = spec.template.spec.containers.find(({ name }: { name: string }) => name === 'app');
+      return [metadata.name, app.readinessProbe !== undefined, app.livenessProbe !== undefined];
+    });
+  const names = [...topology.services.map(({ name }) => name), 'platform'].sort();
+  for (const overlay of ['local', 'production'])
+    expect(probes(renderOverlay({ overlay })).sort()).toEqual(names.map((name) => [name, true, true]));
+  expect(probes(render('tilt/dev')).sort()).toEqual(names.map((name) => [name, true, false]));
 });
 
 /** Names of the template that were not replaced. `service` is also what a label calls a component. */
