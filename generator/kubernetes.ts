@@ -136,6 +136,15 @@ function networkPolicy(name: string, service: string, rules: object) {
   };
 }
 
+/** What the edge says to everybody. The rest, its health and metrics, is for those inside. */
+const PUBLIC_PATHS = [
+  { type: 'PathPrefix', value: '/v1' },
+  { type: 'PathPrefix', value: '/docs' },
+  { type: 'PathPrefix', value: '/problems' },
+  { type: 'Exact', value: '/openapi.json' },
+  { type: 'Exact', value: '/' },
+];
+
 /** From the listeners of k8s/components/ingress/gateway.yaml to the edge; without TLS only to the address with it. */
 function route({ edge }: Topology): Output {
   const httpRoute = (name: string, listener: string, rule: object) => ({
@@ -150,7 +159,10 @@ function route({ edge }: Topology): Output {
   return {
     path: 'k8s/components/ingress/routes.generated.yaml',
     content: yamlFile(SOURCE, [
-      httpRoute('shop', 'https', { backendRefs: [{ name: edge, port: 80 }] }),
+      httpRoute('shop', 'https', {
+        matches: PUBLIC_PATHS.map((path) => ({ path })),
+        backendRefs: [{ name: edge, port: 80 }],
+      }),
       httpRoute('shop-to-https', 'http', { filters: [toHttps] }),
     ]),
   };
