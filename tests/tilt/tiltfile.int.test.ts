@@ -33,8 +33,8 @@ interface KubernetesObject {
 interface Container {
   name: string;
   image: string;
-  resources?: { limits?: { memory?: string } };
   securityContext?: { readOnlyRootFilesystem?: boolean };
+  livenessProbe?: unknown;
 }
 interface PodSpec {
   containers: Container[];
@@ -122,12 +122,13 @@ describe('tilt up', () => {
     }
   });
 
-  test('lets only what runs from sources write its file system', async () => {
+  test('lets only what runs from sources write its file system, and wait in its container when an edit broke it', async () => {
     const definition = await define();
     for (const workload of workloadsOf(definition))
-      for (const { name, securityContext } of containersOf(podOf(workload))) {
+      for (const { name, securityContext, livenessProbe } of containersOf(podOf(workload))) {
         const edited = name === 'app' && programs.includes(workload.metadata.name);
         expect(securityContext?.readOnlyRootFilesystem, `${workload.metadata.name}/${name}`).toBe(!edited);
+        if (edited) expect(livenessProbe).toBeUndefined();
       }
   });
 
