@@ -151,8 +151,13 @@ describe('SIGTERM ends process 1 quickly', () => {
     const container = await startContainer({ image: image('gateway'), env: gateway });
     await container.logged({ message: 'ready' });
     for (const file of ['swagger-ui.css', 'swagger-ui-bundle.js']) {
-      const { status, headers } = await fetch(`http://127.0.0.1:${gateway.PORT}/docs/${file}`);
-      expect([status, headers.get('content-type')]).toEqual([200, expect.stringMatching(/^text\//)]);
+      const answer = await fetch(`http://127.0.0.1:${gateway.PORT}/docs/${file}`);
+      expect([answer.status, answer.headers.get('content-type')]).toEqual([
+        200,
+        expect.stringMatching(/^text\//),
+      ]);
+      // One that is left half read would be waited for when the gateway stops.
+      expect((await answer.arrayBuffer()).byteLength).toBeGreaterThan(10_000);
     }
     const { exitCode, ms } = await container.stop();
     expect(exitCode).toBe(0);
