@@ -16,6 +16,8 @@ const ORDERS_PER_SECOND = 8;
 const READS_PER_SECOND = 16;
 
 export interface Load {
+  /** Where the shop is. */
+  namespace: string;
   /** The products that it orders. */
   skus: string[];
   /** Ends it, when every request has its answer. */
@@ -62,6 +64,7 @@ export async function startLoad(shop: Target, { namespace, images }: ClusterAcce
   await until('the load to run', async () => (await output()).includes('load runs'), 60_000, 500);
 
   return {
+    namespace,
     skus,
     async stop() {
       await kubectl(['exec', '-n', NAMESPACE, POD, '--', 'touch', '/tmp/stop']);
@@ -81,8 +84,8 @@ export async function startLoad(shop: Target, { namespace, images }: ClusterAcce
 }
 
 /** Every request got an answer that may be expected, every order its end, and the stock is what the orders left of it. */
-export async function expectNothingLost(shop: Target, skus: string[], report: LoadReport): Promise<void> {
-  expect(report.faults).toEqual([]);
+export async function expectNothingLost(shop: Target, load: Load, report: LoadReport): Promise<void> {
+  expect(report.faults, await whatTheLogsSay(load.namespace, report)).toEqual([]);
   expect(report.orders.length).toBeGreaterThan(0);
   const ids = report.orders.map((id) => `'${id}'`).join(',');
   const byStatus = async () =>
@@ -106,10 +109,32 @@ export async function expectNothingLost(shop: Target, skus: string[], report: Lo
   );
   expect((ends.confirmed ?? 0) + (ends.rejected ?? 0)).toBe(report.orders.length);
   const committed = async () => {
-    const stock = await Promise.all(skus.map((sku) => stockOf(shop.gatewayUrl, sku)));
+    const stock = await Promise.all(load.skus.map((sku) => stockOf(shop.gatewayUrl, sku)));
     expect(stock.every((s) => s.received === s.on_hand + s.reserved + s.committed)).toBe(true);
     return stock.reduce((sum, s) => sum + s.committed, 0);
   };
   await until('the stock to move once', async () => (await committed()) === ends.confirmed, 60_000, 500);
   expect(await deadLetters(shop)).toEqual([]);
+}
+
+/** For the first requests that failed: when that was, and the lines of the pods' logs with the trace that the answer names. */
+async function whatTheLogsSay(namespace: string, { faults, began }: LoadReport): Promise<string> {
+  const parts: string[] = [];
+  for (const { at, answer } of faults.slice(0, 3)) {
+    const trace = /"trace_id":"(\w+)"/.exec(answer)?.[1];
+    parts.push(`${((at - began) / 1000).toFixed(1)} s after the load began; trace ${trace ?? 'unknown'}`);
+    if (!trace) continue;
+    const all = [
+      'logs',
+      '-n',
+      namespace,
+      '-l',
+      'app.kubernetes.io/part-of=sidecart',
+      '--all-containers',
+      '--prefix',
+    ];
+    const log = await kubectl([...all, '--tail=-1', '--max-log-requests=50']).catch(String);
+    parts.push(...log.split('\n').filter((line) => line.includes(trace)));
+  }
+  return parts.join('\n');
 }

@@ -78,7 +78,7 @@ test('a release whose migration fails leaves the version before it serving, and 
     await rollBack();
   }
   expect(await readyPods()).toEqual(before);
-  await expectNothingLost(shop, load.skus, await load.stop());
+  await expectNothingLost(shop, load, await load.stop());
   expect(await query(shop, 'orders', "SELECT 1 FROM pg_tables WHERE tablename = 'half'")).toEqual([]);
 });
 
@@ -90,5 +90,5 @@ test('a release that takes the schema further rolls out, and back again, under l
   await sleep(2_000);
   await rollBack();
   await sleep(2_000);
-  await expectNothingLost(shop, load.skus, await load.stop());
+  await expectNothingLost(shop, load, await load.stop());
 });

@@ -61,6 +61,15 @@ beforeAll(async () => {
   const hasGateways = await exists('customresourcedefinition', 'httproutes.gateway.networking.k8s.io');
   const isGateway = ({ apiVersion }: KubeObject) => apiVersion.startsWith('gateway.networking.k8s.io/');
   await apply(copy.filter((object) => object.kind !== 'Namespace' && (hasGateways || !isGateway(object))));
+  await until(
+    'the autoscalers to ask for three of each',
+    async () => {
+      const deployments = await list('deployments', NAMESPACE, 'app.kubernetes.io/component=service');
+      return deployments.length === services.length && deployments.every(({ spec }) => spec.replicas === 3);
+    },
+    120_000,
+    1_000,
+  );
   await waitUntilReady(NAMESPACE, console.log, 420_000);
   shop = await clusterShop({ namespace: NAMESPACE, images, backing: BACKING });
 }, 900_000);

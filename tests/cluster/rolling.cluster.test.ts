@@ -39,7 +39,7 @@ async function underLoad(
 
 async function losesNothing(what: string, work: () => Promise<void>): Promise<void> {
   const { load, report } = await underLoad(what, work);
-  await expectNothingLost(shop, load.skus, report);
+  await expectNothingLost(shop, load, report);
 }
 
 async function setLifecycle(service: string, lifecycle: object | null): Promise<void> {
