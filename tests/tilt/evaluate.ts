@@ -29,21 +29,23 @@ export interface EvaluateOptions {
 }
 
 /**
- * The function that evaluates a Tiltfile, for the tests of the file that calls this. Skips them, with the reason, where Go
- * is not installed, which builds the evaluator; the first time it downloads the modules.
+ * The function that evaluates a Tiltfile, for the tests of the file that calls this. Skips them, with the reason, where the
+ * evaluator cannot be built: that needs Go and, the first time, its modules from the network.
  */
 export function useEvaluator(): (options?: EvaluateOptions) => Promise<Outcome> {
   let folder: string | undefined;
+  let whyNot: string | undefined;
   beforeAll(async () => {
-    const { code } = await execa('go', ['version'], { reject: false });
-    if (code === 'ENOENT') return;
+    const modules = await execa('go', ['mod', 'download'], { cwd: EVALUATOR, reject: false });
+    if (modules.code === 'ENOENT') whyNot = 'Go is not installed, which builds the evaluator of the Tiltfile';
+    else if (modules.failed) whyNot = `the modules of the evaluator cannot be had: ${modules.stderr}`;
+    if (whyNot) return;
     folder = mkdtempSync(join(tmpdir(), 'sidecart-tilt-evaluator-'));
-    await execa('go', ['build', '-C', EVALUATOR, '-o', join(folder, 'evaluator'), '.'], {
-      env: { CGO_ENABLED: '0' },
-    });
+    const build = ['build', '-o', join(folder, 'evaluator'), '.'];
+    await execa('go', build, { cwd: EVALUATOR, env: { CGO_ENABLED: '0' } });
   }, 300_000);
   beforeEach((context) => {
-    if (!folder) skip(context, 'Go is not installed, which builds the evaluator of the Tiltfile');
+    if (whyNot) skip(context, whyNot);
   });
   afterAll(() => {
     if (folder) rmSync(folder, { recursive: true, force: true });
