@@ -3,7 +3,7 @@ import { expect, inject, test } from 'vitest';
 import { openShop } from '../e2e/open-shop.ts';
 import { orderEnds, placeUntilAccepted, productWithStock, stockOf, until } from '../e2e/shop.ts';
 import type { ClusterAccess } from './cluster-shop.ts';
-import { kubectl } from './kubectl.ts';
+import { list } from './kubectl.ts';
 import { skip } from './skip.ts';
 import { waitUntilReady } from './workloads.ts';
 
@@ -17,16 +17,19 @@ test('after the node was stopped and started every pod is ready, and an order pl
   const id = await placeUntilAccepted(before.gatewayUrl, [{ sku, quantity: 2 }]);
   await before.stop();
 
+  const where = [namespace, 'dapr-system'];
+  const old = await runningContainers(where);
+  expect(old.size).toBeGreaterThan(0);
   const restarted = await execa(command, { shell: true, all: true, reject: false, timeout: 600_000 });
   expect(restarted.exitCode, restarted.all).toBe(0);
+  // Until the node is back, the API server tells of its pods what it knew before.
   await until(
-    'the API server to answer',
-    async () => (await kubectl(['get', 'nodes'])) !== '',
-    120_000,
+    'every container to run anew',
+    async () => ![...(await runningContainers(where))].some((id) => old.has(id)),
+    300_000,
     1_000,
   );
-  await waitUntilReady('dapr-system', console.log);
-  await waitUntilReady(namespace, console.log);
+  for (const one of where) await waitUntilReady(one, console.log);
 
   const after = await openShop();
   try {
@@ -38,3 +41,12 @@ test('after the node was stopped and started every pod is ready, and an order pl
     await after.stop();
   }
 }, 1_200_000);
+
+async function runningContainers(namespaces: string[]): Promise<Set<string>> {
+  const pods = (await Promise.all(namespaces.map((one) => list('pods', one)))).flat();
+  const statuses = pods.flatMap(({ status }) => [
+    ...(status.initContainerStatuses ?? []),
+    ...(status.containerStatuses ?? []),
+  ]);
+  return new Set(statuses.filter(({ state }) => state.running).map(({ containerID }) => containerID));
+}
