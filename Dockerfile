@@ -19,7 +19,7 @@ WORKDIR /app
 COPY --from=manifests /app ./
 # Which registry npm asks is not said here; a build argument NPM_CONFIG_REGISTRY does.
 ARG NPM_CONFIG_REGISTRY
-RUN npm ci --omit=dev --ignore-scripts --no-audit --no-fund --no-update-notifier && rm -rf /root/.npm
+RUN npm ci --omit=dev --ignore-scripts --no-audit --no-fund --no-update-notifier && rm -rf ~/.npm
 
 # The sources of one service, under the paths that the runtime image has as well: the same manifests run both.
 FROM ${NODE_IMAGE} AS sources
@@ -51,7 +51,7 @@ FROM ${NODE_IMAGE} AS build
 WORKDIR /app
 COPY --from=manifests /app ./
 ARG NPM_CONFIG_REGISTRY
-RUN npm ci --ignore-scripts --no-audit --no-fund --no-update-notifier && rm -rf /root/.npm
+RUN npm ci --ignore-scripts --no-audit --no-fund --no-update-notifier && rm -rf ~/.npm
 COPY local/bundle-program.ts local/
 COPY k8s/image-files.ts k8s/
 COPY packages packages
