@@ -59,7 +59,9 @@ export default defineConfig({
         },
       },
       {
-        // The same end-to-end tests where they make sense on a cluster, and what only a cluster can show.
+        // What only a cluster can show, and the same end-to-end tests where they make sense there. The others hold processes of this
+        // machine by the hand, and have their like in tests/cluster: faults (pod-deletion), outage (outage), replicas
+        // (rolling), opened-rule (callers); start is about the local runner alone.
         test: {
           ...common,
           name: 'cluster',

@@ -8,7 +8,6 @@ describe('a migration that an old version lives with has no fault', () => {
     'ALTER TABLE "orders" ADD COLUMN "copies" integer DEFAULT 1 NOT NULL;',
     'ALTER TABLE "orders" ADD COLUMN "day" date GENERATED ALWAYS AS (placed_at::date) STORED NOT NULL;',
     'ALTER TABLE "orders" ALTER COLUMN "note" DROP NOT NULL;',
-    'CREATE INDEX "orders_by_note" ON "orders" USING btree ("note");',
     'ALTER TYPE "public"."status" ADD VALUE \'returned\';',
   ])('%s', (statement) => {
     expect(contractions(statement)).toEqual([]);
@@ -19,6 +18,7 @@ describe('a migration that an old version lives with has no fault', () => {
       'CREATE TABLE "returns" ("id" text, "order_id" text);',
       'ALTER TABLE "returns" ADD CONSTRAINT "fk" FOREIGN KEY ("order_id") REFERENCES "public"."orders"("id");',
       'CREATE UNIQUE INDEX "one" ON "returns" USING btree ("order_id");',
+      'CREATE INDEX "more" ON "returns" USING btree ("order_id");',
     ].join('\n--> statement-breakpoint\n');
     expect(contractions(migration)).toEqual([]);
   });
@@ -38,6 +38,7 @@ describe('a migration that an old version may not survive is refused', () => {
     'ALTER TABLE "orders" ADD CONSTRAINT "positive" CHECK ("total_amount" > 0);',
     'ALTER TABLE "inbox" DROP CONSTRAINT "inbox_pk";',
     'CREATE UNIQUE INDEX "one" ON "public"."orders" USING btree ("note");',
+    'CREATE INDEX "orders_by_note" ON "orders" USING btree ("note");',
     'UPDATE "orders" SET "note" = 1;',
   ])('%s', (statement) => {
     expect(contractions(statement)).toEqual([expect.stringContaining(': ')]);
@@ -48,5 +49,12 @@ describe('a migration that an old version may not survive is refused', () => {
     expect(contractions(`-- contract: not read since 1.4, not written since 1.3\n${drop}`)).toEqual([]);
     expect(contractions(`-- contract:\n${drop}`)).toHaveLength(1);
     expect(contractions(`-- contract: gone\n${drop}\n--> statement-breakpoint\n${drop}`)).toHaveLength(1);
+  });
+
+  test('unless it says why writers can wait for an index', () => {
+    const index = 'CREATE INDEX "orders_by_note" ON "orders" USING btree ("note");';
+    expect(contractions(`-- locks: a thousand rows at most\n${index}`)).toEqual([]);
+    expect(contractions(`-- contract: gone\n${index}`)).toHaveLength(1);
+    expect(contractions(`-- locks: short\nDROP TABLE "orders";`)).toHaveLength(1);
   });
 });

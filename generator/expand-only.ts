@@ -2,13 +2,16 @@
  * What of a migration the version before it may not survive. While a new version rolls out, the old one works on the new
  * schema, and after a roll-back it does so for as long as it takes. So a migration adds (expand); what an old version may still
  * use goes one release later (contract), and then says so: a comment `-- contract: why nothing uses it any more` before the
- * statement.
+ * statement. An index is built while the old version waits to write: on a table that is small, or idle, the migration says so,
+ * `-- locks: why writers can wait`. (CONCURRENTLY is no way out: migrations run in one transaction.)
  */
 
 interface Form {
   matches: RegExp;
   /** Undefined for what an old version lives with. */
   fault?: string;
+  /** The comment that answers for the fault; `-- contract:` where there is none. */
+  mark?: RegExp;
 }
 
 const NAME = String.raw`(?:"[^"]+"|\w+)(?:\.(?:"[^"]+"|\w+))?`;
@@ -45,13 +48,17 @@ const CLAUSES: Form[] = [
 const STATEMENTS: Form[] = [
   { matches: /^CREATE (TABLE|SEQUENCE|TYPE|SCHEMA|VIEW)\b/i },
   { matches: /^CREATE UNIQUE INDEX\b/i, fault: 'adds a unique index that rows of the old version may break' },
-  { matches: /^CREATE INDEX\b/i },
+  {
+    matches: /^CREATE INDEX\b/i,
+    fault: 'holds back every write of the old version to a table in use until the index is built',
+    mark: /^--[ \t]*locks:[ \t]*\S/m,
+  },
   { matches: /^ALTER TYPE .*\bADD VALUE\b/i },
   { matches: /^COMMENT ON\b/i },
   { matches: /^DROP\b/i, fault: 'drops what the old version may use' },
 ];
 
-const MARK = /^--[ \t]*contract:[ \t]*\S/m;
+const CONTRACT = /^--[ \t]*contract:[ \t]*\S/m;
 
 /** One line for each statement of a migration's text that an old version may not survive and that is not marked. */
 export function contractions(migration: string): string[] {
@@ -61,20 +68,20 @@ export function contractions(migration: string): string[] {
     if (statement === '') return [];
     const created = new RegExp(`^CREATE TABLE (?:IF NOT EXISTS )?(${NAME})`, 'i').exec(statement)?.[1];
     if (created) made.add(bare(created));
-    const fault = judge(statement, made);
-    return fault && !MARK.test(part) ? [`${shorten(statement)}: ${fault}`] : [];
+    const { fault, mark = CONTRACT } = judge(statement, made);
+    return fault && !mark.test(part) ? [`${shorten(statement)}: ${fault}`] : [];
   });
 }
 
 /** A table of this same migration is unknown to any old version, so whatever is done to it is fine. */
-function judge(statement: string, made: ReadonlySet<string>): string | undefined {
+function judge(statement: string, made: ReadonlySet<string>): Pick<Form, 'fault' | 'mark'> {
   const altered = new RegExp(`^ALTER TABLE (?:ONLY |IF EXISTS )*(${NAME}) (.*)$`, 'i').exec(statement);
-  const indexed = new RegExp(`^CREATE UNIQUE INDEX .*? ON (${NAME})`, 'i').exec(statement);
+  const indexed = new RegExp(`^CREATE (?:UNIQUE )?INDEX .*? ON (?:ONLY )?(${NAME})`, 'i').exec(statement);
   const table = altered?.[1] ?? indexed?.[1];
-  if (table && made.has(bare(table))) return undefined;
+  if (table && made.has(bare(table))) return {};
   const text = altered?.[2] ?? statement;
   const form = (altered ? CLAUSES : STATEMENTS).find(({ matches }) => matches.test(text));
-  return form ? form.fault : 'is of no form that is known to leave the old version alone';
+  return form ?? { fault: 'is of no form that is known to leave the old version alone' };
 }
 
 const withoutComments = (text: string): string =>

@@ -83,8 +83,9 @@ if (options.check) {
   for (const { name, folder } of services)
     for (const fault of contracting(folder)) {
       console.error(
-        `services/${name}/migrations/${fault}. Add first, and remove one release later; for what nothing uses any more, ` +
-          'write `-- contract: why` before the statement (docs/kubernetes.md).',
+        `services/${name}/migrations/${fault}. Add first, and remove one release later. For what nothing uses any more ` +
+          'write `-- contract: why` before the statement, for an index of a small table `-- locks: why writers can wait` ' +
+          '(docs/kubernetes.md, Upgrade).',
       );
       process.exitCode = 1;
     }

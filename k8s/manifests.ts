@@ -14,3 +14,12 @@ export interface Manifest {
 export function render(folder: string): Manifest[] {
   return parseAllDocuments(kubectl(['kustomize', folder])).map((document) => document.toJS() as Manifest);
 }
+
+/** `Deployment/orders`: unique in one namespace of this project. */
+export const nameOf = ({ kind, metadata }: Pick<Manifest, 'kind' | 'metadata'>): string =>
+  `${kind}/${metadata.name}`;
+
+/** Objects by their names, for a comparison. */
+export function byName<T extends Pick<Manifest, 'kind' | 'metadata'>>(objects: T[]): Record<string, T> {
+  return Object.fromEntries(objects.map((object) => [nameOf(object), object]));
+}

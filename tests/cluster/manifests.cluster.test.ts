@@ -1,10 +1,10 @@
 import { existsSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { render } from '../../k8s/manifests.ts';
+import { nameOf, render } from '../../k8s/manifests.ts';
 import { asDocuments, exists, type KubeObject, kubectlBoth } from './kubectl.ts';
 import { makeNamespace, removeNamespace } from './namespace.ts';
-import { movedTo, nameOf, overlayWith } from './overlay.ts';
+import { movedTo, overlayWith } from './overlay.ts';
 import { skip } from './skip.ts';
 
 /** Empty, so that every object is judged as a new one and not as a change of what runs. */

@@ -1,9 +1,10 @@
+import { isDeepStrictEqual } from 'node:util';
 import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest';
 import { render } from '../../k8s/manifests.ts';
 import { openShop } from '../e2e/open-shop.ts';
-import { orderEnds, placeUntilAccepted, productWithStock, until } from '../e2e/shop.ts';
+import { orderEnds, placeUntilAccepted, productWithStock, sleep, until } from '../e2e/shop.ts';
 import { type ClusterAccess, topology } from './cluster-shop.ts';
-import { apply, asDocuments, get, kubectl } from './kubectl.ts';
+import { apply, asDocuments, get, type KubeObject, kubectl, list } from './kubectl.ts';
 import { makeNamespace, removeNamespace } from './namespace.ts';
 import { overlayWith } from './overlay.ts';
 import { reachable } from './reach.ts';
@@ -18,49 +19,68 @@ const SERVE = "require('node:net').createServer((socket) => socket.end()).listen
 
 let enforced = false;
 
-/** Two pods that reach each other, then a policy that denies all: whether they still do tells what the cluster makes of policies. */
+/**
+ * Two pods that reach each other, then a policy that denies all: whether they still do tells what the cluster makes of
+ * policies. A third, `open`, is one that no policy of its own namespace holds back.
+ */
 beforeAll(async () => {
   await makeNamespace(CANARY);
   const image = images[topology.edge] ?? '';
-  const pods = ['one', 'other'].map((name) => restrictedPod(name, CANARY, image, ['--eval', SERVE]));
+  const pods = ['one', 'other', 'open'].map((name) => restrictedPod(name, CANARY, image, ['--eval', SERVE]));
   await apply(pods);
-  const other = await until(
+  await until(
     'the canaries to be ready',
-    async () => {
-      const [one, two] = await Promise.all(['one', 'other'].map((name) => get('pod', name, CANARY)));
-      return one && two && isReady(one) && isReady(two) && `${two.status.podIP}:8080`;
-    },
+    async () => (await list('pods', CANARY)).filter(isReady).length === pods.length,
     90_000,
     500,
   );
+  const other = `${await ipOf(CANARY, nameLabel('other'))}:8080`;
   const open = async () => (await reachable(CANARY, 'one', [other]))[other];
   await until('the canaries to reach each other', open, 30_000, 500);
   await apply([
     {
       apiVersion: 'networking.k8s.io/v1',
       kind: 'NetworkPolicy',
-      metadata: { name: 'deny-all', namespace: CANARY },
-      spec: { podSelector: {}, policyTypes: ['Ingress', 'Egress'] },
+      metadata: { name: 'deny-all-of-one', namespace: CANARY },
+      spec: {
+        podSelector: { matchLabels: { 'app.kubernetes.io/name': 'one' } },
+        policyTypes: ['Ingress', 'Egress'],
+      },
     },
   ]);
   // An agent that enforces policies may take some seconds to hear of this one.
-  for (let attempt = 0; attempt < 3 && !enforced; attempt += 1) enforced = !(await open());
+  for (let attempt = 0; attempt < 10 && !enforced; attempt += 1) {
+    enforced = !(await open());
+    if (!enforced) await sleep(1_000);
+  }
 }, 180_000);
 afterAll(() => removeNamespace(CANARY));
 
 const SIDECAR = 50002;
 const DATABASE = 5432;
 const BROKER = 4222;
+const NAMES = 53;
+/** Those of a shop's pod that runs Node, from which addresses can be tried. */
+const PODS = [...topology.services.map(({ name }) => name), 'platform'];
 
 describe('network policies', () => {
-  test('open what the table opens and nothing else, and orders go on', async (context) => {
+  test('open what the table opens and nothing else, inside the namespace and out of it, and orders go on', async (context) => {
     if (!enforced) return skip(context, NOT_ENFORCED);
     const policies = render(
       overlayWith('local', { components: ['network-policies'] }, 'local-policies'),
     ).filter(({ kind }) => kind === 'NetworkPolicy');
     await apply(policies);
     try {
-      await expectTableInForce();
+      // Each node's agent hears of them in its own time.
+      await until(
+        'the table to be in force',
+        async () => isDeepStrictEqual(...(await tables())),
+        60_000,
+        2_000,
+      ).catch(() => {});
+      const [answers, wanted] = await tables();
+      expect(answers).toEqual(wanted);
+      expect(await reachedFromElsewhere()).toEqual([]);
       const shop = await openShop();
       const sku = await productWithStock(shop.gatewayUrl, 5);
       const id = await placeUntilAccepted(shop.gatewayUrl, [{ sku, quantity: 1 }]);
@@ -72,36 +92,76 @@ describe('network policies', () => {
   });
 
   test('control: without them every pod reaches every other', async () => {
-    const { from, addresses } = await neighbours('inventory');
-    const answers = await reachable(namespace, from, Object.keys(addresses));
-    expect(Object.values(answers)).toEqual(Object.values(answers).map(() => true));
+    await until(
+      'the policies to be gone',
+      async () => {
+        const { from, addresses } = await neighbours('inventory');
+        return Object.values(await reachable(namespace, from, Object.keys(addresses))).every(Boolean);
+      },
+      60_000,
+      2_000,
+    );
+    if (enforced) expect((await reachedFromElsewhere()).length).toBeGreaterThan(PODS.length);
   });
 });
 
-/** The service's pod, and every neighbour's address with whether the table lets the service go there. */
-async function neighbours(service: string): Promise<{ from: string; addresses: Record<string, boolean> }> {
-  const podOf = async (name: string) => (await livePods(namespace, nameLabel(name)))[0];
-  const row = topology.services.find(({ name }) => name === service);
-  const usesBroker = topology.topics.some(({ publishers, consumers }) =>
-    [...publishers, ...consumers].includes(service),
-  );
+type Table = Record<string, Record<string, boolean>>;
+
+/** What every pod reaches of what there is, and what it should. */
+async function tables(): Promise<[Table, Table]> {
+  const answers: Table = {};
+  const wanted: Table = {};
+  for (const name of PODS) {
+    const { from, addresses } = await neighbours(name);
+    answers[name] = await reachable(namespace, from, Object.keys(addresses));
+    wanted[name] = addresses;
+  }
+  return [answers, wanted];
+}
+
+/** A pod of the shop, and the addresses of the others and of what is outside, each with whether the pod may go there. */
+async function neighbours(name: string): Promise<{ from: string; addresses: Record<string, boolean> }> {
+  const row = topology.services.find((service) => service.name === name);
+  const usesDatabase = row?.database ?? true;
+  const usesBroker =
+    !row || topology.topics.some(({ publishers, consumers }) => [...publishers, ...consumers].includes(name));
   const addresses: Record<string, boolean> = {};
-  for (const { name, port } of topology.services.filter(({ name }) => name !== service)) {
-    const ip = (await podOf(name))?.status.podIP;
+  for (const { name: other, port } of topology.services.filter((service) => service !== row)) {
+    const ip = await ipOf(namespace, nameLabel(other));
     addresses[`${ip}:${SIDECAR}`] = topology.calls.some(
-      ({ caller, callee }) => caller === service && callee === name,
+      ({ caller, callee }) => caller === name && callee === other,
     );
     addresses[`${ip}:${port}`] = false;
   }
-  addresses[`${(await podOf('postgres'))?.status.podIP}:${DATABASE}`] = row?.database ?? false;
-  addresses[`${(await podOf('nats'))?.status.podIP}:${BROKER}`] = usesBroker;
-  return { from: (await podOf(service))?.metadata.name ?? '', addresses };
+  addresses[`${await ipOf(namespace, nameLabel('postgres'))}:${DATABASE}`] = usesDatabase;
+  addresses[`${await ipOf(namespace, nameLabel('nats'))}:${BROKER}`] = usesBroker;
+  addresses[`${await ipOf('kube-system', 'k8s-app=kube-dns')}:${NAMES}`] = true;
+  addresses[`${await ipOf('dapr-system', 'app=dapr-sentry')}:50001`] = row !== undefined;
+  addresses[`${await ipOf('dapr-system', 'app=dapr-operator')}:6500`] = row !== undefined;
+  addresses[`${await ipOf(CANARY, nameLabel('open'))}:8080`] = false;
+  addresses[`${(await get('service', 'kubernetes', 'default')).spec.clusterIP}:443`] =
+    row !== undefined && usesDatabase;
+  return { from: (await podOf(namespace, nameLabel(name))).metadata.name, addresses };
 }
 
-async function expectTableInForce(): Promise<void> {
-  for (const { name } of topology.services) {
-    const { from, addresses } = await neighbours(name);
-    const answers = await reachable(namespace, from, Object.keys(addresses));
-    expect({ [name]: answers }).toEqual({ [name]: addresses });
+/** What of the shop a pod of another namespace reaches. */
+async function reachedFromElsewhere(): Promise<string[]> {
+  const addresses: string[] = [];
+  for (const { name, port } of topology.services) {
+    const ip = await ipOf(namespace, nameLabel(name));
+    addresses.push(`${ip}:${port}`, `${ip}:${SIDECAR}`);
   }
+  addresses.push(`${await ipOf(namespace, nameLabel('postgres'))}:${DATABASE}`);
+  addresses.push(`${await ipOf(namespace, nameLabel('nats'))}:${BROKER}`);
+  const answers = await reachable(CANARY, 'open', addresses);
+  return addresses.filter((address) => answers[address]);
 }
+
+async function podOf(where: string, label: string): Promise<KubeObject> {
+  const pod = (await livePods(where, label)).find(isReady);
+  if (!pod) throw new Error(`no pod ${label} is ready in ${where}`);
+  return pod;
+}
+
+const ipOf = async (where: string, label: string): Promise<string> =>
+  (await podOf(where, label)).status.podIP;

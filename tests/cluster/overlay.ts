@@ -48,11 +48,3 @@ export function movedTo(namespace: string, objects: KubeObject[]): KubeObject[] 
     return object;
   });
 }
-
-/** `Deployment/orders`: unique in one namespace of this project. */
-export const nameOf = ({ kind, metadata }: KubeObject): string => `${kind}/${metadata.name}`;
-
-/** Objects by their names, for a comparison. */
-export function byName(objects: KubeObject[]): Record<string, KubeObject> {
-  return Object.fromEntries(objects.map((object) => [nameOf(object), object]));
-}

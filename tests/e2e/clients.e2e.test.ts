@@ -1,4 +1,5 @@
 import { execFile } from 'node:child_process';
+import { randomInt } from 'node:crypto';
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -12,18 +13,28 @@ let file: string;
 let rejectFile: string;
 
 const header = 'InvoiceNo,StockCode,Description,Quantity,InvoiceDate,UnitPrice,CustomerID,Country';
+/** Products and invoices of this run alone, whatever a shop has seen before: a code is five digits, then letters. */
+const run = String(randomInt(1000, 10_000));
+const [CUP, RED, BLUE, UNNAMED, PADS] = ['1', '2a', '2A', '3', '4'].map((end) => run + end) as [
+  string,
+  string,
+  string,
+  string,
+  string,
+];
+const invoice = (n: number) => `5${run}${n}`;
 /** Made-up rows, one of each peculiarity of a real retailer's file; £ is one byte in Latin-1. */
 const rows = [
-  '500003,10002A,BLUE BOWL,2,2011-03-02 10:00:00,2.10,11.0,United Kingdom',
-  '500001,10001,"TEA CUP, \xa3 SIGN",6,2010-12-01 09:00:00,0.85,10.0,United Kingdom',
-  '500001,10001,"TEA CUP, \xa3 SIGN",2,2010-12-01 09:00:00,0.85,10.0,United Kingdom',
-  '500001,10002a,RED BOWL,1,2010-12-01 09:00:00,1.95,10.0,United Kingdom',
-  '500002,10001,"TEA CUP, \xa3 SIGN",4,2011-01-05 12:00:00,0.95,12.0,France',
-  'C500004,10002A,BLUE BOWL,-2,2011-03-03 10:00:00,2.10,11.0,United Kingdom',
-  'C500005,10001,"TEA CUP, \xa3 SIGN",-1,2011-03-04 10:00:00,0.95,99.0,United Kingdom',
-  '500006,POST,POSTAGE,1,2011-03-05 10:00:00,18.00,12.0,France',
-  '500007,10003,,-5,2011-03-06 10:00:00,0.0,,United Kingdom',
-  '500008,10004,PADS,1,2011-03-07 10:00:00,0.001,12.0,France',
+  `${invoice(3)},${BLUE},BLUE BOWL,2,2011-03-02 10:00:00,2.10,11.0,United Kingdom`,
+  `${invoice(1)},${CUP},"TEA CUP, \xa3 SIGN",6,2010-12-01 09:00:00,0.85,10.0,United Kingdom`,
+  `${invoice(1)},${CUP},"TEA CUP, \xa3 SIGN",2,2010-12-01 09:00:00,0.85,10.0,United Kingdom`,
+  `${invoice(1)},${RED},RED BOWL,1,2010-12-01 09:00:00,1.95,10.0,United Kingdom`,
+  `${invoice(2)},${CUP},"TEA CUP, \xa3 SIGN",4,2011-01-05 12:00:00,0.95,12.0,France`,
+  `C${invoice(4)},${BLUE},BLUE BOWL,-2,2011-03-03 10:00:00,2.10,11.0,United Kingdom`,
+  `C${invoice(5)},${CUP},"TEA CUP, \xa3 SIGN",-1,2011-03-04 10:00:00,0.95,99.0,United Kingdom`,
+  `${invoice(6)},POST,POSTAGE,1,2011-03-05 10:00:00,18.00,12.0,France`,
+  `${invoice(7)},${UNNAMED},,-5,2011-03-06 10:00:00,0.0,,United Kingdom`,
+  `${invoice(8)},${PADS},PADS,1,2011-03-07 10:00:00,0.001,12.0,France`,
 ];
 
 beforeAll(async () => {
@@ -72,21 +83,21 @@ describe('the clients, as a user runs them', () => {
       code: 0,
       output: '',
     });
-    const cup = (await call(shop.gatewayUrl, 'GET', '/v1/products/10001')).body;
+    const cup = (await call(shop.gatewayUrl, 'GET', `/v1/products/${CUP}`)).body;
     expect(cup).toMatchObject({ name: 'TEA CUP, £ SIGN', unit_price: { amount: 95, currency: 'GBP' } });
-    const history = (await call(shop.gatewayUrl, 'GET', '/v1/products/10001/prices')).body.items;
+    const history = (await call(shop.gatewayUrl, 'GET', `/v1/products/${CUP}/prices`)).body.items;
     expect(history.map((price: { effective_on: string }) => price.effective_on).sort()).toEqual([
       '2010-12-01',
       '2011-01-05',
     ]);
-    const bowls = ['10002a', '10002A'].map((sku) => call(shop.gatewayUrl, 'GET', `/v1/products/${sku}`));
+    const bowls = [RED, BLUE].map((sku) => call(shop.gatewayUrl, 'GET', `/v1/products/${sku}`));
     expect((await Promise.all(bowls)).map((bowl) => bowl.body.name)).toEqual(['RED BOWL', 'BLUE BOWL']);
     const rejects = await readFile(rejectFile, 'utf8');
     for (const line of [9, 10, 11]) expect(rejects).toMatch(new RegExp(`^${line},`, 'm'));
 
     const versions = () =>
       Promise.all(
-        ['10001', '10002a', '10002A'].map(
+        [CUP, RED, BLUE].map(
           async (sku) => (await call(shop.gatewayUrl, 'GET', `/v1/products/${sku}`)).body.version,
         ),
       );
@@ -104,10 +115,10 @@ describe('the clients, as a user runs them', () => {
     });
     expect(first.output).toMatch(/confirmed\D+2\b/);
     expect(first.output).toMatch(/without a match\D+1\b/);
-    const stock = (await call(shop.gatewayUrl, 'GET', '/v1/stock/10001')).body;
+    const stock = (await call(shop.gatewayUrl, 'GET', `/v1/stock/${CUP}`)).body;
     expect(stock).toMatchObject({ received: 12, on_hand: 0, reserved: 0, committed: 12 });
     const again = await client('replay', file);
     expect(again.code).toBe(0);
-    expect((await call(shop.gatewayUrl, 'GET', '/v1/stock/10001')).body).toEqual(stock);
+    expect((await call(shop.gatewayUrl, 'GET', `/v1/stock/${CUP}`)).body).toEqual(stock);
   });
 });

@@ -1,7 +1,7 @@
-import { expect, test } from 'vitest';
-import { render } from '../../k8s/manifests.ts';
+import { beforeEach, expect, test } from 'vitest';
 import { differences } from './differences.ts';
-import { byName } from './overlay.ts';
+import { byName } from './manifests.ts';
+import { needsKubectl, renderOverlay } from './testing.ts';
 
 interface Allowed {
   path: RegExp;
@@ -50,11 +50,23 @@ const ALLOWED: Allowed[] = [
   },
 ];
 
+beforeEach(needsKubectl);
+
+const localAndProduction = () => {
+  const [local, production] = ['local', 'production'].map((overlay) => byName(renderOverlay({ overlay })));
+  return differences(local, production);
+};
+
 test('local and production differ in what is written here, and in nothing else', () => {
-  const [local, production] = ['local', 'production'].map((overlay) =>
-    byName(render(`k8s/overlays/${overlay}`)),
-  );
-  const paths = differences(local, production).map(({ path }) => path);
+  const paths = localAndProduction().map(({ path }) => path);
   expect(paths.filter((path) => !ALLOWED.some((allowed) => allowed.path.test(path)))).toEqual([]);
   expect(ALLOWED.filter((allowed) => !paths.some((path) => allowed.path.test(path)))).toEqual([]);
+});
+
+/** kustomize replaces such a value as a whole, so backing-ca says again what the template and _database say. */
+test('the sidecar settings that production adds to still begin with those of the local overlay', () => {
+  const lists = localAndProduction().filter(({ path }) => /\.dapr\.io\/(env|volume-mounts)$/.test(path));
+  expect(lists.length).toBeGreaterThan(1);
+  for (const { path, left, right } of lists)
+    expect({ path, right }).toEqual({ path, right: expect.stringMatching(new RegExp(`^${left},`)) });
 });
