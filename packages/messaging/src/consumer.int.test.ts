@@ -7,16 +7,10 @@ import { sql } from 'drizzle-orm';
 import { Hono } from 'hono';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { z } from 'zod';
-import {
-  type Consumer,
-  type ConsumerOptions,
-  createConsumer,
-  type Message,
-  mountConsumer,
-  on,
-  PermanentError,
-} from './consumer.ts';
+import { type Consumer, type ConsumerOptions, createConsumer, mountConsumer } from './consumer.ts';
+import { PermanentError } from './failures.ts';
 import { eventually, type Fixture, type FixtureData, openFixture, outbox, pause, placed } from './fixture.ts';
+import { type Message, on } from './handler.ts';
 import { createHousekeeping } from './housekeeping.ts';
 import { delivery } from './testing.ts';
 

@@ -1,69 +1,31 @@
-import { createHash } from 'node:crypto';
-import {
-  childTraceparent,
-  currentContext,
-  newTraceparent,
-  parseTraceparent,
-  runInContext,
-} from '@sidecart/kit/context';
-import type { Database, Transaction } from '@sidecart/kit/db';
+import { runInContext } from '@sidecart/kit/context';
+import type { Database } from '@sidecart/kit/db';
 import type { Health } from '@sidecart/kit/health';
 import type { Logger } from '@sidecart/kit/log';
 import type { Metrics } from '@sidecart/kit/metrics';
+import type { Worker } from '@sidecart/kit/service';
 import type { Hono } from 'hono';
-import { z } from 'zod';
+import {
+  type Applied,
+  applyDelivery,
+  applyNext,
+  handlerOf,
+  isOrdered,
+  type NextStep,
+  type TopicHandlers,
+} from './applying.ts';
+import { buryMessage, buryParked, type DeadMessage } from './bury.ts';
+import { createConsumerReport } from './consumer-report.ts';
 import { reportDeadLetters } from './dead-letter-report.ts';
 import { withDeadline } from './deadline.ts';
 import { createDeliveries } from './deliveries.ts';
-import { type ReceivedEnvelope, receivedEnvelope } from './envelope.ts';
-import {
-  classifyFailure,
-  HandlerTimeoutError,
-  PermanentError,
-  rootMessage,
-  UnreadableError,
-} from './failures.ts';
-import { buryMessage, recordOnce } from './inbox.ts';
-import { HANDLER_TIMEOUT_MS } from './limits.ts';
-
-export { PermanentError };
-
-/** A message as a handler sees it. */
-export interface Message<D> {
-  id: string;
-  type: string;
-  /** What the message is about. */
-  key: string;
-  /** The sender's number for the key: 1, 2, 3 without gaps. Deliveries may come in another order. */
-  sequence: string;
-  actor: string;
-  customerId?: string;
-  correlationId?: string;
-  causationId?: string;
-  data: D;
-}
-
-export interface Handler {
-  readonly schema: z.ZodType;
-  // biome-ignore lint/suspicious/noExplicitAny: `on` ties the data's type to the schema
-  readonly handle: (tx: Transaction, message: Message<any>) => Promise<void>;
-}
-
-/**
- * A handler for one type of message. Everything it does to the database goes through `tx`, and it calls nobody else:
- * its effect and the note that the message was handled commit together or not at all. What it throws decides what
- * becomes of the message: a DomainError, a {@link PermanentError} and a broken integrity constraint make a dead letter,
- * everything else is delivered again.
- *
- * @example
- * on(StockReserved, async (tx, { data }) => { await confirmOrder(tx, data.order_id); })
- */
-export function on<S extends z.ZodType>(
-  schema: S,
-  handle: (tx: Transaction, message: Message<z.output<S>>) => Promise<void>,
-): Handler {
-  return { schema, handle };
-}
+import { contextOf, type Delivery, placeOf, readDelivery } from './delivery.ts';
+import { classifyFailure, type Failure, HandlerTimeoutError, PoisonError, rootMessage } from './failures.ts';
+import type { Place } from './key-order.ts';
+import { readyKeys } from './key-order.ts';
+import { HANDLER_TIMEOUT_MS, MAX_STARTS } from './limits.ts';
+import { createPoisonGuard } from './poison.ts';
+import { repeat } from './repeat.ts';
 
 /** `done`: the broker may forget the message. `retry`: it must deliver it again. */
 export type Answer = 'done' | 'retry';
@@ -71,6 +33,11 @@ export type Answer = 'done' | 'retry';
 export interface Consumer {
   /** Takes one delivery: the bytes of a CloudEvent and the HTTP headers they came with. Never throws. */
   receive(topic: string, body: Uint8Array, headers: Record<string, string>): Promise<Answer>;
+  /** Goes on with a key whose next message may be among those that wait. Never throws. */
+  drain(key: Omit<Place, 'seq'>): Promise<void>;
+  /** Finds what a crash left waiting, counts what waits, and notices messages that kill the process. */
+  worker: Worker;
+  topics: Readonly<Record<string, TopicHandlers>>;
 }
 
 export interface ConsumerOptions {
@@ -82,110 +49,164 @@ export interface ConsumerOptions {
   /**
    * By topic. A type without a handler is recorded as seen on a fact topic, and is a dead letter on a command queue.
    */
-  topics: Record<string, { kind: 'fact' | 'command'; handlers: Record<string, Handler> }>;
+  topics: Record<string, TopicHandlers>;
   /** Default {@link HANDLER_TIMEOUT_MS}. */
   handlerTimeoutMs?: number;
+  /** Time between two looks for keys that can go on, in ms; default 2000. */
+  sweepMs?: number;
 }
-
-type Outcome = 'applied' | 'duplicate' | 'unhandled' | 'dead_letter' | 'retry';
 
 /** The receiving side: inbox row and effect in one transaction, and an honest answer to the sidecar. */
 export function createConsumer(o: ConsumerOptions): Consumer {
-  const handled = o.metrics.counter('sidecart_inbox_handled_total', 'Deliveries by what became of them', [
-    'topic',
-    'type',
-    'outcome',
-  ]);
-  const age = o.metrics.histogram(
-    'sidecart_inbox_age_seconds',
-    'Time from the writing of a message to the end of a delivery of it',
-    ['topic', 'outcome'],
-    [0.01, 0.05, 0.1, 0.5, 1, 5, 30, 120, 600, 3600, 21_600, 86_400],
-  );
+  const { database, log, topics } = o;
+  const report = createConsumerReport(o);
   const deliveries = createDeliveries();
+  const poison = createPoisonGuard(o);
   const timeoutMs = o.handlerTimeoutMs ?? HANDLER_TIMEOUT_MS;
 
-  return {
-    async receive(topic, body, headers) {
-      const subscription = Object.hasOwn(o.topics, topic) ? o.topics[topic] : undefined;
-      if (!subscription) {
-        o.log.error(
-          { topic },
-          'Delivery on a topic that this service does not consume; answered with "again"',
-        );
-        return 'retry';
-      }
-      const delivery = readDelivery(body);
-      const attempts = deliveries.count(topic, delivery.id);
-      const { envelope } = delivery;
-      const labels = { topic, type: typeLabel(envelope, subscription.handlers) };
-
-      const outcome = await runInContext(contextOf(delivery), async (): Promise<Outcome> => {
-        try {
-          return await withTimeout(timeoutMs, () => apply(topic, delivery));
-        } catch (err) {
-          return fail(err, topic, delivery, { body, headers, attempts });
-        }
-      });
-
-      if (outcome !== 'retry') deliveries.forget(topic, delivery.id);
-      handled.inc({ ...labels, outcome });
-      const written = Date.parse(envelope?.time ?? '');
-      if (!Number.isNaN(written)) age.observe({ topic, outcome }, Math.max(0, (Date.now() - written) / 1000));
-      return outcome === 'retry' ? 'retry' : 'done';
-    },
-  };
-
-  async function apply(topic: string, delivery: Delivery): Promise<Outcome> {
-    if (delivery.fault) throw delivery.fault;
-    const envelope = delivery.envelope as ReceivedEnvelope;
-    const { kind, handlers } = o.topics[topic] as ConsumerOptions['topics'][string];
-    const handler = Object.hasOwn(handlers, envelope.type) ? handlers[envelope.type] : undefined;
-    if (!handler && kind === 'command') {
-      throw new UnreadableError('unknown_type', `No handler for command ${envelope.type}`);
+  /** Runs what may call a handler: in time, and counted while processes of this service die without a word. */
+  async function guarded<T>(topic: string, eventId: string, work: () => Promise<T>): Promise<T> {
+    const starts = await poison.begin(topic, eventId);
+    if (starts > MAX_STARTS) throw new PoisonError(starts - 1);
+    try {
+      return await withTimeout(timeoutMs, work);
+    } finally {
+      if (starts > 0) await poison.end(topic, eventId);
     }
-    if (!handler) {
-      // Nothing else commits with it, so one statement is enough; of all facts most are of no interest here.
-      const first = await recordOnce(o.database.db, topic, envelope.id, 'unhandled');
-      return first ? 'unhandled' : 'duplicate';
-    }
-    const message = readMessage(handler, envelope);
-    return o.database.db.transaction(async (tx) => {
-      if (!(await recordOnce(tx, topic, envelope.id, 'applied'))) return 'duplicate';
-      await handler.handle(tx, message);
-      return 'applied';
-    });
   }
 
-  async function fail(err: unknown, topic: string, delivery: Delivery, seen: Seen): Promise<Outcome> {
-    const failure = classifyFailure(err);
-    const { id, envelope } = delivery;
-    const about = { topic, type: envelope?.type, message_id: id, attempts: seen.attempts };
+  async function receive(topic: string, body: Uint8Array, headers: Record<string, string>): Promise<Answer> {
+    const topicHandlers = Object.hasOwn(topics, topic) ? topics[topic] : undefined;
+    if (!topicHandlers) {
+      log.error({ topic }, 'Delivery on a topic that this service does not consume; answered with "again"');
+      return 'retry';
+    }
+    const delivery = readDelivery(body);
+    const raw = { body, headers: withoutSecrets(headers) };
+    const attempts = deliveries.count(topic, delivery.id);
+    const done = report.begin(topic, typeLabel(topicHandlers, delivery), delivery.envelope?.time);
+
+    const { outcome, waiting } = (await runInContext(contextOf(delivery), async () => {
+      try {
+        return await guarded(topic, delivery.id, () =>
+          applyDelivery(database, { topic, topicHandlers, delivery, raw }),
+        );
+      } catch (err) {
+        const dead = deadMessage(topic, topicHandlers, delivery, raw, attempts);
+        return { outcome: await fail(err, dead, (kept) => buryMessage(database.db, kept)) } as const;
+      }
+    })) as Applied | { outcome: 'retry' | 'dead_letter' | 'duplicate'; waiting?: Place };
+
+    if (outcome !== 'retry') deliveries.forget(topic, delivery.id);
+    done(outcome);
+    // Not waited for: this delivery has its answer, and the sweep makes up for an end in between.
+    if (waiting) void drain(waiting);
+    return outcome === 'retry' ? 'retry' : 'done';
+  }
+
+  async function drain(key: Omit<Place, 'seq'>): Promise<void> {
+    const topicHandlers = topics[key.topic];
+    if (!topicHandlers) return;
+    for (;;) {
+      let step: NextStep | undefined;
+      let done: (outcome: string) => void = () => {};
+      const seen = (next: NextStep) => {
+        step = next;
+        const { envelope } = next.delivery as Delivery;
+        done = report.begin(key.topic, typeLabel(topicHandlers, next.delivery as Delivery), envelope?.time);
+      };
+      try {
+        const next = await guardedNext(topicHandlers, key, seen);
+        if (!next) return;
+        if (next.parked) done('applied');
+      } catch (err) {
+        if (!step?.parked || !step.delivery) {
+          log.warn({ ...key, reason: rootMessage(err) }, 'Messages that wait could not be looked at');
+          return;
+        }
+        const { place, parked, delivery } = step;
+        const raw = { body: parked.body as Uint8Array, headers: parked.headers };
+        const dead = { ...deadMessage(key.topic, topicHandlers, delivery, raw, 1), place };
+        done(await fail(err, dead, (kept) => buryParked(database.db, kept)));
+        return;
+      }
+    }
+  }
+
+  /** The poison count needs the message's id, which only the transaction finds; so it looks first. */
+  async function guardedNext(
+    topicHandlers: TopicHandlers,
+    key: Omit<Place, 'seq'>,
+    seen: (step: NextStep) => void,
+  ): Promise<NextStep | undefined> {
+    return withTimeout(timeoutMs, () =>
+      applyNext(database, topicHandlers, key, {
+        seen,
+        before: async (eventId) => {
+          const starts = await poison.begin(key.topic, eventId);
+          if (starts > MAX_STARTS) throw new PoisonError(starts - 1);
+        },
+        after: (eventId) => poison.end(key.topic, eventId),
+      }),
+    );
+  }
+
+  async function fail(
+    err: unknown,
+    dead: Omit<DeadMessage, 'reason' | 'detail'>,
+    bury: (dead: DeadMessage) => Promise<boolean>,
+  ): Promise<'retry' | 'dead_letter' | 'duplicate'> {
+    const failure: Failure = classifyFailure(err);
+    const about = { topic: dead.topic, type: dead.type, message_id: dead.eventId, attempts: dead.attempts };
     if (failure.kind === 'transient') {
-      const firstBug = !failure.expected && seen.attempts === 1;
-      if (firstBug)
-        o.log.error({ ...about, err }, 'Handling failed unexpectedly; the message will come again');
-      else o.log.warn({ ...about, reason: rootMessage(err) }, 'Handling failed; the message will come again');
+      const firstBug = !failure.expected && dead.attempts === 1;
+      if (firstBug) log.error({ ...about, err }, 'Handling failed unexpectedly; the message will come again');
+      else log.warn({ ...about, reason: rootMessage(err) }, 'Handling failed; the message will come again');
       return 'retry';
     }
     try {
       const { kind: _, ...why } = failure;
-      const dead = { ...seen, ...why, topic, eventId: id, type: envelope?.type, key: envelope?.partitionkey };
-      const first = await buryMessage(o.database.db, { ...dead, headers: withoutSecrets(seen.headers) });
-      if (!first) return 'duplicate';
-      o.log.error({ ...about, ...why }, 'Message can never be handled; kept in dead_letter');
+      if (!(await bury({ ...dead, ...why }))) return 'duplicate';
+      log.error({ ...about, ...why }, 'Message can never be handled; kept in dead_letter');
     } catch (buryErr) {
-      o.log.warn(
+      log.warn(
         { ...about, reason: rootMessage(buryErr) },
         'Dead letter could not be written; the message will come again',
       );
       return 'retry';
     }
     await reportDeadLetters(o).catch((countErr: unknown) => {
-      o.log.warn({ reason: rootMessage(countErr) }, 'Dead letters could not be counted');
+      log.warn({ reason: rootMessage(countErr) }, 'Dead letters could not be counted');
     });
     return 'dead_letter';
   }
+
+  async function sweep(): Promise<void> {
+    const ordered = Object.keys(topics).filter((topic) => isOrdered(topics[topic] as TopicHandlers));
+    if (ordered.length === 0) return;
+    for (const key of await readyKeys(database.db)) await drain(key);
+    await report.countWaiting();
+  }
+
+  let sweeping: ReturnType<typeof repeat> | undefined;
+  return {
+    topics,
+    receive,
+    drain,
+    worker: {
+      name: 'consumer',
+      async start() {
+        await poison.start();
+        sweeping = repeat(o.sweepMs ?? 2000, sweep, (err) =>
+          log.warn({ reason: rootMessage(err) }, 'Messages that wait could not be looked for'),
+        );
+      },
+      async stop() {
+        await sweeping?.stop();
+        await poison.stop();
+      },
+    },
+  };
 }
 
 /**
@@ -193,7 +214,7 @@ export function createConsumer(o: ConsumerOptions): Consumer {
  * which a sidecar takes as leave to drop the message.
  */
 // biome-ignore lint/suspicious/noExplicitAny: any Hono app will do, whatever its environment
-export function mountConsumer(app: Hono<any, any, any>, consumer: Consumer): void {
+export function mountConsumer(app: Hono<any, any, any>, consumer: Pick<Consumer, 'receive'>): void {
   app.post('/messages/:topic{.+}', async (c) => {
     const body = new Uint8Array(await c.req.arrayBuffer());
     const answer = await consumer.receive(c.req.param('topic'), body, c.req.header());
@@ -201,68 +222,28 @@ export function mountConsumer(app: Hono<any, any, any>, consumer: Consumer): voi
   });
 }
 
-interface Delivery {
-  id: string;
-  envelope?: ReceivedEnvelope;
-  fault?: UnreadableError;
-}
-
-interface Seen {
-  body: Uint8Array;
-  headers: Record<string, string>;
-  attempts: number;
-}
-
-/** Reads the envelope; one that cannot be read is known by the hash of its bytes, so that it too is kept only once. */
-function readDelivery(body: Uint8Array): Delivery {
-  try {
-    const parsed = receivedEnvelope.safeParse(
-      JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(body)),
-    );
-    if (parsed.success) return { id: parsed.data.id, envelope: parsed.data };
-    return { id: hashOf(body), fault: new UnreadableError('envelope', z.prettifyError(parsed.error)) };
-  } catch (err) {
-    return { id: hashOf(body), fault: new UnreadableError('envelope', `No JSON: ${rootMessage(err)}`) };
-  }
-}
-
-function readMessage(handler: Handler, envelope: ReceivedEnvelope): Message<unknown> {
-  const data = handler.schema.safeParse(envelope.data);
-  if (!data.success) throw new UnreadableError('schema', z.prettifyError(data.error));
+function deadMessage(
+  topic: string,
+  topicHandlers: TopicHandlers,
+  { id, envelope }: Delivery,
+  raw: { body: Uint8Array; headers: Record<string, string> },
+  attempts: number,
+): Omit<DeadMessage, 'reason' | 'detail'> {
   return {
-    id: envelope.id,
-    type: envelope.type,
-    key: envelope.partitionkey,
-    sequence: envelope.sequence,
-    actor: actorOf(envelope),
-    ...(envelope.customerid !== undefined && { customerId: envelope.customerid }),
-    correlationId: envelope.correlationid ?? envelope.id,
-    ...(envelope.causationid !== undefined && { causationId: envelope.causationid }),
-    data: data.data,
+    ...raw,
+    topic,
+    eventId: id,
+    type: envelope?.type,
+    key: envelope?.partitionkey,
+    place: envelope && isOrdered(topicHandlers) ? placeOf(topic, envelope) : undefined,
+    holdsKey: handlerOf(topicHandlers, envelope?.type)?.ordered ?? false,
+    attempts,
   };
-}
-
-/** What the handler writes belongs to the message: it is its cause, and its sender's trace goes on. */
-function contextOf({ id, envelope }: Delivery) {
-  const outer = currentContext();
-  const parent = parseTraceparent(envelope?.traceparent) ?? outer?.traceparent;
-  return {
-    traceparent: parent ? childTraceparent(parent) : newTraceparent(),
-    requestId: outer?.requestId ?? id,
-    actor: envelope ? actorOf(envelope) : 'unknown',
-    ...(envelope?.customerid !== undefined && { customerId: envelope.customerid }),
-    correlationId: envelope?.correlationid ?? id,
-    causationId: id,
-  };
-}
-
-function actorOf(envelope: ReceivedEnvelope): string {
-  return envelope.actor ?? 'unknown';
 }
 
 /** Only known types become a label: a sender could make up any number of them. */
-function typeLabel(envelope: ReceivedEnvelope | undefined, handlers: Record<string, Handler>): string {
-  return envelope && Object.hasOwn(handlers, envelope.type) ? envelope.type : 'other';
+function typeLabel(topicHandlers: TopicHandlers, { envelope }: Delivery): string {
+  return envelope && handlerOf(topicHandlers, envelope.type) ? envelope.type : 'other';
 }
 
 /**
@@ -273,10 +254,6 @@ async function withTimeout<T>(ms: number, work: () => Promise<T>): Promise<T> {
   const running = work();
   running.catch(() => {}); // when it fails after the timeout nobody waits for it any more
   return withDeadline(ms, running, () => new HandlerTimeoutError(`Not handled within ${ms} ms`));
-}
-
-function hashOf(body: Uint8Array): string {
-  return `sha256:${createHash('sha256').update(body).digest('hex')}`;
 }
 
 function withoutSecrets(headers: Record<string, string>): Record<string, string> {

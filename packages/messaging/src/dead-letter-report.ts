@@ -1,7 +1,8 @@
 import type { Database } from '@sidecart/kit/db';
 import type { Health } from '@sidecart/kit/health';
 import type { Metrics } from '@sidecart/kit/metrics';
-import { countDeadLetters } from './inbox.ts';
+import { count, eq } from 'drizzle-orm';
+import { deadLetter } from './schema.ts';
 
 /** Counts the dead letters and says so in the metric and in the health details; throws when the database is away. */
 export async function reportDeadLetters(o: {
@@ -9,7 +10,11 @@ export async function reportDeadLetters(o: {
   metrics: Metrics;
   health: Health;
 }): Promise<void> {
-  const n = await countDeadLetters(o.database.db);
+  const [row] = await o.database.db
+    .select({ n: count() })
+    .from(deadLetter)
+    .where(eq(deadLetter.state, 'waiting'));
+  const n = row?.n ?? 0;
   o.metrics.gauge('sidecart_dead_letters', 'Messages in dead_letter that wait for somebody to decide').set(n);
   o.health.report(
     'dead_letters',

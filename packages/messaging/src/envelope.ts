@@ -43,12 +43,14 @@ export interface StoredMessage {
   headers: StoredHeaders;
 }
 
+const SOURCE = '/sidecart/';
+
 /** The envelope of a stored message; `service` is the sender. */
 export function buildEnvelope(service: string, message: StoredMessage): CloudEvent {
   return {
     specversion: '1.0',
     id: message.eventId,
-    source: `/sidecart/${service}`,
+    source: SOURCE + service,
     type: message.type,
     datacontenttype: 'application/json',
     dataschema: `/schemas/${message.type}.json`,
@@ -72,6 +74,7 @@ const optionalAttribute = attribute.optional().catch(undefined);
 export const receivedEnvelope = z.object({
   specversion: z.literal('1.0'),
   id: attribute,
+  source: optionalAttribute,
   type: attribute,
   partitionkey: attribute,
   sequence: z.string().regex(/^[1-9]\d{0,18}$/, 'Expected a positive 64-bit number as a string'),
@@ -84,3 +87,8 @@ export const receivedEnvelope = z.object({
   data: z.unknown(),
 });
 export type ReceivedEnvelope = z.infer<typeof receivedEnvelope>;
+
+/** Who counted the message's number: the app id, or what else the source says. Only apps with a scope for the topic publish on it. */
+export function senderOf({ source = '' }: ReceivedEnvelope): string {
+  return source.startsWith(SOURCE) ? source.slice(SOURCE.length) : source;
+}

@@ -14,7 +14,7 @@ export class PermanentError extends Error {
 /** A message that cannot be read; thrown before the handler runs. */
 export class UnreadableError extends Error {
   override name = 'UnreadableError';
-  readonly reason: Exclude<DeadLetterReason, 'invariant'>;
+  readonly reason: Exclude<DeadLetterReason, 'invariant' | 'poison' | 'lost'>;
   constructor(reason: UnreadableError['reason'], message: string) {
     super(message);
     this.reason = reason;
@@ -24,6 +24,14 @@ export class UnreadableError extends Error {
 /** The handler took longer than the sidecar may be kept waiting. */
 export class HandlerTimeoutError extends Error {
   override name = 'HandlerTimeoutError';
+}
+
+/** The process died in every one of so many handlings. */
+export class PoisonError extends Error {
+  override name = 'PoisonError';
+  constructor(deaths: number) {
+    super(`The process died ${deaths} times while it handled this message`);
+  }
 }
 
 /** What is to become of a message whose handling failed. */
@@ -39,6 +47,7 @@ export type Failure =
  */
 export function classifyFailure(err: unknown): Failure {
   if (err instanceof UnreadableError) return { kind: 'permanent', reason: err.reason, detail: err.message };
+  if (err instanceof PoisonError) return { kind: 'permanent', reason: 'poison', detail: err.message };
   if (err instanceof PermanentError) return { kind: 'permanent', reason: 'invariant', detail: err.message };
   if (err instanceof DomainError)
     return { kind: 'permanent', reason: 'invariant', detail: describeRule(err) };

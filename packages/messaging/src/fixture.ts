@@ -47,7 +47,8 @@ export async function openFixture(name: string): Promise<Fixture> {
     database,
     admin,
     async clear() {
-      await admin`TRUNCATE outbox, outbox_sequence, inbox, dead_letter, effect`;
+      await admin`TRUNCATE outbox, outbox_sequence, inbox, inbox_key, inbox_parked, inbox_start, consumer_run,
+        dead_letter, dead_letter_action, effect`;
     },
     async close() {
       await database.close();

@@ -1,7 +1,9 @@
 import type { Executor } from '@sidecart/kit/db';
-import { count, sql } from 'drizzle-orm';
+import { and, eq, sql } from 'drizzle-orm';
 import { INBOX_DAYS } from './limits.ts';
-import { type DeadLetterReason, deadLetter, inbox } from './schema.ts';
+import { inbox } from './schema.ts';
+
+type Outcome = typeof inbox.$inferSelect.outcome;
 
 /**
  * Records that the message was handled, in the transaction of its effect where it has one. False when it was before:
@@ -28,51 +30,26 @@ export async function recordOnce(
   return rows.length > 0;
 }
 
-export interface DeadMessage {
-  topic: string;
-  eventId: string;
-  type: string | undefined;
-  key: string | undefined;
-  reason: DeadLetterReason;
-  detail: string;
-  body: Uint8Array;
-  headers: Record<string, string>;
-  attempts: number;
+/** What became of a message that was received before, or undefined for one that was not. */
+export async function outcomeOf(db: Executor, topic: string, eventId: string): Promise<Outcome | undefined> {
+  const [row] = await db
+    .select({ outcome: inbox.outcome })
+    .from(inbox)
+    .where(and(eq(inbox.topic, topic), eq(inbox.eventId, eventId)));
+  return row?.outcome;
 }
 
-/**
- * Keeps a message that can never be handled, together with its inbox row, in one transaction. False when another
- * delivery has dealt with it already.
- */
-export async function buryMessage(db: Executor, dead: DeadMessage): Promise<boolean> {
-  return db.transaction(async (tx) => {
-    const first = await tx
-      .insert(inbox)
-      .values({ topic: dead.topic, eventId: dead.eventId, outcome: 'dead_letter' })
-      .onConflictDoNothing()
-      .returning({ topic: inbox.topic });
-    if (first.length === 0) return false;
-    await tx
-      .insert(deadLetter)
-      .values({
-        topic: dead.topic,
-        eventId: dead.eventId,
-        type: dead.type ?? null,
-        msgKey: dead.key ?? null,
-        reason: dead.reason,
-        detail: withoutNul(dead.detail),
-        body: Buffer.from(dead.body),
-        headers: dead.headers,
-        attempts: dead.attempts,
-      })
-      .onConflictDoNothing(); // buried before, and its inbox row purged since
-    return true;
-  });
-}
-
-export async function countDeadLetters(db: Executor): Promise<number> {
-  const [row] = await db.select({ n: count() }).from(deadLetter);
-  return row?.n ?? 0;
+/** What becomes of a message after all: of one that was parked, or that was a dead letter. */
+export async function setOutcome(
+  db: Executor,
+  topic: string,
+  eventId: string,
+  outcome: Outcome,
+): Promise<void> {
+  await db
+    .update(inbox)
+    .set({ outcome })
+    .where(and(eq(inbox.topic, topic), eq(inbox.eventId, eventId)));
 }
 
 /** Deletes inbox rows that no redelivery can ask for any more; returns how many. */
@@ -81,9 +58,4 @@ export async function purgeInbox(db: Executor): Promise<number> {
     sql`DELETE FROM inbox WHERE received_at < now() - make_interval(days => ${INBOX_DAYS})`,
   );
   return purged.count;
-}
-
-/** PostgreSQL stores no NUL in a text, and a message of an error may quote one. */
-function withoutNul(text: string): string {
-  return text.replaceAll('\0', '\u{fffd}');
 }

@@ -5,11 +5,12 @@ import { jetstream } from '@nats-io/jetstream';
 import { testDeps } from '@sidecart/kit/testing';
 import { sql } from 'drizzle-orm';
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
-import { createConsumer, on } from './consumer.ts';
+import { createConsumer } from './consumer.ts';
 import type { CloudEvent } from './envelope.ts';
 import { catalog, eventually, type Fixture, openFixture, outbox, pause, placed } from './fixture.ts';
 import { type FixtureBroker, openBroker } from './fixture-broker.ts';
 import { connectBroker, publishTo } from './fixture-nats.ts';
+import { on } from './handler.ts';
 import { createRelay } from './relay.ts';
 
 let fixture: Fixture;

@@ -1,6 +1,7 @@
 import { sql } from 'drizzle-orm';
 import {
   bigint,
+  boolean,
   check,
   customType,
   index,
@@ -65,6 +66,51 @@ export const outboxSequence = pgTable(
 );
 
 /**
+ * Messages of this service to itself, which need no broker. Handled by its own local worker, which deletes each in the
+ * transaction of its effect.
+ */
+export const outboxLocal = pgTable(
+  'outbox_local',
+  {
+    /** The order of handling. CACHE 1, as with the outbox. */
+    id: bigint('id', { mode: 'bigint' }).primaryKey().generatedAlwaysAsIdentity(),
+    slot: smallint('slot').notNull(),
+    msgKey: text('msg_key').notNull(),
+    eventId: uuid('event_id').notNull(),
+    keySeq: bigint('key_seq', { mode: 'bigint' }).notNull(),
+    type: text('type').notNull(),
+    payload: json('payload').notNull(),
+    headers: json('headers').notNull(),
+    createdAt: instant('created_at').notNull().default(sql`clock_timestamp()`),
+  },
+  (t) => [
+    index('outbox_local_slot').on(t.slot, t.id),
+    check('outbox_local_slot_range', sql.raw(`"slot" >= 0 AND "slot" < ${OUTBOX_SLOTS}`)),
+  ],
+);
+
+/**
+ * Messages whose time has not come. They have no number and no place in the order of their key yet: both are given out when
+ * the row moves to the outbox, so that a message for next week holds up nothing until then.
+ */
+export const outboxDelayed = pgTable(
+  'outbox_delayed',
+  {
+    id: bigint('id', { mode: 'bigint' }).primaryKey().generatedAlwaysAsIdentity(),
+    /** Judged by the database's clock alone. */
+    dueAt: instant('due_at').notNull(),
+    topic: text('topic').notNull(),
+    msgKey: text('msg_key').notNull(),
+    eventId: uuid('event_id').notNull(),
+    type: text('type').notNull(),
+    payload: json('payload').notNull(),
+    headers: json('headers').notNull(),
+    createdAt: instant('created_at').notNull().default(sql`clock_timestamp()`),
+  },
+  (t) => [index('outbox_delayed_due').on(t.dueAt, t.id)],
+);
+
+/**
  * Messages that this service is done with (idempotent consumer,
  * https://microservices.io/patterns/communication-style/idempotent-consumer.html). The topic is part of the key so
  * that a publisher on one topic cannot suppress a message of another by using its id.
@@ -74,7 +120,7 @@ export const inbox = pgTable(
   {
     topic: text('topic').notNull(),
     eventId: text('event_id').notNull(),
-    outcome: text('outcome', { enum: ['applied', 'unhandled', 'dead_letter'] }).notNull(),
+    outcome: text('outcome', { enum: ['applied', 'unhandled', 'dead_letter', 'parked'] }).notNull(),
     receivedAt: instant('received_at').notNull().default(sql`now()`),
   },
   (t) => [
@@ -84,8 +130,73 @@ export const inbox = pgTable(
   ],
 );
 
-/** Why a message cannot be handled, now or later. */
-export type DeadLetterReason = 'envelope' | 'schema' | 'unknown_type' | 'invariant';
+/**
+ * How far the messages of a key have been dealt with: all up to `last_seq`. Kept for topics with a handler that wants the order.
+ * The row is locked while one of the key's messages is dealt with, so replicas take turns.
+ */
+export const inboxKey = pgTable(
+  'inbox_key',
+  {
+    topic: text('topic').notNull(),
+    sender: text('sender').notNull(),
+    msgKey: text('msg_key').notNull(),
+    lastSeq: bigint('last_seq', { mode: 'bigint' }).notNull(),
+    /** Rows of the key in inbox_parked. A count beside the lock, because a statement that waited for the lock sees what is new in this row only. */
+    waiting: integer('waiting').notNull().default(0),
+  },
+  (t) => [
+    primaryKey({ columns: [t.topic, t.sender, t.msgKey] }),
+    index('inbox_key_waiting').on(t.topic, t.sender, t.msgKey).where(sql`${t.waiting} > 0`),
+  ],
+);
+
+/** Messages beyond the next one of their key. */
+export const inboxParked = pgTable(
+  'inbox_parked',
+  {
+    topic: text('topic').notNull(),
+    sender: text('sender').notNull(),
+    msgKey: text('msg_key').notNull(),
+    seq: bigint('seq', { mode: 'bigint' }).notNull(),
+    eventId: text('event_id').notNull(),
+    /** The delivered bytes. Null: it needed no order and has been dealt with, the key has only to pass it. */
+    body: bytea('body'),
+    /** The HTTP headers of the delivery, without secrets. */
+    headers: jsonb('headers').$type<Record<string, string>>().notNull().default({}),
+    parkedAt: instant('parked_at').notNull().default(sql`now()`),
+  },
+  (t) => [primaryKey({ columns: [t.topic, t.sender, t.msgKey, t.seq] })],
+);
+
+/**
+ * Messages whose handling began and never ended, because the process did not survive it. Counted only after a process of this
+ * service ended without saying so (see poison.ts).
+ */
+export const inboxStart = pgTable(
+  'inbox_start',
+  {
+    topic: text('topic').notNull(),
+    eventId: text('event_id').notNull(),
+    starts: integer('starts').notNull(),
+    startedAt: instant('started_at').notNull().default(sql`now()`),
+  },
+  (t) => [primaryKey({ columns: [t.topic, t.eventId] })],
+);
+
+/** The processes of this service that handle messages. A row goes when its process ends in order. */
+export const consumerRun = pgTable('consumer_run', {
+  id: uuid('id').primaryKey(),
+  instance: text('instance').notNull(),
+  beatAt: instant('beat_at').notNull().default(sql`clock_timestamp()`),
+  /** When it was found to have ended without saying so. */
+  foundDeadAt: instant('found_dead_at'),
+});
+
+/** Why a message cannot be handled, now or later. `lost`: the sender has it no more, and it never came. */
+export type DeadLetterReason = 'envelope' | 'schema' | 'unknown_type' | 'invariant' | 'poison' | 'lost';
+
+export const DEAD_LETTER_STATES = ['waiting', 'redriven', 'discarded'] as const;
+export type DeadLetterState = (typeof DEAD_LETTER_STATES)[number];
 
 /** Messages that can never be handled, kept whole until somebody decides what becomes of them. */
 export const deadLetter = pgTable(
@@ -97,6 +208,11 @@ export const deadLetter = pgTable(
     eventId: text('event_id').notNull(),
     type: text('type'),
     msgKey: text('msg_key'),
+    sender: text('sender'),
+    keySeq: bigint('key_seq', { mode: 'bigint' }),
+    /** Whether its handler wants the order: then the messages behind it on its key wait for a decision. */
+    holdsKey: boolean('holds_key').notNull().default(false),
+    state: text('state', { enum: DEAD_LETTER_STATES }).notNull().default('waiting'),
     reason: text('reason').$type<DeadLetterReason>().notNull(),
     detail: text('detail').notNull(),
     /** The delivered bytes as they came: an envelope that cannot be read is kept too. */
@@ -106,6 +222,29 @@ export const deadLetter = pgTable(
     /** Deliveries that this process saw, the last one included; a restart or another replica counts anew. */
     attempts: integer('attempts').notNull(),
     diedAt: instant('died_at').notNull().default(sql`now()`),
+    resolvedAt: instant('resolved_at'),
   },
-  (t) => [unique('dead_letter_event').on(t.topic, t.eventId)],
+  (t) => [
+    unique('dead_letter_event').on(t.topic, t.eventId),
+    index('dead_letter_waiting').on(t.id).where(sql`${t.state} = 'waiting'`),
+  ],
+);
+
+/** What people did about a dead letter, and when. */
+export const deadLetterAction = pgTable(
+  'dead_letter_action',
+  {
+    id: bigint('id', { mode: 'bigint' }).primaryKey().generatedAlwaysAsIdentity(),
+    deadLetterId: bigint('dead_letter_id', { mode: 'bigint' })
+      .notNull()
+      .references(() => deadLetter.id),
+    at: instant('at').notNull().default(sql`clock_timestamp()`),
+    actor: text('actor').notNull(),
+    action: text('action', { enum: ['redrive', 'edit', 'discard'] }).notNull(),
+    /** What came of it, or why it was done. */
+    note: text('note').notNull(),
+    /** The bytes before an edit. */
+    before: bytea('before'),
+  },
+  (t) => [index('dead_letter_action_of').on(t.deadLetterId, t.id)],
 );

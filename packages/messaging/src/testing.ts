@@ -1,15 +1,43 @@
-import { type SQL, sql } from 'drizzle-orm';
+import { readFileSync } from 'node:fs';
+import { is, SQL, sql } from 'drizzle-orm';
 import { getTableConfig, type PgColumn, PgDialect, type PgTable } from 'drizzle-orm/pg-core';
 import postgres from 'postgres';
-import { deadLetter, inbox, outbox, outboxSequence } from './schema.ts';
+import {
+  consumerRun,
+  deadLetter,
+  deadLetterAction,
+  inbox,
+  inboxKey,
+  inboxParked,
+  inboxStart,
+  outbox,
+  outboxDelayed,
+  outboxLocal,
+  outboxSequence,
+} from './schema.ts';
 
-/** Makes the messaging tables as schema.ts describes them; a service gets them from its migrations instead. */
+const TABLES = [
+  outbox,
+  outboxLocal,
+  outboxDelayed,
+  outboxSequence,
+  inbox,
+  inboxKey,
+  inboxParked,
+  inboxStart,
+  consumerRun,
+  deadLetter,
+  deadLetterAction,
+];
+
+/** Makes the messaging tables as schema.ts and sent.sql describe them; a service gets them from its migrations instead. */
 export async function createMessagingTables(ownerUrl: string): Promise<void> {
   const client = postgres(ownerUrl, { max: 1, onnotice: () => {} });
   try {
-    for (const table of [outbox, outboxSequence, inbox, deadLetter]) {
+    for (const table of TABLES) {
       for (const statement of statementsFor(table)) await client.unsafe(statement);
     }
+    await client.unsafe(readFileSync(new URL('./sent.sql', import.meta.url), 'utf8'));
   } finally {
     await client.end();
   }
@@ -27,13 +55,14 @@ function statementsFor(table: PgTable): string[] {
     `CREATE TABLE "${name}" (${parts.join(', ')})`,
     ...indexes.map(
       ({ config }) =>
-        `CREATE INDEX "${config.name}" ON "${name}" USING ${config.method} (${names(config.columns as PgColumn[])})`,
+        `CREATE INDEX "${config.name}" ON "${name}" USING ${config.method} (${names(config.columns as PgColumn[])})` +
+        (config.where ? ` WHERE ${text(config.where)}` : ''),
     ),
   ];
 }
 
 function columnDefinition(column: PgColumn): string {
-  const fallback = column.default === undefined ? '' : ` DEFAULT ${text(column.default as SQL)}`;
+  const fallback = column.default === undefined ? '' : ` DEFAULT ${valueText(column.default)}`;
   const identity = column.generatedIdentity ? ' GENERATED ALWAYS AS IDENTITY' : '';
   const key = column.primary ? ' PRIMARY KEY' : '';
   return `"${column.name}" ${column.getSQLType()}${identity}${fallback}${column.notNull ? ' NOT NULL' : ''}${key}`;
@@ -41,6 +70,11 @@ function columnDefinition(column: PgColumn): string {
 
 function names(columns: { name: string }[]): string {
   return columns.map((column) => `"${column.name}"`).join(', ');
+}
+
+function valueText(value: unknown): string {
+  if (is(value, SQL)) return text(value);
+  return `'${typeof value === 'object' ? JSON.stringify(value) : value}'`;
 }
 
 function text(value: SQL): string {

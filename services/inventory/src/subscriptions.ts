@@ -3,7 +3,7 @@ import { ReleaseStock, ReserveStock } from '@sidecart/contracts/inventory';
 import { OrderConfirmed } from '@sidecart/contracts/orders';
 import { ProductCreated } from '@sidecart/contracts/products';
 import type { Transaction } from '@sidecart/kit/db';
-import { type Handler, on } from '@sidecart/messaging/consumer';
+import { type Handler, on } from '@sidecart/messaging/handler';
 import type { Outbox } from '@sidecart/messaging/outbox';
 import { handle } from './commands.ts';
 import type { ReservationCommand } from './reservation.ts';

@@ -1,7 +1,7 @@
 import { type Catalog, catalog } from '@sidecart/contracts/catalog';
 import { StockRejected, StockReserved } from '@sidecart/contracts/inventory';
 import type { Transaction } from '@sidecart/kit/db';
-import { type Handler, on } from '@sidecart/messaging/consumer';
+import { type Handler, on } from '@sidecart/messaging/handler';
 import type { Outbox } from '@sidecart/messaging/outbox';
 import { handle } from './commands.ts';
 import type { OrderCommand } from './order.ts';

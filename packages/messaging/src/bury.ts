@@ -1,0 +1,81 @@
+import type { Executor, Transaction } from '@sidecart/kit/db';
+import { setOutcome } from './inbox.ts';
+import { lockKey, type Place, pass, unpark } from './key-order.ts';
+import { type DeadLetterReason, deadLetter, inbox } from './schema.ts';
+
+export interface DeadMessage {
+  topic: string;
+  eventId: string;
+  type: string | undefined;
+  key: string | undefined;
+  /** Where it stands among those of its key; absent on a topic that nobody wants in order. */
+  place?: Place | undefined;
+  /** The messages behind it wait until it is redriven or discarded. */
+  holdsKey?: boolean;
+  reason: DeadLetterReason;
+  detail: string;
+  body: Uint8Array;
+  headers: Record<string, string>;
+  attempts: number;
+}
+
+/**
+ * Keeps a message that can never be handled, together with its inbox row, in one transaction. False when another
+ * delivery has dealt with it already.
+ */
+export async function buryMessage(db: Executor, dead: DeadMessage): Promise<boolean> {
+  return db.transaction(async (tx) => {
+    const first = await tx
+      .insert(inbox)
+      .values({ topic: dead.topic, eventId: dead.eventId, outcome: 'dead_letter' })
+      .onConflictDoNothing()
+      .returning({ topic: inbox.topic });
+    if (first.length === 0) return false;
+    await keepDead(tx, dead);
+    if (dead.place && !dead.holdsKey) await pass(tx, dead.place, dead.eventId);
+    return true;
+  });
+}
+
+/**
+ * The same for a message that was parked, and whose key has come to it. The key stays where it is if the message holds it, else it
+ * passes. False when it is parked no more.
+ */
+export async function buryParked(db: Executor, dead: DeadMessage): Promise<boolean> {
+  const { place } = dead;
+  if (!place) throw new TypeError('What was parked has a place');
+  return db.transaction(async (tx) => {
+    await lockKey(tx, place);
+    if (!(await unpark(tx, place))) return false;
+    await setOutcome(tx, dead.topic, dead.eventId, 'dead_letter');
+    await keepDead(tx, dead);
+    if (!dead.holdsKey) await pass(tx, place, dead.eventId);
+    return true;
+  });
+}
+
+/** Writes the dead letter alone. One that was buried before, and whose inbox row has been purged since, stays as it is. */
+export async function keepDead(tx: Transaction, dead: DeadMessage): Promise<void> {
+  await tx
+    .insert(deadLetter)
+    .values({
+      topic: dead.topic,
+      eventId: dead.eventId,
+      type: dead.type ?? null,
+      msgKey: dead.key ?? null,
+      sender: dead.place?.sender ?? null,
+      keySeq: dead.place?.seq ?? null,
+      holdsKey: dead.holdsKey ?? false,
+      reason: dead.reason,
+      detail: withoutNul(dead.detail),
+      body: Buffer.from(dead.body),
+      headers: dead.headers,
+      attempts: dead.attempts,
+    })
+    .onConflictDoNothing();
+}
+
+/** PostgreSQL stores no NUL in a text, and a message of an error may quote one. */
+function withoutNul(text: string): string {
+  return text.replaceAll('\0', '\u{fffd}');
+}

@@ -1,0 +1,85 @@
+import type { Database } from '@sidecart/kit/db';
+import type { Health } from '@sidecart/kit/health';
+import type { Metrics } from '@sidecart/kit/metrics';
+import { isOrdered, type TopicHandlers } from './applying.ts';
+import { waitingKeys } from './key-order.ts';
+
+/** What the receiving side says to people: metrics and the part `inbox` of the health details. */
+export interface ConsumerReport {
+  /** The handling of a delivery begins; what it returns is called with what became of it. `written`: when its sender wrote it. */
+  begin(topic: string, type: string, written: string | undefined): (outcome: string) => void;
+  /** Looks how much waits for its turn. */
+  countWaiting(): Promise<void>;
+}
+
+/** A key that waits for so long is worth a look: what was lost is repaired sooner. */
+const NOTABLE_SECONDS = 90;
+
+export function createConsumerReport(o: {
+  database: Database;
+  metrics: Metrics;
+  health: Health;
+  topics: Record<string, TopicHandlers>;
+}): ConsumerReport {
+  const { metrics } = o;
+  const handled = metrics.counter('sidecart_inbox_handled_total', 'Deliveries by what became of them', [
+    'topic',
+    'type',
+    'outcome',
+  ]);
+  const duration = metrics.histogram(
+    'sidecart_inbox_handling_seconds',
+    'Time from a delivery to its answer',
+    ['topic', 'type'],
+    [0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5],
+  );
+  const age = metrics.histogram(
+    'sidecart_inbox_age_seconds',
+    'Time from the writing of a message to the end of a delivery of it',
+    ['topic', 'outcome'],
+    [0.01, 0.05, 0.1, 0.5, 1, 5, 30, 120, 600, 3600, 21_600, 86_400],
+  );
+  const parked = metrics.gauge('sidecart_inbox_parked', 'Messages that wait for one before them', ['topic']);
+  const oldest = metrics.gauge(
+    'sidecart_inbox_parked_oldest_seconds',
+    'How long the first of them has waited',
+    ['topic'],
+  );
+  const held = metrics.gauge(
+    'sidecart_inbox_held_keys',
+    'Keys that wait for a decision about a dead letter',
+    ['topic'],
+  );
+  const ordered = Object.keys(o.topics).filter((topic) => isOrdered(o.topics[topic] as TopicHandlers));
+
+  return {
+    begin(topic, type, written) {
+      const began = performance.now();
+      return (outcome) => {
+        handled.inc({ topic, type, outcome });
+        duration.observe({ topic, type }, (performance.now() - began) / 1000);
+        const since = Date.parse(written ?? '');
+        if (!Number.isNaN(since)) age.observe({ topic, outcome }, Math.max(0, (Date.now() - since) / 1000));
+      };
+    },
+    async countWaiting() {
+      const found = await waitingKeys(o.database.db);
+      const reasons: string[] = [];
+      for (const topic of ordered) {
+        const now = found[topic] ?? { keys: 0, messages: 0, oldestSeconds: 0, held: 0 };
+        parked.set({ topic }, now.messages);
+        oldest.set({ topic }, Math.max(0, now.oldestSeconds));
+        held.set({ topic }, now.held);
+        const missing = now.keys - now.held;
+        if (now.held > 0)
+          reasons.push(`${now.held} key(s) of ${topic} wait for a decision about a dead letter`);
+        if (missing > 0 && now.oldestSeconds > NOTABLE_SECONDS)
+          reasons.push(`${missing} key(s) of ${topic} wait for a message that does not come`);
+      }
+      o.health.report(
+        'inbox',
+        reasons.length === 0 ? { status: 'ok' } : { status: 'degraded', reason: reasons.join('; ') },
+      );
+    },
+  };
+}

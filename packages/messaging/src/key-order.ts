@@ -1,0 +1,154 @@
+import type { Executor, Transaction } from '@sidecart/kit/db';
+import { sql } from 'drizzle-orm';
+
+/** One message's place in the order of its sender, topic and key. */
+export interface Place {
+  topic: string;
+  sender: string;
+  key: string;
+  /** 1, 2, 3 without gaps. */
+  seq: bigint;
+}
+
+export interface KeyState {
+  /** All up to this number have been dealt with. */
+  last: bigint;
+  /** Later ones that are kept in inbox_parked. */
+  waiting: number;
+}
+
+/** A message of a key that was kept because one before it was missing. */
+export interface Parked {
+  eventId: string;
+  /** Null for one that needed no order: dealt with, and only to be passed. */
+  body: Uint8Array | null;
+  headers: Record<string, string>;
+}
+
+const ofKey = ({ topic, sender, key }: Omit<Place, 'seq'>) =>
+  sql`topic = ${topic} AND sender = ${sender} AND msg_key = ${key}`;
+
+/**
+ * Passes the key on to this message when it is the next one, and says how many wait behind it; undefined when it is not the
+ * next, or another replica was first. One statement, so that the usual case costs one round trip; it keeps the key locked.
+ */
+export async function advance(tx: Transaction, place: Place): Promise<KeyState | undefined> {
+  const { topic, sender, key, seq } = place;
+  const [row] = await tx.execute<{ waiting: number }>(sql`
+    WITH moved AS (
+      UPDATE inbox_key SET last_seq = ${seq}::bigint
+      WHERE ${ofKey(place)} AND last_seq = ${seq}::bigint - 1 RETURNING waiting
+    ), begun AS (
+      INSERT INTO inbox_key (topic, sender, msg_key, last_seq)
+      SELECT ${topic}, ${sender}, ${key}, 1 WHERE ${seq}::bigint = 1 AND NOT EXISTS (SELECT FROM moved)
+      ON CONFLICT DO NOTHING RETURNING waiting
+    )
+    SELECT waiting FROM moved UNION ALL SELECT waiting FROM begun`);
+  return row && { last: seq, waiting: row.waiting };
+}
+
+/** Locks the key until the transaction ends. */
+export async function lockKey(tx: Transaction, place: Omit<Place, 'seq'>): Promise<KeyState> {
+  const { topic, sender, key } = place;
+  await tx.execute(
+    sql`INSERT INTO inbox_key (topic, sender, msg_key, last_seq) VALUES (${topic}, ${sender}, ${key}, 0)
+      ON CONFLICT DO NOTHING`,
+  );
+  const [row] = await tx.execute<{ last: string; waiting: number }>(
+    sql`SELECT last_seq::text AS last, waiting FROM inbox_key WHERE ${ofKey(place)} FOR UPDATE`,
+  );
+  return { last: BigInt(row?.last ?? 0), waiting: row?.waiting ?? 0 };
+}
+
+/** Moves a key that this transaction has locked to a number. */
+export async function moveKey(tx: Transaction, place: Place): Promise<void> {
+  await tx.execute(sql`UPDATE inbox_key SET last_seq = ${place.seq}::bigint WHERE ${ofKey(place)}`);
+}
+
+/** Keeps a message, or with `body` null the note that it has been dealt with, until its key comes to it; the key is locked. */
+export async function park(tx: Transaction, place: Place, parked: Parked): Promise<void> {
+  const { topic, sender, key, seq } = place;
+  await tx.execute(sql`
+    WITH kept AS (
+      INSERT INTO inbox_parked (topic, sender, msg_key, seq, event_id, body, headers)
+      VALUES (${topic}, ${sender}, ${key}, ${seq}::bigint, ${parked.eventId},
+        ${parked.body && Buffer.from(parked.body)}::bytea, ${JSON.stringify(parked.headers)}::text::jsonb)
+      ON CONFLICT DO NOTHING RETURNING 1
+    )
+    UPDATE inbox_key SET waiting = waiting + (SELECT count(*) FROM kept)::int WHERE ${ofKey(place)}`);
+}
+
+/** Takes the message at this place out of those that wait, if it is there; the key is locked. */
+export async function unpark(tx: Transaction, place: Place): Promise<Parked | undefined> {
+  const [row] = await tx.execute<{
+    event_id: string;
+    body: Buffer | null;
+    headers: Record<string, string>;
+  }>(sql`
+    WITH taken AS (
+      DELETE FROM inbox_parked WHERE ${ofKey(place)} AND seq = ${place.seq}::bigint RETURNING event_id, body, headers
+    ), counted AS (
+      UPDATE inbox_key SET waiting = waiting - 1 WHERE ${ofKey(place)} AND EXISTS (SELECT FROM taken)
+    )
+    SELECT event_id, body, headers FROM taken`);
+  return row && { eventId: row.event_id, body: row.body, headers: row.headers };
+}
+
+/** Lets the key pass a message that has been dealt with: at once when it is the next, else when it comes to it. */
+export async function pass(tx: Transaction, place: Place, eventId: string): Promise<KeyState> {
+  const moved = await advance(tx, place);
+  if (moved) return moved;
+  const state = await lockKey(tx, place);
+  if (place.seq === state.last + 1n) {
+    await moveKey(tx, place);
+    return { ...state, last: place.seq };
+  }
+  if (place.seq > state.last) await park(tx, place, { eventId, body: null, headers: {} });
+  return state;
+}
+
+/** Keys whose next message is among those that wait: what a process left that ended between two of them. At most 100. */
+export async function readyKeys(db: Executor): Promise<Omit<Place, 'seq'>[]> {
+  const rows = await db.execute<{ topic: string; sender: string; msg_key: string }>(sql`
+    SELECT topic, sender, msg_key FROM inbox_key k
+    WHERE waiting > 0 AND EXISTS (
+      SELECT FROM inbox_parked p
+      WHERE p.topic = k.topic AND p.sender = k.sender AND p.msg_key = k.msg_key AND p.seq = k.last_seq + 1)
+    LIMIT 100`);
+  return rows.map(({ topic, sender, msg_key }) => ({ topic, sender, key: msg_key }));
+}
+
+export interface WaitingKeys {
+  keys: number;
+  messages: number;
+  /** Of the message that waits longest. */
+  oldestSeconds: number;
+  /** Of those keys, how many wait for a dead letter and not for a missing message. */
+  held: number;
+}
+
+/** What waits per topic. */
+export async function waitingKeys(db: Executor): Promise<Record<string, WaitingKeys>> {
+  const rows = await db.execute<{
+    topic: string;
+    keys: number;
+    messages: number;
+    oldest: number;
+    held: number;
+  }>(sql`
+    SELECT k.topic, count(*)::int AS keys, sum(k.waiting)::int AS messages,
+      coalesce(max(extract(epoch FROM clock_timestamp() - first.parked_at)), 0)::float8 AS oldest,
+      count(*) FILTER (WHERE EXISTS (
+        SELECT FROM dead_letter d WHERE d.state = 'waiting' AND d.holds_key AND d.topic = k.topic
+          AND d.sender = k.sender AND d.msg_key = k.msg_key))::int AS held
+    FROM inbox_key k CROSS JOIN LATERAL (
+      SELECT min(parked_at) AS parked_at FROM inbox_parked p
+      WHERE p.topic = k.topic AND p.sender = k.sender AND p.msg_key = k.msg_key) AS first
+    WHERE k.waiting > 0 GROUP BY k.topic`);
+  return Object.fromEntries(
+    rows.map(({ topic, keys, messages, oldest, held }) => [
+      topic,
+      { keys, messages, oldestSeconds: oldest, held },
+    ]),
+  );
+}

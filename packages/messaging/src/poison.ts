@@ -1,0 +1,84 @@
+import type { Database } from '@sidecart/kit/db';
+import { uuidv7 } from '@sidecart/kit/ids';
+import type { Logger } from '@sidecart/kit/log';
+import { sql } from 'drizzle-orm';
+import { rootMessage } from './failures.ts';
+import { type Repetition, repeat } from './repeat.ts';
+
+/**
+ * Notices messages in whose handling the process dies. Starts and finishes are counted per message, but only for a while after a
+ * process of this service ended without saying so: each count is a statement of its own that has to be on the disk before the handler runs,
+ * and who never dies shall not pay for it. So a poisonous message costs one death more than it is given.
+ */
+export interface PoisonGuard {
+  /** How often the handling of this message has begun and not ended, this time included; 0 when nobody counts. */
+  begin(topic: string, eventId: string): Promise<number>;
+  /** The handling has ended, one way or another. */
+  end(topic: string, eventId: string): Promise<void>;
+  start(): Promise<void>;
+  stop(): Promise<void>;
+}
+
+const BEAT_MS = 5000;
+/** A process that was silent for so long is dead, or as good as. */
+const SILENT = '15 seconds';
+/** For so long after a death starts are counted. */
+const WATCH = '10 minutes';
+
+export function createPoisonGuard(o: { database: Database; log: Logger }): PoisonGuard {
+  const { db, applicationName } = o.database;
+  const id = uuidv7();
+  let watching = false;
+  let beating: Repetition | undefined;
+
+  /** At the first beat a run under our own name is that of the process before this one. */
+  async function beat(first: boolean): Promise<void> {
+    const dead = await db.execute(sql`
+      UPDATE consumer_run SET found_dead_at = clock_timestamp()
+      WHERE id <> ${id} AND found_dead_at IS NULL
+        AND (beat_at < clock_timestamp() - ${SILENT}::interval OR (${first} AND instance = ${applicationName}))`);
+    await db.execute(sql`
+      INSERT INTO consumer_run (id, instance) VALUES (${id}, ${applicationName})
+      ON CONFLICT (id) DO UPDATE SET beat_at = clock_timestamp(), found_dead_at = NULL`);
+    const [found] = await db.execute<{ watch: boolean }>(sql`
+      SELECT EXISTS (SELECT FROM consumer_run WHERE found_dead_at > clock_timestamp() - ${WATCH}::interval) AS watch`);
+    if (dead.count > 0)
+      o.log.warn(
+        'A process of this service ended without a word; starts of handlings are counted for a while',
+      );
+    watching = found?.watch ?? false;
+    if (!watching) {
+      await db.execute(sql`DELETE FROM consumer_run WHERE found_dead_at IS NOT NULL`);
+      await db.execute(
+        sql`DELETE FROM inbox_start WHERE started_at < clock_timestamp() - ${WATCH}::interval`,
+      );
+    }
+  }
+
+  return {
+    async begin(topic, eventId) {
+      if (!watching) return 0;
+      const [row] = await db.execute<{ starts: number }>(sql`
+        INSERT INTO inbox_start AS s (topic, event_id, starts) VALUES (${topic}, ${eventId}, 1)
+        ON CONFLICT (topic, event_id) DO UPDATE SET starts = s.starts + 1, started_at = now() RETURNING starts`);
+      return row?.starts ?? 0;
+    },
+    async end(topic, eventId) {
+      if (!watching) return;
+      // One that is not taken back counts as a death too many; five of them have to come together.
+      await db
+        .execute(sql`DELETE FROM inbox_start WHERE topic = ${topic} AND event_id = ${eventId}`)
+        .catch((err: unknown) => o.log.warn({ reason: rootMessage(err) }, 'An end could not be noted'));
+    },
+    async start() {
+      const warn = (err: unknown) =>
+        o.log.warn({ reason: rootMessage(err) }, 'This process could not be noted as running');
+      await beat(true).catch(warn);
+      beating = repeat(BEAT_MS, () => beat(false), warn);
+    },
+    async stop() {
+      await beating?.stop();
+      await db.execute(sql`DELETE FROM consumer_run WHERE id = ${id}`).catch(() => {});
+    },
+  };
+}
