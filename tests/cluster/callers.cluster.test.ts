@@ -106,6 +106,6 @@ describe('a caller that is in no row of the table is denied by the callee’s si
     const [pod] = await livePods(cluster.namespace, nameLabel(topology.edge));
     const gateway = { pod: pod?.metadata.name ?? '', namespace: cluster.namespace, appId: topology.edge };
     for (const { callee, method, path } of operations.filter(({ method }) => method === 'GET'))
-      expect([200, 404]).toContain(await ask(gateway, callee, method, path));
+      expect([200, 404, 422], `${callee} ${path}`).toContain(await ask(gateway, callee, method, path));
   });
 });

@@ -1,0 +1,227 @@
+import { testDeps } from '@sidecart/kit/testing';
+import { sql } from 'drizzle-orm';
+import fc from 'fast-check';
+import { afterAll, beforeAll, beforeEach, describe, expect, onTestFinished, test } from 'vitest';
+import { z } from 'zod';
+import { type Consumer, createConsumer } from './consumer.ts';
+import { PermanentError } from './failures.ts';
+import { eventually, type Fixture, openFixture, pause } from './fixture.ts';
+import { type Handler, on } from './handler.ts';
+import { delivery } from './testing.ts';
+
+const Data = z.object({ key: z.string(), n: z.int() });
+
+let fixture: Fixture;
+beforeAll(async () => {
+  fixture = await openFixture('consumer_order');
+  await fixture.admin`CREATE TABLE applied (id bigint GENERATED ALWAYS AS IDENTITY, key text, n int, type text)`;
+  await fixture.admin`GRANT ALL ON applied TO PUBLIC`;
+});
+beforeEach(async () => {
+  await fixture.clear();
+  await fixture.admin`TRUNCATE applied`;
+});
+afterAll(() => fixture?.close());
+
+/** `Step` wants the order, `Note` does not; n = 13 can never be handled, and whatever `away` holds cannot be handled now. */
+function replica(o: { away?: Set<number>; ordered?: boolean } = {}) {
+  const handler = (type: string, ordered: boolean): Handler =>
+    on(
+      Data,
+      async (tx, { data }) => {
+        await tx.execute(sql`INSERT INTO applied (key, n, type) VALUES (${data.key}, ${data.n}, ${type})`);
+        if (data.n === 13) throw new PermanentError('thirteen');
+        if (o.away?.has(data.n)) throw Object.assign(new Error('not now'), { code: '40001' });
+      },
+      { ordered },
+    );
+  const deps = testDeps('inventory');
+  const consumer = createConsumer({
+    ...deps,
+    database: fixture.database,
+    sweepMs: 50,
+    topics: {
+      orders: {
+        kind: 'fact',
+        handlers: { Step: handler('Step', o.ordered ?? true), Note: handler('Note', false) },
+      },
+    },
+  });
+  return { ...deps, consumer };
+}
+
+const idOf = (key: string, n: number) => `${key}-${n}`;
+const send = (consumer: Consumer, key: string, n: number, type = 'Step') =>
+  consumer.receive(
+    'orders',
+    new TextEncoder().encode(delivery(type, { key, n }, { id: idOf(key, n), key, sequence: n })),
+    {},
+  );
+const applied = async (key = 'k', type = 'Step') =>
+  (
+    await fixture.admin<
+      { n: number }[]
+    >`SELECT n FROM applied WHERE key = ${key} AND type = ${type} ORDER BY id`
+  ).map(({ n }) => n);
+const keyState = async (key = 'k') => {
+  const [row] = await fixture.admin<{ last: number; waiting: number; parked: number }[]>`
+    SELECT last_seq::int AS last, waiting, (SELECT count(*) FROM inbox_parked p WHERE p.msg_key = k.msg_key)::int AS parked
+    FROM inbox_key k WHERE msg_key = ${key}`;
+  return row;
+};
+const range = (from: number, to: number) => Array.from({ length: to - from + 1 }, (_, i) => from + i);
+
+describe('messages of a key, for a handler that wants the order', () => {
+  test('come to it in the order of sending, whatever the order of delivery, each once', async () => {
+    const { consumer } = replica();
+    for (const n of [3, 5, 2, 3, 4]) expect(await send(consumer, 'k', n)).toBe('done');
+    expect(await applied()).toEqual([]);
+    expect(await keyState()).toEqual({ last: 0, waiting: 4, parked: 4 });
+    await send(consumer, 'k', 1);
+    await eventually(async () => expect(await applied()).toEqual([1, 2, 3, 4, 5]));
+    for (const n of [1, 3, 5]) await send(consumer, 'k', n);
+    expect(await applied()).toEqual([1, 2, 3, 4, 5]);
+    expect(await keyState()).toEqual({ last: 5, waiting: 0, parked: 0 });
+  });
+
+  test('control: for one that does not ask for it they come as they are delivered', async () => {
+    const { consumer } = replica({ ordered: false });
+    for (const n of [3, 1, 2]) await send(consumer, 'k', n);
+    expect(await applied()).toEqual([3, 1, 2]);
+  });
+
+  test('do not hold up another key', async () => {
+    const { consumer } = replica();
+    await send(consumer, 'k', 2);
+    await send(consumer, 'other', 1);
+    expect(await applied('other')).toEqual([1]);
+  });
+
+  test('pass by those that nobody wants in order, which are handled at once', async () => {
+    const { consumer } = replica();
+    await send(consumer, 'k', 3, 'Note');
+    await send(consumer, 'k', 4);
+    await send(consumer, 'k', 2, 'Unheard');
+    expect([await applied('k', 'Note'), await applied()]).toEqual([[3], []]);
+    await send(consumer, 'k', 1);
+    await eventually(async () => expect(await applied()).toEqual([1, 4]));
+    expect(await applied('k', 'Note')).toEqual([3]);
+    expect(await keyState()).toEqual({ last: 4, waiting: 0, parked: 0 });
+  });
+
+  test('over two replicas at once: in order, each once', async () => {
+    const twice = [...range(1, 12), ...range(1, 12)];
+    const order = fc.shuffledSubarray(twice, { minLength: twice.length });
+    await fc.assert(
+      fc.asyncProperty(order, async (shuffled) => {
+        await fixture.clear();
+        await fixture.admin`TRUNCATE applied`;
+        const replicas = [replica().consumer, replica().consumer] as const;
+        await Promise.all(shuffled.map((n, i) => send(replicas[i % 2 ? 0 : 1], 'k', n)));
+        await replicas[0].drain({ topic: 'orders', sender: 'test', key: 'k' });
+        await eventually(async () => expect(await applied()).toEqual(range(1, 12)));
+      }),
+      { numRuns: 10 },
+    );
+  });
+
+  test('one that cannot be handled now keeps its place, and what waits goes on when it can', async () => {
+    const away = new Set([2]);
+    const { consumer } = replica({ away });
+    await consumer.worker.start();
+    onTestFinished(consumer.worker.stop);
+    await send(consumer, 'k', 2);
+    await send(consumer, 'k', 3);
+    await send(consumer, 'k', 1);
+    await pause(200);
+    expect(await applied()).toEqual([1]);
+    away.clear();
+    await eventually(async () => expect(await applied()).toEqual([1, 2, 3]));
+  });
+
+  test('what an end of the process left waiting is found', async () => {
+    const first = replica();
+    await send(first.consumer, 'k', 2);
+    // The first message commits, and the process ends before it looks what waits behind.
+    await fixture.admin`UPDATE inbox_key SET last_seq = 1`;
+    const { consumer } = replica();
+    await consumer.worker.start();
+    onTestFinished(consumer.worker.stop);
+    await eventually(async () => expect(await applied()).toEqual([2]));
+  });
+
+  test('a dead letter holds its key, and nothing else', async () => {
+    const { consumer, health } = replica();
+    await consumer.worker.start();
+    onTestFinished(consumer.worker.stop);
+    for (const n of [14, 13, ...range(1, 12)]) await send(consumer, 'k', n);
+    await send(consumer, 'other', 1);
+    await eventually(async () => expect(await keyState()).toEqual({ last: 12, waiting: 1, parked: 1 }));
+    expect([await applied(), await applied('other')]).toEqual([range(1, 12), [1]]);
+    expect(await fixture.admin`SELECT reason, holds_key, key_seq::int AS seq FROM dead_letter`).toMatchObject(
+      [{ reason: 'invariant', holds_key: true, seq: 13 }],
+    );
+    // Delivered once more, it still does.
+    await send(consumer, 'k', 13);
+    expect(await keyState()).toMatchObject({ last: 12 });
+    await eventually(() =>
+      expect(health.details().components.inbox).toMatchObject({
+        status: 'degraded',
+        reason: expect.stringContaining('wait for a decision about a dead letter'),
+      }),
+    );
+  });
+
+  test('a number that another message has used is a dead letter, and not forgotten', async () => {
+    const { consumer } = replica();
+    await send(consumer, 'k', 1);
+    const again = delivery('Step', { key: 'k', n: 9 }, { id: 'another', key: 'k', sequence: 1 });
+    await consumer.receive('orders', new TextEncoder().encode(again), {});
+    expect(await applied()).toEqual([1]);
+    expect(await fixture.admin`SELECT event_id, detail FROM dead_letter`).toMatchObject([
+      { event_id: 'another', detail: expect.stringContaining('Number 1 of key k was used before') },
+    ]);
+  });
+
+  test('those that came before order was asked for are passed', async () => {
+    const before = replica({ ordered: false });
+    for (const n of [1, 2]) await send(before.consumer, 'k', n);
+    const { consumer } = replica();
+    await send(consumer, 'k', 3);
+    expect(await applied()).toEqual([1, 2]);
+    for (const n of [1, 2]) await send(consumer, 'k', n);
+    await eventually(async () => expect(await applied()).toEqual([1, 2, 3]));
+    expect(await keyState()).toEqual({ last: 3, waiting: 0, parked: 0 });
+  });
+});
+
+test('any order of deliveries, with duplicates, failures and ends in between: each applied once, in order per key', async () => {
+  const step = fc.record({
+    key: fc.constantFrom('a', 'b'),
+    n: fc.integer({ min: 1, max: 6 }),
+    replica: fc.integer({ min: 0, max: 1 }),
+    fails: fc.boolean(),
+  });
+  await fc.assert(
+    fc.asyncProperty(fc.array(step, { minLength: 5, maxLength: 40 }), async (steps) => {
+      await fixture.clear();
+      await fixture.admin`TRUNCATE applied`;
+      const away = new Set<number>();
+      const replicas = [replica({ away }), replica({ away })];
+      for (const { key, n, replica: which, fails } of steps) {
+        if (fails) away.add(n);
+        await send((replicas[which] as (typeof replicas)[0]).consumer, key, n);
+        away.clear();
+      }
+      // In the end everything has been delivered, and one sweep has passed.
+      for (const key of ['a', 'b'])
+        for (const n of range(1, 6))
+          expect(await send((replicas[0] as (typeof replicas)[0]).consumer, key, n)).toBe('done');
+      const { consumer } = replica();
+      for (const key of ['a', 'b']) await consumer.drain({ topic: 'orders', sender: 'test', key });
+      for (const key of ['a', 'b'])
+        await eventually(async () => expect(await applied(key)).toEqual(range(1, 6)));
+    }),
+    { numRuns: 40 },
+  );
+});
