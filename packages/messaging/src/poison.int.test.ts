@@ -1,0 +1,55 @@
+import { fileURLToPath } from 'node:url';
+import { testDeps } from '@sidecart/kit/testing';
+import { execa } from 'execa';
+import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
+import { type Fixture, openFixture } from './fixture.ts';
+import { MAX_STARTS } from './limits.ts';
+import { createPoisonGuard } from './poison.ts';
+
+let fixture: Fixture;
+beforeAll(async () => {
+  fixture = await openFixture('poison');
+});
+beforeEach(() => fixture.clear());
+afterAll(() => fixture?.close());
+
+/** Runs the fixture's process until it survives, at most `limit` times; returns how often it died. */
+async function deathsOf(watch: 'watch' | 'blind', numbers: number[], limit: number): Promise<number> {
+  const program = fileURLToPath(new URL('fixture-consumer.ts', import.meta.url));
+  for (let deaths = 0; deaths < limit; deaths += 1) {
+    const args = ['--import', 'tsx', program, fixture.urls.url, watch, ...numbers.map(String)];
+    const { exitCode, signal, stderr } = await execa(process.execPath, args, { reject: false });
+    if (exitCode === 0) return deaths;
+    expect({ signal, stderr }).toMatchObject({ signal: 'SIGKILL' });
+  }
+  return limit;
+}
+
+test('a message that kills the process is set aside after a bounded number of deaths, and those behind it are handled', async () => {
+  // One death before anybody counts, and as many as are granted.
+  expect(await deathsOf('watch', [13, 7], 10)).toBe(MAX_STARTS + 1);
+  expect(await fixture.admin`SELECT event_id, reason, detail FROM dead_letter`).toMatchObject([
+    { event_id: 'm13', reason: 'poison', detail: expect.stringContaining(`died ${MAX_STARTS} times`) },
+  ]);
+  expect(await fixture.admin`SELECT n FROM effect`).toEqual([{ n: 7 }]);
+});
+
+test('control: when nobody counts, it kills for ever', async () => {
+  expect(await deathsOf('blind', [13, 7], MAX_STARTS + 3)).toBe(MAX_STARTS + 3);
+});
+
+test('a message that was only near when the process died is none', async () => {
+  for (let i = 0; i < 3; i += 1) await deathsOf('watch', [5, 13], 1);
+  expect(await deathsOf('watch', [5], 1)).toBe(0);
+  expect(await fixture.admin`SELECT event_id FROM inbox_start`).toEqual([{ event_id: 'm13' }]);
+});
+
+test('who ends in order leaves nothing to count', async () => {
+  const guard = createPoisonGuard({ ...testDeps('inventory'), database: fixture.database });
+  await guard.start();
+  await guard.stop();
+  const next = createPoisonGuard({ ...testDeps('inventory'), database: fixture.database });
+  await next.start();
+  expect(await next.begin('orders', 'm1')).toBe(0);
+  await next.stop();
+});
