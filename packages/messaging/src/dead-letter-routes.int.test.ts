@@ -1,0 +1,245 @@
+import { createApp } from '@sidecart/kit/app';
+import { callJson, testDeps } from '@sidecart/kit/testing';
+import { sql } from 'drizzle-orm';
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { z } from 'zod';
+import { createConsumer } from './consumer.ts';
+import { mountDeadLetters } from './dead-letter-routes.ts';
+import { PermanentError } from './failures.ts';
+import { eventually, type Fixture, openFixture } from './fixture.ts';
+import { on } from './handler.ts';
+import { delivery } from './testing.ts';
+
+let fixture: Fixture;
+beforeAll(async () => {
+  fixture = await openFixture('dead_letters');
+});
+beforeEach(() => fixture.clear());
+afterAll(() => fixture?.close());
+
+/** Every handling fails while `broken` says so; `Step` wants the order. */
+function service(broken: () => Error | undefined = () => new PermanentError('not yet')) {
+  const deps = testDeps('inventory');
+  const handler = (ordered: boolean) =>
+    on(
+      z.object({ n: z.int() }),
+      async (tx, { data }) => {
+        await tx.execute(sql`INSERT INTO effect VALUES (${data.n})`);
+        const err = broken();
+        if (err) throw err;
+      },
+      { ordered },
+    );
+  const consumer = createConsumer({
+    ...deps,
+    database: fixture.database,
+    topics: {
+      orders: { kind: 'fact', handlers: { Placed: handler(false) } },
+      'commands.inventory': { kind: 'command', handlers: { Step: handler(true) } },
+    },
+  });
+  const app = createApp(deps);
+  mountDeadLetters(app, { database: fixture.database, consumer });
+  const send = (body: string, topic = 'orders') =>
+    consumer.receive(topic, new TextEncoder().encode(body), {
+      'content-type': 'application/cloudevents+json',
+    });
+  const as = { 'x-sidecart-actor': 'ana' };
+  const call = (method: string, path: string, body?: unknown) =>
+    callJson(app, method, `/admin/dead-letters${path}`, body, as);
+  return { app, send, call };
+}
+
+const placed = (n: number, id = `m${n}`) => delivery('Placed', { n }, { id, key: 'k' });
+const step = (n: number) => delivery('Step', { n }, { id: `s${n}`, key: 'k', sequence: n });
+const effects = async () =>
+  (await fixture.admin<{ n: number }[]>`SELECT n FROM effect ORDER BY n`).map(({ n }) => n);
+const outcomes = () => fixture.admin`SELECT event_id, outcome FROM inbox ORDER BY event_id`;
+
+describe('redrive', () => {
+  test('runs the same handler under the same id, once, and keeps who asked', async () => {
+    let broken = true;
+    const { send, call } = service(() => (broken ? new PermanentError('no such product') : undefined));
+    await send(placed(1));
+    const { items } = (await call('GET', '')).body;
+    expect(items).toMatchObject([
+      {
+        topic: 'orders',
+        event_id: 'm1',
+        type: 'Placed',
+        reason: 'invariant',
+        detail: 'no such product',
+        state: 'waiting',
+      },
+    ]);
+    const path = `/${items[0].id}`;
+
+    expect((await call('POST', `${path}/redrive`)).body).toEqual({
+      outcome: 'failed',
+      detail: 'no such product',
+    });
+    expect(await effects()).toEqual([]);
+    broken = false;
+    expect((await call('POST', `${path}/redrive`)).body).toEqual({ outcome: 'applied' });
+    expect((await call('POST', `${path}/redrive`)).body).toEqual({ outcome: 'already_redriven' });
+    expect((await call('POST', `${path}/discard`, { note: 'late' })).body).toEqual({
+      outcome: 'already_redriven',
+    });
+    await send(placed(1));
+    expect(await effects()).toEqual([1]);
+    expect(await outcomes()).toEqual([{ event_id: 'm1', outcome: 'applied' }]);
+    expect((await call('GET', path)).body).toMatchObject({
+      state: 'redriven',
+      resolved_at: expect.any(String),
+      actions: [
+        { actor: 'ana', action: 'redrive', note: 'failed: no such product' },
+        { actor: 'ana', action: 'redrive', note: 'applied' },
+      ],
+    });
+    expect((await call('GET', '')).body.items).toEqual([]);
+    expect((await call('GET', '?state=redriven')).body.items).toHaveLength(1);
+  });
+
+  test('two at once: one applies', async () => {
+    let broken = true;
+    const { send, call } = service(() => (broken ? new PermanentError('no') : undefined));
+    await send(placed(1));
+    broken = false;
+    const id = (await call('GET', '')).body.items[0].id;
+    const answers = await Promise.all([1, 2, 3].map(() => call('POST', `/${id}/redrive`)));
+    expect(answers.map(({ body }) => body.outcome).sort()).toEqual([
+      'already_redriven',
+      'already_redriven',
+      'applied',
+    ]);
+    expect(await effects()).toEqual([1]);
+  });
+
+  test('of what has its effect already changes nothing and says so', async () => {
+    const { send, call } = service();
+    await send(placed(1));
+    await fixture.admin`UPDATE inbox SET outcome = 'applied'`;
+    const id = (await call('GET', '')).body.items[0].id;
+    expect((await call('POST', `/${id}/redrive`)).body).toEqual({ outcome: 'already_applied' });
+    expect(await effects()).toEqual([]);
+  });
+});
+
+describe('a dead letter that holds its key', () => {
+  async function held() {
+    let broken = true;
+    const { send, call } = service(() => (broken ? new PermanentError('no') : undefined));
+    await send(step(1), 'commands.inventory');
+    broken = false;
+    for (const n of [2, 3]) await send(step(n), 'commands.inventory');
+    expect(await effects()).toEqual([]);
+    return { call, id: (await call('GET', '')).body.items[0].id };
+  }
+
+  test('lets the others go on when it is redriven, in order', async () => {
+    const { call, id } = await held();
+    expect((await call('POST', `/${id}/redrive`)).body).toEqual({ outcome: 'applied' });
+    await eventually(async () => expect(await effects()).toEqual([1, 2, 3]));
+  });
+
+  test('and without it when it is discarded', async () => {
+    const { call, id } = await held();
+    expect((await call('POST', `/${id}/discard`, { note: 'cancelled by phone' })).body).toEqual({
+      outcome: 'discarded',
+    });
+    await eventually(async () => expect(await effects()).toEqual([2, 3]));
+    expect((await call('POST', `/${id}/redrive`)).body).toEqual({ outcome: 'already_discarded' });
+    expect((await call('GET', `/${id}`)).body.actions).toMatchObject([
+      { action: 'discard', note: 'cancelled by phone' },
+    ]);
+  });
+
+  test('waits itself for those before it', async () => {
+    let broken = true;
+    const { send, call } = service(() => (broken ? new PermanentError('no') : undefined));
+    await send(step(1), 'commands.inventory');
+    const [first] = (await call('GET', '')).body.items;
+    await fixture.admin`UPDATE dead_letter SET body = convert_to(replace(convert_from(body, 'UTF8'), '"sequence":"1"', '"sequence":"2"'), 'UTF8')`;
+    broken = false;
+    expect((await call('POST', `/${first.id}/redrive`)).body).toEqual({ outcome: 'parked' });
+    expect(await effects()).toEqual([]);
+  });
+});
+
+describe('edit', () => {
+  test('puts other data in its place, keeps the bytes before, and is redriven under the same id', async () => {
+    const { send, call } = service(() => undefined);
+    await send(delivery('Placed', { n: 'seven' }, { id: 'm7', key: 'k' }));
+    const [dead] = (await call('GET', '')).body.items;
+    expect(dead.reason).toBe('schema');
+    const edit = { note: 'the sender wrote a word', data: { n: 7 } };
+    expect((await call('PUT', `/${dead.id}/message`, edit)).body).toEqual({ outcome: 'edited' });
+    expect((await call('POST', `/${dead.id}/redrive`)).body).toEqual({ outcome: 'applied' });
+    expect(await effects()).toEqual([7]);
+    const [kept] =
+      await fixture.admin`SELECT convert_from(before, 'UTF8') AS before FROM dead_letter_action WHERE action = 'edit'`;
+    expect(JSON.parse(kept?.before).data).toEqual({ n: 'seven' });
+  });
+
+  test('mends an envelope that cannot be read; then it has the id that it says, once', async () => {
+    const { send, call } = service(() => undefined);
+    await send('{"id": "m8"');
+    const [dead] = (await call('GET', '')).body.items;
+    const envelope = JSON.parse(placed(8));
+    const data = { note: 'half of it', data: { n: 8 } };
+    expect((await call('PUT', `/${dead.id}/message`, data)).status).toBe(422);
+    expect((await call('PUT', `/${dead.id}/message`, { note: 'whole', envelope })).status).toBe(200);
+    expect((await call('POST', `/${dead.id}/redrive`)).body).toEqual({ outcome: 'applied' });
+    await send(placed(8));
+    expect(await effects()).toEqual([8]);
+  });
+
+  test('does not make another message of it', async () => {
+    const { send, call } = service();
+    await send(placed(1));
+    const [dead] = (await call('GET', '')).body.items;
+    const envelope = { ...JSON.parse(placed(1)), id: 'other' };
+    const answer = await call('PUT', `/${dead.id}/message`, { note: 'x', envelope });
+    expect([answer.status, answer.body.errors]).toMatchObject([
+      422,
+      [{ detail: expect.stringContaining('must stay m1') }],
+    ]);
+  });
+});
+
+test('bad requests are told what is wrong', async () => {
+  const { send, call } = service();
+  await send(placed(1));
+  const [{ id }] = (await call('GET', '')).body.items;
+  const cases: [string, string, unknown, number, string][] = [
+    ['GET', '?state=lost', undefined, 422, 'query:state'],
+    ['GET', '?limit=0', undefined, 422, 'query:limit'],
+    ['GET', '/x', undefined, 422, 'path:id'],
+    ['POST', `/${id}/discard`, {}, 422, '/note'],
+    ['POST', `/${id}/discard`, { note: ' ' }, 422, '/note'],
+  ];
+  for (const [method, path, body, status, pointer] of cases) {
+    const answer = await call(method, path, body);
+    expect([path, answer.status, answer.body.errors?.[0].pointer]).toEqual([path, status, pointer]);
+  }
+  expect((await call('PUT', `/${id}/message`, { note: 'x' })).status).toBe(422);
+  for (const [method, path] of [
+    ['GET', '/999'],
+    ['POST', '/999/redrive'],
+  ] as const)
+    expect((await call(method, path)).status).toBe(404);
+});
+
+test('without the app token nothing is told', async () => {
+  const { app } = service();
+  expect((await app.request('/admin/dead-letters')).status).toBe(401);
+});
+
+test('pages end', async () => {
+  const { send, call } = service();
+  for (const n of [1, 2, 3]) await send(placed(n));
+  const first = (await call('GET', '?limit=2')).body;
+  const second = (await call('GET', `?limit=2&before=${first.next}`)).body;
+  expect([...first.items, ...second.items].map(({ event_id }) => event_id)).toEqual(['m3', 'm2', 'm1']);
+  expect(second.next).toBeNull();
+});
