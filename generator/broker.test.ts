@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import { parse } from 'yaml';
-import { brokerOutputs, parseBroker } from './broker.ts';
+import { brokerOutputs, loadBroker, parseBroker } from './broker.ts';
 import { BROKER, topology } from './fixture.ts';
 
 const outputs = brokerOutputs(topology, parseBroker('jetstream', BROKER));
@@ -53,6 +53,53 @@ test('there is a stream for each topic, and a durable consumer for each app that
         settings,
       },
     ],
+  });
+});
+
+test('on Redis a stream is called as its topic, and nothing is asked of its consumer groups', () => {
+  const redis = brokerOutputs(topology, loadBroker('.', 'redis'));
+  const generated = redis.find(({ path }) => path === 'components/brokers/redis-streams.generated.yaml');
+  const week = 7 * 86_400_000;
+  expect(parse(generated?.content ?? '')).toEqual({
+    streams: [
+      { name: 'books', max_age_ms: week },
+      { name: 'commands.books', max_age_ms: week },
+    ],
+    consumers: [
+      { app: 'readers', topic: 'books', stream: 'books', name: 'readers-books', settings: {} },
+      {
+        app: 'books',
+        topic: 'commands.books',
+        stream: 'commands.books',
+        name: 'books-commands-books',
+        settings: {},
+      },
+    ],
+  });
+});
+
+test('every broker has the same components for the same apps and topics', () => {
+  const shapes = ['jetstream', 'redis'].map((name) =>
+    brokerOutputs(topology, loadBroker('.', name))
+      .filter(({ path }) => path.startsWith('components/pubsub-'))
+      .map(({ path, content }) => {
+        const { spec, scopes } = parse(content);
+        const grants = spec.metadata.filter((entry: { name: string }) => /Scopes|Topics/.test(entry.name));
+        return { path, scopes, grants };
+      }),
+  );
+  expect(shapes[0]).toHaveLength(3);
+  expect(shapes[1]).toEqual(shapes[0]);
+});
+
+test('a broker on which nothing has to be made has no streams', () => {
+  const bare = parseBroker('other', BROKER.replace(/(---\n)name: [^-]*$/, '$1# Nothing.\n'));
+  const generated = brokerOutputs(topology, bare).find(({ path }) =>
+    path.endsWith('other-streams.generated.yaml'),
+  );
+  expect(parse(generated?.content ?? '')).toMatchObject({
+    streams: [],
+    consumers: [{ name: 'readers-books', stream: 'books' }, { name: 'books-commands-books' }],
   });
 });
 

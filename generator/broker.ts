@@ -22,7 +22,7 @@ export interface Broker {
   component: string;
   /** The broker's part of each app's Resiliency. */
   resiliency: z.infer<typeof resiliency>;
-  /** Text of one stream's configuration, with double braces to fill. */
+  /** Text of one stream's configuration, with double braces to fill; nothing but comments where the broker needs none. */
   stream: string;
 }
 
@@ -54,12 +54,18 @@ export function brokerOutputs(topology: Topology, broker: Broker): Output[] {
       content: header(source) + fill(broker.component, componentValues(topic, { name, scopes, lane })),
     })),
   );
-  const streams = topology.topics.map((topic) =>
-    parse(fill(broker.stream, { stream: topic.stream, topic: topic.name })),
-  );
-  const settings = consumerSettings(parse(broker.component.replaceAll(/\{\{[^}]*\}\}/g, 'x')));
-  const consumers = topology.topics.flatMap(({ name: topic, stream, consumers }) =>
-    consumers.map((app) => ({ app, topic, stream, name: `${app}-${stream}`, settings })),
+  const streamOf = ({ stream, name }: Topic): { name?: string } | null =>
+    parse(fill(broker.stream, { stream, topic: name }));
+  const streams = topology.topics.map(streamOf).filter((stream) => stream !== null);
+  const settings = consumerSettings(parse(unfilled(broker.component)));
+  const consumers = topology.topics.flatMap((topic) =>
+    topic.consumers.map((app) => ({
+      app,
+      topic: topic.name,
+      stream: streamOf(topic)?.name ?? topic.stream,
+      name: `${app}-${topic.stream}`,
+      settings,
+    })),
   );
   return [
     ...components,
@@ -81,8 +87,8 @@ export function brokerOutputs(topology: Topology, broker: Broker): Output[] {
       path: `components/brokers/${broker.name}-streams.generated.yaml`,
       content: yamlFile(source, [
         {
-          comment: `The streams to make before the first publish, each as the broker's API takes it, and the durable consumers
-            that the sidecars make: one per app and topic, shared by lanes and replicas, with what the component asks of it.`,
+          comment: `The streams to keep, each in the words of the template, and the durable consumers that the sidecars make:
+            one per app and topic, shared by lanes and replicas, with what the component asks of it.`,
           value: { streams, consumers },
         },
       ]),
@@ -113,7 +119,12 @@ function componentValues(
   };
 }
 
-/** What a component asks of its durable consumer, in the words of the broker's API (times in nanoseconds). */
+/** A template's part with a word in place of every hole, so that it can be read as YAML. */
+export function unfilled(text: string): string {
+  return text.replaceAll(/\{\{[^}]*\}\}/g, 'any');
+}
+
+/** What a JetStream component asks of its durable consumer, in the words of the broker's API (times in nanoseconds). */
 function consumerSettings(component: { spec: { metadata: { name: string; value?: string }[] } }) {
   const value = (name: string) => component.spec.metadata.find((entry) => entry.name === name)?.value;
   const [ackWait, maxDeliver, maxAckPending] = ['ackWait', 'maxDeliver', 'maxAckPending'].map(value);

@@ -1,5 +1,6 @@
+import { readFileSync } from 'node:fs';
 import { expect, test } from 'vitest';
-import { parseBroker } from './broker.ts';
+import { loadBroker, parseBroker } from './broker.ts';
 import * as fixture from './fixture.ts';
 import { lintBroker } from './lint-broker.ts';
 
@@ -17,6 +18,27 @@ test('control: a template that fits is without a fault', () => {
   expect(lintBroker(parseBroker('jetstream', BROKER))).toEqual([]);
   expect(broken('deliver: 3s', 'deliver: 2501ms')).toEqual([]);
   expect(broken(`${7 * day}`, `${8 * day - 1}`)).toEqual([]);
+});
+
+test('the templates of this project are without a fault', () => {
+  for (const name of ['jetstream', 'redis']) expect(lintBroker(loadBroker('.', name))).toEqual([]);
+});
+
+test('streams of Redis that end at another age than their component says', () => {
+  const text = readFileSync('components/brokers/redis.yaml', 'utf8');
+  const faults = (from: string, to: string) => lintBroker(parseBroker('redis', text.replace(from, to)));
+  expect(faults('value: 168h', 'value: 24h')).toEqual([
+    expect.stringMatching(/streamTTL \(24h\) is not max_age_ms/),
+  ]);
+  expect(faults('max_age_ms: 604800000', 'max_age_ms: 0')).toEqual([
+    expect.stringMatching(/above 0 and below the 8 days/),
+    expect.stringMatching(/streamTTL \(168h\)/),
+  ]);
+});
+
+test('a broker without streams of its own has no age to look at', () => {
+  const text = `${fixture.BROKER.split('---\n').slice(0, 2).join('---\n')}---\n# Nothing.\n`;
+  expect(lintBroker(parseBroker('other', text))).toEqual([]);
 });
 
 test.each([

@@ -1,6 +1,6 @@
 import { HANDLER_TIMEOUT_MS, INBOX_DAYS } from '@sidecart/messaging/limits';
 import { parse } from 'yaml';
-import type { Broker } from './broker.ts';
+import { type Broker, unfilled } from './broker.ts';
 import { milliseconds } from './duration.ts';
 
 const DAY_MS = 86_400_000;
@@ -20,12 +20,27 @@ function deadlineFaults({ resiliency: { policies, target } }: Broker): string[] 
   ];
 }
 
-/** A message that outlives its inbox row is applied a second time. JetStream takes 0 for "for ever". */
-function ageFaults({ stream }: Broker): string[] {
-  const { max_age: nanoseconds } = parse(stream.replaceAll(/\{\{[^}]*\}\}/g, 'any'));
-  const days = Number(nanoseconds) / 1e6 / DAY_MS;
-  if (days > 0 && days < INBOX_DAYS) return [];
-  return [
-    `max_age of the streams must be above 0 and below the ${INBOX_DAYS} days for which an inbox knows a message (INBOX_DAYS of packages/messaging): an older one would be applied twice. Lower it, or raise INBOX_DAYS.`,
-  ];
+/** A message that outlives its inbox row is applied a second time. */
+function ageFaults(broker: Broker): string[] {
+  const stream = parse(unfilled(broker.stream)) as { max_age?: number; max_age_ms?: number } | null;
+  if (stream === null) return [];
+  const { type, metadata } = parse(unfilled(broker.component)).spec as ComponentSpec;
+  const faults: string[] = [];
+  // JetStream's own word is in nanoseconds, and 0 there is "for ever".
+  const age = stream.max_age_ms ?? Number(stream.max_age) / 1e6;
+  if (!(age > 0 && age < INBOX_DAYS * DAY_MS))
+    faults.push(
+      `max_age of the streams must be above 0 and below the ${INBOX_DAYS} days for which an inbox knows a message (INBOX_DAYS of packages/messaging): an older one would be applied twice. Lower it, or raise INBOX_DAYS.`,
+    );
+  const ttl = metadata.find(({ name }) => name === 'streamTTL')?.value;
+  if (type === 'pubsub.redis' && milliseconds(ttl ?? '') !== age)
+    faults.push(
+      `streamTTL (${ttl}) is not max_age_ms of the streams (${age}): the shorter one would count. Make them the same.`,
+    );
+  return faults;
+}
+
+interface ComponentSpec {
+  type: string;
+  metadata: { name: string; value?: string }[];
 }

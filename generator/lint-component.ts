@@ -1,3 +1,4 @@
+import { milliseconds } from './duration.ts';
 import type { LintContext, Resource } from './lint.ts';
 
 interface MetadataEntry {
@@ -75,27 +76,68 @@ function topicFaults(component: Resource, value: Value, { topology }: LintContex
 }
 
 function brokerFaults(component: Resource, value: Value): string[] {
-  const faults: string[] = [];
-  if (value('concurrency') === 'parallel') {
-    faults.push(
-      'concurrency is parallel: JetStream then acknowledges before the app has answered, and a failed delivery is lost. Use single, and lanes for speed.',
-    );
+  switch (component.spec.type) {
+    case 'pubsub.jetstream':
+      return jetstreamFaults(value);
+    case 'pubsub.redis':
+      return redisFaults(value);
+    default:
+      return [];
   }
-  if (component.spec.type !== 'pubsub.jetstream') return faults;
-  const required: Record<string, string> = {
+}
+
+function jetstreamFaults(value: Value): string[] {
+  const faults = missing(value, {
     durableName: 'every restart would read the whole stream again',
     queueGroupName: 'a second replica could not subscribe',
     concurrency: 'the default may change; write single',
     ackWait: 'a failed message would come back at once, for ever',
     maxDeliver: 'a long outage must not give messages up; write -1',
-  };
-  for (const [name, reason] of Object.entries(required)) {
-    if (value(name) === undefined) faults.push(`${name} is missing: ${reason}.`);
+  });
+  if (value('concurrency') === 'parallel') {
+    faults.push(
+      'concurrency is parallel: JetStream then acknowledges before the app has answered, and a failed delivery is lost. Use single, and lanes for speed.',
+    );
   }
   if (value('maxDeliver') !== undefined && value('maxDeliver') !== '-1') {
     faults.push('maxDeliver is limited: after it a message rests where nobody looks. Use -1.');
   }
   return faults;
+}
+
+/** How long attempts must go on is in lint-resiliency.ts. */
+function redisFaults(value: Value): string[] {
+  const faults = missing(value, {
+    consumerID: 'the default is one group for all topics of an app; name app and topic',
+    concurrency: 'the default may change, and it is how many deliveries an app gets at once',
+    queueDepth: 'the default of 100 reads far more ahead than is handled before it counts as failed',
+    processingTimeout: 'the documented default is not the real one',
+    redeliverInterval: 'the documented default is not the real one',
+    streamTTL: 'a stream would grow for ever, in memory',
+  });
+  for (const name of ['processingTimeout', 'redeliverInterval', 'streamTTL']) {
+    const text = value(name);
+    if (text === undefined || (milliseconds(text) ?? 0) > 0) continue;
+    faults.push(
+      `${name} is ${text}: 0 switches it off, and without a unit it is read in milliseconds. Write a duration such as 10s.`,
+    );
+  }
+  if (value('maxLenApprox') !== undefined) {
+    faults.push(
+      'maxLenApprox cuts a stream off at a length, read or not, and switches streamTTL off: a burst would drop what nobody has read. Remove it.',
+    );
+  }
+  if (value('insecureSkipTLSVerify') === 'true') {
+    faults.push('insecureSkipTLSVerify hands the password to whoever answers. Remove it.');
+  }
+  return faults;
+}
+
+/** By name, with what happens without it. */
+function missing(value: Value, required: Record<string, string>): string[] {
+  return Object.entries(required)
+    .filter(([name]) => value(name) === undefined)
+    .map(([name, reason]) => `${name} is missing: ${reason}.`);
 }
 
 function topicList(text: string | undefined): string[] {

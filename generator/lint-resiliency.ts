@@ -178,21 +178,57 @@ function componentFaults(app: string, { policies, targets }: Spec, context: Lint
   return faults;
 }
 
-/** A sidecar that still tries when the broker's patience ends makes the broker deliver the message beside it. */
+/** What a sidecar may do with a message must fit what the broker does with it meanwhile. */
 function deliveryFaults(
   app: string,
   component: Resource,
   policies: Policies,
   use: { timeout: string; retry: string | undefined },
 ): string[] {
-  const ackWait = milliseconds(String(metadataOf(component, 'ackWait') ?? ''));
-  if (ackWait === undefined) return [];
-  const timeout = milliseconds(policies.timeouts[use.timeout] ?? '') ?? 0;
-  const total = longest(timeout, use.retry === undefined ? undefined : policies.retries[use.retry]);
-  if (total < ackWait) return [];
-  return [
-    `delivering a message of ${component.name} to ${app} may take ${total} ms, but the broker waits ${ackWait} ms (ackWait) and then delivers it again beside it. Shorten the timeout or the retries.`,
-  ];
+  const retry = use.retry === undefined ? undefined : policies.retries[use.retry];
+  const patience = (name: string) => milliseconds(String(metadataOf(component, name) ?? ''));
+  const delivering = `delivering a message of ${component.name} to ${app}`;
+  const ackWait = patience('ackWait');
+  if (ackWait !== undefined) {
+    // A sidecar that still tries when the broker's patience ends makes the broker deliver the message beside it.
+    const total = longest(milliseconds(policies.timeouts[use.timeout] ?? '') ?? 0, retry);
+    if (total < ackWait) return [];
+    return [
+      `${delivering} may take ${total} ms, but the broker waits ${ackWait} ms (ackWait) and then delivers it again beside it. Shorten the timeout or the retries.`,
+    ];
+  }
+  const processingTimeout = patience('processingTimeout');
+  if (component.spec.type !== 'pubsub.redis' || processingTimeout === undefined) return [];
+  return lostByRedis(delivering, processingTimeout, retry);
+}
+
+/** Dapr's Redis component acknowledges a delivery that failed before its processingTimeout: the message is gone. */
+function lostByRedis(delivering: string, processingTimeout: number, retry: Retry | undefined): string[] {
+  const lost = 'and the Redis component then acknowledges it: the message is lost';
+  if (retry?.policy !== 'constant')
+    return [
+      `${delivering} has no retry at a constant interval: it may fail at once, ${lost}. Give it one that outlasts processingTimeout (${processingTimeout} ms).`,
+    ];
+  const faults: string[] = [];
+  const shortest = (retry.maxRetries ?? 0) * (milliseconds(retry.duration ?? '') ?? 0);
+  if (shortest <= processingTimeout)
+    faults.push(
+      `${delivering} may fail after ${shortest} ms, before processingTimeout (${processingTimeout} ms), ${lost}. Raise the retries, or lower processingTimeout.`,
+    );
+  // 404 is left: Dapr drops such a message before it looks at any policy.
+  const given = codes(retry.matching?.httpStatusCodes ?? '');
+  const left = Array.from({ length: 300 }, (_, i) => 300 + i).find((code) => code !== 404 && !given(code));
+  if (left !== undefined)
+    faults.push(
+      `${delivering} is not repeated after an answer of ${left}, ${lost}. Make matching.httpStatusCodes 100-599.`,
+    );
+  return faults;
+}
+
+/** Reads Dapr's list of codes, such as `429,500-599`. */
+function codes(text: string): (code: number) => boolean {
+  const ranges = text.split(',').map((part) => part.trim().split('-').map(Number));
+  return (code) => ranges.some(([first = 0, last = first]) => code >= first && code <= last);
 }
 
 /** The longest that all attempts and the pauses between them can take together. */
