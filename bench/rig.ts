@@ -7,7 +7,6 @@ import type { Ledger } from '../local/ledger.ts';
 import { freePort } from '../local/ports.ts';
 import { ensurePrograms } from '../local/programs/programs.ts';
 import { jwksFile, sentryCommand, trustAnchors } from '../local/sentry.ts';
-import type { Shop } from '../local/shop.ts';
 import { sidecarCommand, writeSidecarFiles } from '../local/sidecar.ts';
 import { supervise } from '../local/supervisor.ts';
 import { openTokenMint } from '../local/tokens.ts';
@@ -22,26 +21,43 @@ export interface Rig {
   hop: { url: string; headers: Record<string, string> };
   /** To the broker, with these headers. */
   publish: { url: string; headers: Record<string, string> };
+  /** Straight to the program behind the second sidecar. */
+  calleeUrl: string;
   /** When each message reached the echo behind the second sidecar. */
   arrivals(): Promise<Record<string, number>>;
+  /** Ids of its processes by name: `bench-caller`, `bench-caller-dapr` and so on. */
+  processes(): Record<string, number>;
   stop(): Promise<void>;
+}
+
+export interface RigOptions {
+  /** With its login. The messages go to a stream of their own there. */
+  brokerUrl: string;
+  /** Program behind the second sidecar instead of the echo; it takes messages at `POST /messages`. */
+  callee?: string;
+  /** Components that share the subscription, as a topic of the topology has them; default 1. */
+  lanes?: number;
 }
 
 const TOPIC = 'bench';
 const NAMESPACE = 'shop';
 
-/** Starts it beside a running shop, on the shop's broker (a stream of its own) but with a sentry of its own. */
-export async function startRig(folder: string, shop: Shop): Promise<Rig> {
+/** Starts it on a running broker, with a sentry of its own. */
+export async function startRig(folder: string, o: RigOptions): Promise<Rig> {
   const programs = await ensurePrograms({ progress: () => {}, env: process.env });
-  const component = benchComponent();
+  const components = Array.from(
+    { length: o.lanes ?? 1 },
+    (_, lane) => `pubsub-bench${lane > 0 ? `-${lane}` : ''}`,
+  );
   const dirs = ['components', 'sentry', 'ca', 'tokens', 'secrets', 'names', 'logs'].map((name) =>
     join(folder, name),
   );
   for (const dir of dirs) mkdirSync(dir, { recursive: true });
-  writeFileSync(join(folder, 'components', 'pubsub-bench.yaml'), component.yaml);
+  for (const name of components)
+    writeFileSync(join(folder, 'components', `${name}.yaml`), benchComponent(name));
   const [template] = readBrokerWanted('components/brokers/jetstream-streams.generated.yaml').streams;
   if (!template) throw new Error('there is no stream to take as a pattern');
-  await ensureStreams(shop.natsUrl, [{ ...template, name: TOPIC, subjects: [TOPIC] }]);
+  await ensureStreams(o.brokerUrl, [{ ...template, name: TOPIC, subjects: [TOPIC] }]);
 
   const noLedger: Ledger = { add() {}, remove() {}, entries: () => [], close() {} };
   const deps = { ledger: noLedger, say: (text: string) => console.error(text) };
@@ -77,17 +93,9 @@ export async function startRig(folder: string, shop: Shop): Promise<Rig> {
       stopSignal: 'SIGTERM',
       graceMs: 10_000,
     });
-    const echo = join(folder, 'echo.mjs');
-    buildSync({
-      entryPoints: ['bench/echo-app.ts'],
-      bundle: true,
-      platform: 'node',
-      format: 'esm',
-      outfile: echo,
-    });
-
-    const callee = await startPair('bench-callee');
-    const caller = await startPair('bench-caller');
+    const echo = 'bench/echo-app.ts';
+    const callee = await startPair('bench-callee', o.callee ?? echo);
+    const caller = await startPair('bench-caller', echo);
     const token = { 'dapr-api-token': API_TOKEN };
     return {
       echoUrl: `http://127.0.0.1:${callee.appPort}`,
@@ -99,13 +107,17 @@ export async function startRig(folder: string, shop: Shop): Promise<Rig> {
         url: `http://127.0.0.1:${caller.http}/v1.0/publish/pubsub-bench/${TOPIC}`,
         headers: { ...token, 'content-type': 'application/cloudevents+json' },
       },
+      calleeUrl: `http://127.0.0.1:${callee.appPort}`,
       arrivals: async () =>
         (await (await fetch(`http://127.0.0.1:${callee.appPort}/times`)).json()) as Record<string, number>,
+      processes: () => Object.fromEntries(started.map(({ name, pid }) => [name, pid])),
       stop,
     };
 
-    async function startPair(appId: string): Promise<{ appPort: number; http: number }> {
+    async function startPair(appId: string, source: string): Promise<{ appPort: number; http: number }> {
       const appPort = await freePort();
+      const program = join(folder, `${appId}.mjs`);
+      bundle(source, program);
       const ports = {
         http: await freePort(),
         grpc: await freePort(),
@@ -120,10 +132,13 @@ export async function startRig(folder: string, shop: Shop): Promise<Rig> {
       for (const dir of [local.resourcesDir, dirname(local.configFile), join(folder, 'dapr', appId)])
         mkdirSync(dir, { recursive: true });
       writeFileSync(join(folder, 'dapr', appId, 'configuration.yaml'), stringify(configuration(appId)));
-      writeFileSync(join(folder, 'dapr', appId, 'subscriptions.yaml'), stringify(subscription));
+      writeFileSync(
+        join(folder, 'dapr', appId, 'subscriptions.yaml'),
+        components.map((name) => stringify(subscription(name))).join('---\n'),
+      );
       writeSidecarFiles({
         appId,
-        secrets: { broker: { url: shop.natsUrl } },
+        secrets: { broker: { url: o.brokerUrl } },
         secretsFile: join(folder, 'secrets', `${appId}.json`),
         nameResolutionFile: join(folder, 'names', 'hosts.db'),
         files: local,
@@ -133,7 +148,7 @@ export async function startRig(folder: string, shop: Shop): Promise<Rig> {
         logFile: join(folder, 'logs', `${appId}.log`),
         command: () => ({
           file: process.execPath,
-          args: ['--max-semi-space-size=8', echo],
+          args: ['--max-semi-space-size=8', program],
           env: { ...baseEnv(), PORT: String(appPort) },
           cwd: folder,
         }),
@@ -178,12 +193,28 @@ export async function startRig(folder: string, shop: Shop): Promise<Rig> {
   }
 }
 
+function bundle(source: string, outfile: string): void {
+  buildSync({
+    entryPoints: [source],
+    bundle: true,
+    platform: 'node',
+    format: 'esm',
+    outfile,
+    banner: REQUIRE,
+  });
+}
+
+/** What CommonJS packages in an ES module miss. */
+const REQUIRE = {
+  js: "import { createRequire } from 'node:module'; const require = createRequire(import.meta.url);",
+};
+
 const API_TOKEN = 'bench-api-token';
 
 /** The shop's own component of one topic, for another topic: the same settings by construction. */
-function benchComponent(): { yaml: string } {
+function benchComponent(name: string): string {
   const yaml = readFileSync('components/pubsub-products.yaml', 'utf8')
-    .replaceAll('pubsub-products', 'pubsub-bench')
+    .replaceAll('pubsub-products', name)
     .replaceAll('-products', '-bench')
     .replace(/(allowedTopics|protectedTopics)(\s+value: ).*/g, '$1$2"bench"')
     .replace(/(publishingScopes\s+value: ).*/, '$1"bench-caller=bench;bench-callee="')
@@ -191,16 +222,16 @@ function benchComponent(): { yaml: string } {
     .replace(/^scopes: .*$/m, 'scopes: [bench-caller, bench-callee]');
   if (yaml.includes('products"'))
     throw new Error('the component of products has a form that this does not know');
-  return { yaml };
+  return yaml;
 }
 
-const subscription = {
+const subscription = (component: string) => ({
   apiVersion: 'dapr.io/v2alpha1',
   kind: 'Subscription',
-  metadata: { name: TOPIC },
-  spec: { pubsubname: 'pubsub-bench', topic: TOPIC, routes: { default: '/messages' } },
+  metadata: { name: component },
+  spec: { pubsubname: component, topic: TOPIC, routes: { default: '/messages' } },
   scopes: ['bench-callee'],
-};
+});
 
 function configuration(appId: string) {
   return {

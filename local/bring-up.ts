@@ -1,13 +1,10 @@
 import { join } from 'node:path';
-import { keepConsumers } from '../platform/consumers.ts';
 import { databaseUrl, ensureDatabases } from '../platform/databases.ts';
-import { brokerState } from '../platform/streams.ts';
 import { bundleFile, bundleServices } from './bundle.ts';
 import { migrationsPending, serviceUrls } from './databases.ts';
 import { gather } from './gather.ts';
 import { baseEnv } from './launch.ts';
-import { natsUrl } from './nats.ts';
-import { openReads } from './plan.ts';
+import { openReads, subscriptionCount } from './plan.ts';
 import { preparePostgres } from './postgres.ts';
 import { type Report, step } from './progress-events.ts';
 import { openRunFolder, type RunFolder } from './run-folder.ts';
@@ -16,7 +13,7 @@ import { runToEnd } from './run-to-end.ts';
 import type { ShopOptions } from './shop.ts';
 import { portOf, type ShopContext } from './shop-context.ts';
 import { ShopError } from './shop-error.ts';
-import { appSpec, natsSpec, postgresSpec, sentrySpec, sidecarSpec } from './shop-processes.ts';
+import { appSpec, brokerSpec, postgresSpec, sentrySpec, sidecarSpec } from './shop-processes.ts';
 import { type ProcessSpec, type Supervised, supervise } from './supervisor.ts';
 import { expectStatus, waitUntil } from './wait.ts';
 
@@ -73,9 +70,9 @@ export async function bringUp(o: ShopOptions, report: Report): Promise<Up> {
       });
       await start(postgresSpec(context, prepared));
     });
-    const nats = step(report, 'NATS JetStream and its streams', async () => {
-      await start(natsSpec(context, () => brokerPassword));
-      await alignDurables(context);
+    const broker = step(report, context.broker.title, async () => {
+      await start(brokerSpec(context, () => brokerPassword));
+      await alignConsumers(context);
     });
     const sentry = step(report, 'sentry', () => start(sentrySpec(context)));
     const bundles = step(report, 'bundles of the services', () =>
@@ -88,7 +85,7 @@ export async function bringUp(o: ShopOptions, report: Report): Promise<Up> {
       step(report, 'databases and migrations', () => prepareDatabases(context, adminUrl, run)),
     );
     // A sidecar is healthy only when its app is, so the two are waited for together.
-    const sidecars = Promise.all([nats, sentry]).then(() =>
+    const sidecars = Promise.all([broker, sentry]).then(() =>
       step(report, 'sidecars', () =>
         all(instances, (instance) => start(sidecarSpec(context, instance, adminUrl))),
       ),
@@ -96,7 +93,7 @@ export async function bringUp(o: ShopOptions, report: Report): Promise<Up> {
     const apps = databases.then(() =>
       step(report, 'services', () => all(instances, (instance) => start(appSpec(context, instance)))),
     );
-    await together([postgres, nats, sentry, bundles, databases, sidecars, apps], end);
+    await together([postgres, broker, sentry, bundles, databases, sidecars, apps], end);
     await step(report, 'the way through it all', () =>
       reallyReady(context, o.signal).catch((err: Error) => {
         throw new ShopError(err.message, `see the logs in ${context.paths.logs}`, { cause: err });
@@ -187,10 +184,8 @@ async function prepareDatabases(context: ShopContext, adminUrl: string, run: Run
 }
 
 /** A component may have been changed since the last start. */
-async function alignDurables(context: ShopContext): Promise<void> {
-  const { broker, secrets, say } = context;
-  const url = natsUrl(portOf(context, 'nats'), secrets.brokerPassword);
-  const { changed } = await keepConsumers(url, broker.consumers, new Map());
+async function alignConsumers({ brokerTasks, say }: ShopContext): Promise<void> {
+  const changed = await brokerTasks.align();
   if (changed.length > 0) say(`consumers brought to what components/ says now: ${changed.join(', ')}`);
 }
 
@@ -198,15 +193,13 @@ const READY_MS = 60_000;
 
 /** Health says that each part is well; this says that messages and requests find their way. */
 async function reallyReady(context: ShopContext, signal: AbortSignal | undefined): Promise<void> {
-  const { secrets, topology, instances } = context;
-  const broker = natsUrl(portOf(context, 'nats'), secrets.brokerPassword);
-  const durables = context.broker.consumers;
+  const { topology, instances, brokerTasks } = context;
+  const readers = subscriptionCount(topology, instances);
   const limits = { timeoutMs: READY_MS, everyMs: 100, ...(signal ? { signal } : {}) };
   await waitUntil(
     'the subscriptions of the sidecars',
     async () => {
-      const { consumers } = await brokerState(broker, [], durables);
-      const missing = durables.filter(({ name }) => !consumers.get(name)?.bound).map(({ name }) => name);
+      const missing = await brokerTasks.unread(readers);
       if (missing.length > 0)
         throw new Error(`no subscriber for ${missing.join(', ')}; see the logs of their sidecars`);
     },

@@ -2,15 +2,14 @@ import { expect, test } from 'vitest';
 import { addConsumer, consumer, names, startNats, streams } from '../platform/fixture-nats.ts';
 import { brokerState, withBroker } from '../platform/streams.ts';
 import { createBrokerWatch } from './broker-watch.ts';
+import { jetstreamTasks } from './jetstream-broker.ts';
 
 test('the watch makes lost streams again and has the sidecars restarted whose consumer is gone, once', async () => {
   const { url } = await startNats();
   const restarted: string[] = [];
   const said: string[] = [];
   const watch = createBrokerWatch({
-    url,
-    streams,
-    durables: [consumer],
+    tasks: jetstreamTasks(url, { streams, consumers: [consumer] }),
     restartSidecars: (app) => restarted.push(app),
     say: (text) => said.push(text),
   });

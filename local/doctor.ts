@@ -1,6 +1,9 @@
+import { join } from 'node:path';
 import { styleText } from 'node:util';
+import { loadTopology } from '../generator/topology.ts';
 import { optionsOrExit } from './command-line.ts';
-import { checkMachine, type Finding } from './machine.ts';
+import { checkMachine, type Finding, type Machine, thisMachine } from './machine.ts';
+import { CHECKOUT } from './run-paths.ts';
 
 const USAGE = `npm run doctor
 
@@ -13,7 +16,7 @@ const SIGNS: Record<Finding['state'], [string, 'green' | 'yellow' | 'red']> = {
 };
 
 optionsOrExit(USAGE, {});
-const findings = await checkMachine();
+const findings = await checkMachine(machineOrExit());
 const width = Math.max(...findings.map((finding) => finding.what.length));
 for (const finding of findings) {
   const [sign, colour] = SIGNS[finding.state];
@@ -28,3 +31,14 @@ for (const finding of findings) {
 const wrong = findings.filter((finding) => finding.state === 'wrong').length;
 console.log(wrong === 0 ? '\nReady for `npm start`.' : `\n${wrong} of these prevent a start.`);
 process.exitCode = wrong === 0 ? 0 : 1;
+
+/** For the broker that the table names; a table with a fault ends the program with what is wrong. */
+function machineOrExit(): Machine {
+  try {
+    return thisMachine(loadTopology(join(CHECKOUT, 'topology.yaml')).broker);
+  } catch (err) {
+    const { message, cure } = err as Error & { cure?: string };
+    console.error(cure ? `${message}\nCure: ${cure}` : message);
+    process.exit(1);
+  }
+}

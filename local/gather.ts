@@ -1,69 +1,81 @@
 import { join } from 'node:path';
 import { loadTopology } from '../generator/topology.ts';
-import { readBrokerWanted } from '../platform/streams.ts';
+import { localBroker } from './brokers.ts';
+import { otherBroker } from './generated.ts';
+import type { LocalBroker } from './local-broker.ts';
 import { type Instance, planInstances, portRequests } from './plan.ts';
 import { choosePorts, portVariable, readPorts, unknownPortVariables } from './ports.ts';
 import { writePrivateJson } from './private-file.ts';
-import { ensurePrograms } from './programs/programs.ts';
+import { wantedOf } from './programs/pins.ts';
+import { type EnsureOptions, ensurePrograms, ensureServer } from './programs/programs.ts';
 import { type Report, step } from './progress-events.ts';
 import type { RunFolder } from './run-folder.ts';
 import { CHECKOUT } from './run-paths.ts';
 import { ensureSecrets } from './secrets.ts';
 import { jwksFile } from './sentry.ts';
 import type { ShopOptions } from './shop.ts';
-import type { ShopContext } from './shop-context.ts';
+import { portOf, type ShopContext } from './shop-context.ts';
 import { ShopError } from './shop-error.ts';
 import { openTokenMint } from './tokens.ts';
 
 /** Collects all that has to be known before the first process is started. */
 export async function gather(o: ShopOptions, run: RunFolder, report: Report): Promise<ShopContext> {
   const say = (text: string) => report({ kind: 'notice', text });
-  const topology = loadTopology(join(CHECKOUT, 'topology.yaml'));
-  const instances = planInstances(topology, o.replicas);
-  const programs = await getPrograms(o, report);
   const { paths } = run;
+  const table = loadTopology(join(CHECKOUT, 'topology.yaml'));
+  const topology = { ...table, broker: o.broker ?? table.broker };
+  const broker = localBroker(topology.broker);
+  const generated = topology.broker === table.broker ? CHECKOUT : otherBroker(topology, paths.generated);
+  const instances = planInstances(topology, o.replicas);
+  const programs = await getPrograms(o, broker, report);
   const secrets = ensureSecrets(paths.secrets, topology.services);
+  const ports = await agreeOnPorts(instances, broker, run, say);
+  const brokerUrl = broker.url(portOf({ ports }, broker.name), secrets.brokerPassword);
+  const brokerFile = `components/brokers/${topology.broker}-streams.generated.yaml`;
   return {
     topology,
     instances,
+    broker,
+    brokerTasks: broker.tasks(brokerUrl, join(generated, brokerFile)),
     programs,
     paths,
     secrets,
     say,
     ledger: run.ledger,
-    ports: await agreeOnPorts(instances, run, say),
-    broker: readBrokerWanted(
-      join(CHECKOUT, 'components', 'brokers', `${topology.broker}-streams.generated.yaml`),
-    ),
+    ports,
     mint: await openTokenMint({
       keyFile: join(paths.secrets, 'token-key.json'),
       jwksFile: jwksFile(paths.sentry),
       namespace: topology.namespace,
     }),
-    componentsDir: join(CHECKOUT, 'components'),
-    daprDir: o.daprDir ?? join(CHECKOUT, 'dapr'),
+    componentsDir: join(generated, 'components'),
+    daprDir: o.daprDir ?? join(generated, 'dapr'),
     appEnv: o.appEnv ?? {},
   };
 }
 
-function getPrograms(o: ShopOptions, report: Report): Promise<ShopContext['programs']> {
-  const name = 'programs (daprd, sentry, nats-server)';
+function getPrograms(o: ShopOptions, broker: LocalBroker, report: Report): Promise<ShopContext['programs']> {
+  const name = `programs (daprd, sentry, ${wantedOf(broker.program).binary})`;
+  const options: EnsureOptions = {
+    env: o.daprd === undefined ? process.env : { ...process.env, SIDECART_DAPRD: o.daprd },
+    progress: (text, { passing = false } = {}) => report({ kind: 'detail', step: name, text, passing }),
+    signal: o.signal,
+  };
   return step(report, name, async () => {
-    const found = await ensurePrograms({
-      env: o.daprd === undefined ? process.env : { ...process.env, SIDECART_DAPRD: o.daprd },
-      progress: (text, { passing = false } = {}) => report({ kind: 'detail', step: name, text, passing }),
-      signal: o.signal,
-    });
-    return { daprd: found.daprd.path, sentry: found.sentry.path, natsServer: found.natsServer.path };
+    // First what can only be here or not: nobody shall wait for a build to hear of it.
+    const server = await ensureServer(broker.program, options);
+    const { daprd, sentry } = await ensurePrograms({ ...options, only: ['daprd', 'sentry'] });
+    return { daprd: daprd.path, sentry: sentry.path, broker: server.path };
   });
 }
 
 async function agreeOnPorts(
   instances: Instance[],
+  broker: LocalBroker,
   { paths, claims }: RunFolder,
   say: (text: string) => void,
 ): Promise<Record<string, number>> {
-  const requests = portRequests(instances);
+  const requests = portRequests(instances, { name: broker.name, preferred: broker.preferredPort });
   for (const name of unknownPortVariables(process.env, requests))
     say(`${name} is the name of no port here and was ignored`);
   for (let attempt = 0; attempt < 20; attempt += 1) {

@@ -15,7 +15,7 @@ async function completeMachine() {
     const { pathEnv, builds } = PINS[name];
     env[pathEnv] = await fakeProgram(join(folder, 'given', name), name, builds);
   }
-  return { ...thisMachine(), nodeVersion: '24.21.0', env };
+  return { ...thisMachine('jetstream'), nodeVersion: '24.21.0', env };
 }
 
 async function findingsOf(machine: Awaited<ReturnType<typeof completeMachine>>, what: string) {

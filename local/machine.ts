@@ -3,12 +3,14 @@ import { statfs } from 'node:fs/promises';
 import { dirname, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { execa } from 'execa';
+import { localBroker } from './brokers.ts';
 import { missingPackages, packagedNode } from './plain/packages.mjs';
 import { installedBinaries } from './postgres-binaries.ts';
 import { usableGo } from './programs/build.ts';
 import { openCache } from './programs/cache.ts';
 import { onlySourceError, ProgramError } from './programs/errors.ts';
-import { PINS } from './programs/pins.ts';
+import { ensureInstalled } from './programs/installed.ts';
+import { INSTALLED, type InstalledName, PINS, type ServerName } from './programs/pins.ts';
 import { currentPlatform } from './programs/platform.ts';
 import { type Inspection, inspectPrograms, planProgram } from './programs/programs.ts';
 import { ShopError } from './shop-error.ts';
@@ -30,11 +32,14 @@ export interface Machine {
   root: string;
   nodeVersion: string;
   isRoot: boolean;
+  /** The program of the broker that is to run. */
+  server: ServerName;
 }
 
-/** This machine, as this process sees it. */
-export function thisMachine(): Machine {
+/** This machine, as this process sees it, for a shop on that broker. */
+export function thisMachine(broker: string): Machine {
   return {
+    server: localBroker(broker).program,
     env: process.env,
     root: resolve(fileURLToPath(import.meta.url), '../..'),
     nodeVersion: process.versions.node,
@@ -63,19 +68,25 @@ export function describe(finding: Finding): string {
 }
 
 /** @throws MachineError when something prevents a start. */
-export async function requireMachine(machine: Machine = thisMachine()): Promise<void> {
+export async function requireMachine(machine: Machine): Promise<void> {
   const wrong = (await checkMachine(machine)).filter((finding) => finding.state === 'wrong');
   if (wrong.length > 0) throw new MachineError(wrong);
 }
 
 /** Looks at everything that a start needs. Downloads and builds nothing. */
-export async function checkMachine(machine: Machine = thisMachine()): Promise<Finding[]> {
+export async function checkMachine(machine: Machine): Promise<Finding[]> {
   const platform = attempt('platform', () => {
     const { os, arch } = currentPlatform();
     return `${os} ${arch}`;
   });
   if (platform.state === 'wrong') return [platform];
-  const programs = await inspectPrograms(machine.env);
+  const { server } = machine;
+  const installed = server === 'redisServer' ? [await installedProgram(server, machine.env)] : [];
+  const programs = await inspectPrograms(machine.env, [
+    'daprd',
+    'sentry',
+    ...(server === 'redisServer' ? [] : [server]),
+  ]);
   const incomplete = programs.some((program) => program.found === undefined);
   return [
     platform,
@@ -84,6 +95,7 @@ export async function checkMachine(machine: Machine = thisMachine()): Promise<Fi
     await postgres(),
     ...(machine.isRoot ? [await postgresUser()] : []),
     ...(await Promise.all(programs.map((inspection) => program(inspection, machine.env)))),
+    ...installed,
     ...(incomplete ? [await go(machine.env), await disk(machine.env)] : []),
   ];
 }
@@ -155,6 +167,17 @@ async function program(inspection: Inspection, env: NodeJS.ProcessEnv): Promise<
       state: 'later',
       is: `${PINS[name].accepts} is not here${seen}; the first start has it ${plan}`,
     };
+  } catch (err) {
+    if (!(err instanceof ProgramError)) throw err;
+    return { what, state: 'wrong', is: err.message, cure: err.cure };
+  }
+}
+
+async function installedProgram(name: InstalledName, env: NodeJS.ProcessEnv): Promise<Finding> {
+  const what = INSTALLED[name].binary;
+  try {
+    const { version, path } = await ensureInstalled(name, env);
+    return { what, state: 'ok', is: `${version}, ${path}` };
   } catch (err) {
     if (!(err instanceof ProgramError)) throw err;
     return { what, state: 'wrong', is: err.message, cure: err.cure };

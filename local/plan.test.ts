@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { parseTopology } from '../generator/topology.ts';
-import { openReads, planInstances, portRequests, readReplicas } from './plan.ts';
+import { openReads, planInstances, portRequests, readReplicas, subscriptionCount } from './plan.ts';
 
 const topology = parseTopology(`
 namespace: shop
@@ -43,7 +43,7 @@ test('replicas are asked for by service; what is none, or no number of them, is 
 });
 
 describe('ports', () => {
-  const requests = portRequests(planInstances(topology, { sales: 3 }));
+  const requests = portRequests(planInstances(topology, { sales: 3 }), { name: 'nats', preferred: 14222 });
 
   test('are one each, with a name each, below the range of outgoing connections', () => {
     expect(new Set(requests.map(({ preferred }) => preferred)).size).toBe(requests.length);
@@ -59,4 +59,9 @@ describe('ports', () => {
 
 test('only reads without parameters are tried before the shop counts as ready', () => {
   expect(openReads(topology)).toEqual(['/v1/sales']);
+});
+
+test('there is a subscription for each lane of a topic, in each process that reads it', () => {
+  expect(subscriptionCount(topology, planInstances(topology))).toBe(3);
+  expect(subscriptionCount(topology, planInstances(topology, { store: 2, sales: 3 }))).toBe(6);
 });

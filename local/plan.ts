@@ -43,15 +43,14 @@ export function readReplicas(
 }
 
 /** Names of the ports that belong to the shop as a whole, with the ones it would like. */
-const SHARED_PORTS: PortRequest[] = [
+const SHARED_PORTS: readonly PortRequest[] = [
   { name: 'postgres', preferred: 15432 },
-  { name: 'nats', preferred: 14222 },
   { name: 'sentry', preferred: 15001 },
   { name: 'sentry-health', preferred: 15002 },
 ];
 
 /** Every port of the shop. A sidecar's are its app's plus a fixed distance, so that they can be guessed. */
-export function portRequests(instances: Instance[]): PortRequest[] {
+export function portRequests(instances: Instance[], broker: PortRequest): PortRequest[] {
   const ofInstance = ({ name, preferredPort }: Instance): PortRequest[] => [
     { name, preferred: preferredPort },
     { name: `${name}-dapr-http`, preferred: preferredPort + 10_000 },
@@ -59,7 +58,7 @@ export function portRequests(instances: Instance[]): PortRequest[] {
     { name: `${name}-dapr-internal`, preferred: preferredPort + 14_000 },
     { name: `${name}-dapr-metrics`, preferred: preferredPort + 16_000 },
   ];
-  return [...instances.flatMap(ofInstance), ...SHARED_PORTS];
+  return [...instances.flatMap(ofInstance), broker, ...SHARED_PORTS];
 }
 
 /** Public paths that can be asked for without knowing anything: one that answers shows the whole way through the sidecars. */
@@ -69,4 +68,11 @@ export function openReads(topology: Topology): string[] {
     .flatMap((call) => call.operations)
     .filter(({ method, path }) => method === 'GET' && !path.includes('{'))
     .map(({ path }) => path);
+}
+
+/** How many subscriptions the sidecars of these processes have together: one per lane of each topic that they read. */
+export function subscriptionCount({ topics }: Topology, instances: Instance[]): number {
+  return instances
+    .flatMap(({ service }) => topics.filter(({ consumers }) => consumers.includes(service)))
+    .reduce((sum, { components }) => sum + components.length, 0);
 }

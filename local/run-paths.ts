@@ -14,6 +14,9 @@ export interface RunPaths {
   ca: string;
   postgres: string;
   nats: string;
+  redis: string;
+  /** What `npm run generate` would write for another broker than the table's. */
+  generated: string;
   sentry: string;
   /** Per app: Dapr files that exist on this machine only. */
   resources: string;
@@ -40,6 +43,8 @@ export function runPaths(runDir: string): RunPaths {
     ca: at('ca'),
     postgres: at('postgres'),
     nats: at('nats'),
+    redis: at('redis'),
+    generated: at('generated'),
     sentry: at('sentry'),
     resources: at('resources'),
     config: at('config'),

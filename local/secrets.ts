@@ -39,10 +39,10 @@ export function ensureSecrets(folder: string, services: { name: string; database
 export function appSecrets(o: {
   databaseUrl?: string;
   app: string;
-  brokerUrl: string;
-}): Record<string, { url: string }> {
+  broker: Record<string, string>;
+}): Record<string, Record<string, string>> {
   return {
-    broker: { url: o.brokerUrl },
+    broker: o.broker,
     ...(o.databaseUrl === undefined ? {} : { [`${o.app}-db`]: { url: o.databaseUrl } }),
   };
 }

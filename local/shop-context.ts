@@ -1,6 +1,6 @@
 import type { Topology } from '../generator/topology.ts';
-import type { BrokerWanted } from '../platform/streams.ts';
 import type { Ledger } from './ledger.ts';
+import type { BrokerTasks, LocalBroker } from './local-broker.ts';
 import type { Instance } from './plan.ts';
 import type { RunPaths } from './run-paths.ts';
 import type { ShopSecrets } from './secrets.ts';
@@ -10,11 +10,12 @@ import type { TokenMint } from './tokens.ts';
 export interface ShopContext {
   topology: Topology;
   instances: Instance[];
-  broker: BrokerWanted;
+  broker: LocalBroker;
+  brokerTasks: BrokerTasks;
   ports: Record<string, number>;
   paths: RunPaths;
   secrets: ShopSecrets;
-  programs: { daprd: string; sentry: string; natsServer: string };
+  programs: { daprd: string; sentry: string; broker: string };
   daprDir: string;
   componentsDir: string;
   appEnv: Partial<Record<string, Record<string, string>>>;

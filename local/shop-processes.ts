@@ -1,10 +1,8 @@
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
-import { ensureStreams, withBroker } from '../platform/streams.ts';
 import { appCommand } from './app.ts';
 import { bundleFile } from './bundle.ts';
 import { serviceUrls } from './databases.ts';
-import { natsCommand, natsUrl } from './nats.ts';
 import type { Instance } from './plan.ts';
 import { POSTGRES_STOP, type PreparedPostgres, probePostgres } from './postgres.ts';
 import { CHECKOUT } from './run-paths.ts';
@@ -19,7 +17,7 @@ import { expectStatus } from './wait.ts';
  * Stop order: the edge finishes what it accepted while the others still answer, they drain while their sidecars still
  * publish, and what they all stand on goes last.
  */
-const RANK = { edge: 0, app: 1, sidecar: 2, sentry: 3, nats: 4, postgres: 5 } as const;
+const RANK = { edge: 0, app: 1, sidecar: 2, sentry: 3, broker: 4, postgres: 5 } as const;
 
 export function postgresSpec(context: ShopContext, prepared: PreparedPostgres): ProcessSpec {
   return {
@@ -34,18 +32,17 @@ export function postgresSpec(context: ShopContext, prepared: PreparedPostgres): 
 }
 
 /** @param password is asked for at each start: a test changes it. */
-export function natsSpec(context: ShopContext, password: () => string): ProcessSpec {
-  const { paths, programs, secrets, broker } = context;
-  const port = portOf(context, 'nats');
-  const url = natsUrl(port, secrets.brokerPassword);
+export function brokerSpec(context: ShopContext, password: () => string): ProcessSpec {
+  const { paths, programs, broker, brokerTasks } = context;
+  const port = portOf(context, broker.name);
+  const folder = paths[broker.name];
   return {
-    name: 'nats',
-    logFile: logFile(context, 'nats'),
-    command: () =>
-      natsCommand({ program: programs.natsServer, folder: paths.nats, port, password: password() }),
-    probe: () => withBroker(url, async (jsm) => void (await jsm.getAccountInfo())),
-    afterStart: async () => void (await ensureStreams(url, broker.streams)),
-    rank: RANK.nats,
+    name: broker.name,
+    logFile: logFile(context, broker.name),
+    command: () => broker.command({ program: programs.broker, folder, port, password: password() }),
+    probe: brokerTasks.ping,
+    afterStart: brokerTasks.prepare,
+    rank: RANK.broker,
     stopSignal: 'SIGTERM',
     graceMs: 15_000,
   };
@@ -79,7 +76,7 @@ export const tokenFile = (context: ShopContext, instance: Instance) =>
 
 /** Writes the local files of the service as well. */
 export function sidecarSpec(context: ShopContext, instance: Instance, adminUrl: string): ProcessSpec {
-  const { paths, topology, secrets } = context;
+  const { paths, topology, secrets, broker } = context;
   const { name, service } = instance;
   const ports = {
     http: portOf(context, `${name}-dapr-http`),
@@ -91,12 +88,11 @@ export function sidecarSpec(context: ShopContext, instance: Instance, adminUrl: 
     resourcesDir: join(paths.resources, service),
     configFile: join(paths.config, `${service}.yaml`),
   };
-  const brokerUrl = natsUrl(portOf(context, 'nats'), secrets.brokerPassword);
   writeSidecarFiles({
     appId: service,
     secrets: appSecrets({
       app: service,
-      brokerUrl,
+      broker: broker.secret(portOf(context, broker.name), secrets.brokerPassword),
       ...(secrets.databases[service] ? { databaseUrl: serviceUrls(adminUrl, service, secrets).app } : {}),
     }),
     secretsFile: join(paths.secrets, `${service}.json`),

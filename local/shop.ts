@@ -4,7 +4,6 @@ import { bringUp } from './bring-up.ts';
 import { createBrokerWatch } from './broker-watch.ts';
 import { killGroup } from './ending.ts';
 import { readLedger } from './ledger.ts';
-import { natsStore, natsUrl, writeNatsConfig } from './nats.ts';
 import type { Instance } from './plan.ts';
 import { writePrivateJson } from './private-file.ts';
 import type { ShopEvent } from './progress-events.ts';
@@ -25,6 +24,8 @@ export interface ShopOptions {
   replicas?: Partial<Record<string, number>>;
   /** Path of the sidecar program, instead of the one that would be found. */
   daprd?: string;
+  /** Instead of the one that topology.yaml names. */
+  broker?: string;
   /** Instead of the checkout's `dapr/`: for a test that changes a rule. */
   daprDir?: string;
   /** Further environment of a service's processes. */
@@ -55,8 +56,10 @@ export interface Endpoints {
 
 export interface Shop {
   gatewayUrl: string;
+  /** Name of the broker's process. */
+  broker: string;
   /** Address of the broker, with its login. */
-  natsUrl: string;
+  brokerUrl: string;
   processes(): ProcessInfo[];
   /** By name: `postgres`, `nats`, `sentry`, `orders`, `orders-dapr`, with several replicas `orders-2`, `orders-2-dapr`. */
   find(name: string): ManagedProcess;
@@ -75,7 +78,12 @@ export interface Shop {
 }
 
 /** Of those that do not speak HTTP. */
-const PROTOCOLS: Partial<Record<string, string>> = { postgres: 'postgres', nats: 'nats', sentry: 'grpc' };
+const PROTOCOLS: Partial<Record<string, string>> = {
+  postgres: 'postgres',
+  nats: 'nats',
+  redis: 'redis',
+  sentry: 'grpc',
+};
 
 const WATCH_MS = 3_000;
 
@@ -89,9 +97,8 @@ export async function startShop(o: ShopOptions): Promise<Shop> {
   const say = (text: string) => report({ kind: 'notice', text });
   const up = await bringUp(o, report);
   const { context, supervised, adminUrl } = up;
-  const { paths, topology, instances, secrets } = context;
-  const natsPort = portOf(context, 'nats');
-  const broker = natsUrl(natsPort, secrets.brokerPassword);
+  const { paths, topology, instances, secrets, broker } = context;
+  const brokerPort = portOf(context, broker.name);
   const edge = instances.find((instance) => instance.edge) as Instance;
   const gatewayUrl = `http://127.0.0.1:${portOf(context, edge.name)}`;
 
@@ -110,9 +117,7 @@ export async function startShop(o: ShopOptions): Promise<Shop> {
     writePrivateJson(paths.shop, { gatewayUrl, pid: process.pid, processes: processes() });
 
   const watch = createBrokerWatch({
-    url: broker,
-    streams: context.broker.streams,
-    durables: context.broker.consumers,
+    tasks: context.brokerTasks,
     restartSidecars(app, reason) {
       for (const instance of instances.filter(({ service }) => service === app))
         find(`${instance.name}-dapr`).restart(reason);
@@ -139,15 +144,20 @@ export async function startShop(o: ShopOptions): Promise<Shop> {
     await up.end();
   };
 
-  const changeBrokerPassword = (password: string) => {
+  let brokerPassword = secrets.brokerPassword;
+  const changeBrokerPassword = async (password: string) => {
+    const oldPassword = brokerPassword;
+    brokerPassword = password;
     up.setBrokerPassword(password);
-    writeNatsConfig({ folder: paths.nats, port: natsPort, password });
-    find('nats').kill('SIGHUP');
+    const hangUp = () => find(broker.name).kill('SIGHUP');
+    const folder = paths[broker.name];
+    await broker.changePassword({ folder, port: brokerPort, password, oldPassword, hangUp });
   };
 
   return {
     gatewayUrl,
-    natsUrl: broker,
+    broker: broker.name,
+    brokerUrl: broker.url(brokerPort, secrets.brokerPassword),
     processes,
     find,
     endpoints(name) {
@@ -164,11 +174,11 @@ export async function startShop(o: ShopOptions): Promise<Shop> {
     components: (topic) =>
       topology.topics.find(({ name }) => name === topic)?.components.map(({ name }) => name) ?? [],
     adminUrl: (database) => databaseUrl(adminUrl, database),
-    lockBroker: async () => changeBrokerPassword(`not-${secrets.brokerPassword}`),
-    unlockBroker: async () => changeBrokerPassword(secrets.brokerPassword),
+    lockBroker: () => changeBrokerPassword(`not-${secrets.brokerPassword}`),
+    unlockBroker: () => changeBrokerPassword(secrets.brokerPassword),
     async wipeBroker() {
-      if (find('nats').state !== 'held') throw new Error('hold nats before its store is emptied');
-      rmSync(natsStore(paths.nats), { recursive: true, force: true });
+      if (find(broker.name).state !== 'held') throw new Error('hold the broker before its store is emptied');
+      rmSync(broker.store(paths[broker.name]), { recursive: true, force: true });
     },
     stop() {
       stopped ??= stop();

@@ -2,7 +2,7 @@ import { join } from 'node:path';
 import { loadTopology } from '../generator/topology.ts';
 import { exitWithUsage, optionsOrExit } from './command-line.ts';
 import { consoleReport } from './console-report.ts';
-import { requireMachine } from './machine.ts';
+import { requireMachine, thisMachine } from './machine.ts';
 import { readReplicas } from './plan.ts';
 import { CHECKOUT } from './run-paths.ts';
 import { killShop, type Shop, startShop } from './shop.ts';
@@ -13,6 +13,7 @@ const USAGE = `npm start [-- options]
 
   --fresh               begin anew, without the data and secrets of the last start
   --replicas NAME=N     run N processes of a service; may be repeated
+  --broker NAME         this time on this broker, instead of the one in topology.yaml
   --help                this text
 
 Environment: SIDECART_RUN_DIR (default .run), SIDECART_PORT_<NAME> (a port, e.g. SIDECART_PORT_GATEWAY).`;
@@ -43,7 +44,7 @@ async function main(): Promise<void> {
       complain(err);
       void stop(1);
     });
-  await requireMachine();
+  await requireMachine(thisMachine(options.broker));
   const startedAt = performance.now();
   shop = await startShop({ runDir, ...options, signal: givenUp.signal, progress: output.report });
   const seconds = ((performance.now() - startedAt) / 1000).toFixed(1);
@@ -64,17 +65,19 @@ async function stop(code: number): Promise<void> {
 }
 
 /** Before anything is touched: a start with a slip of the pen in it must not remove data for the sake of its `--fresh`. */
-function readOptions(): { fresh: boolean; replicas: Record<string, number> } {
-  const { fresh, replicas } = optionsOrExit(USAGE, {
+function readOptions(): { fresh: boolean; broker: string; replicas: Record<string, number> } {
+  const given = optionsOrExit(USAGE, {
     fresh: { type: 'boolean', default: false },
     replicas: { type: 'string', multiple: true, default: [] },
+    broker: { type: 'string' },
   });
-  const { services } = loadTopology(join(CHECKOUT, 'topology.yaml'));
+  const topology = loadTopology(join(CHECKOUT, 'topology.yaml'));
   const read = readReplicas(
-    replicas,
-    services.map(({ name }) => name),
+    given.replicas,
+    topology.services.map(({ name }) => name),
   );
-  return 'fault' in read ? exitWithUsage(read.fault, USAGE) : { fresh, replicas: read.counts };
+  if ('fault' in read) return exitWithUsage(read.fault, USAGE);
+  return { fresh: given.fresh, broker: given.broker ?? topology.broker, replicas: read.counts };
 }
 
 function complain(err: unknown): void {

@@ -1,18 +1,21 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { ConsumerConfig } from '@nats-io/jetstream';
 import { createHealth, type Health } from '@sidecart/kit/health';
 import type { Logger } from '@sidecart/kit/log';
 import { listen } from '@sidecart/kit/server';
 import { Hono } from 'hono';
 import { z } from 'zod';
-import { keepConsumers } from './consumers.ts';
-import { type BrokerWanted, brokerState, ensureStreams, readBrokerWanted } from './streams.ts';
+import { lookAtJetStream } from './look-jetstream.ts';
+import { lookAtRedis } from './look-redis.ts';
+import type { RedisWanted } from './redis-streams.ts';
+import { readBrokerWanted } from './streams.ts';
 
 /** The environment of `platform streams`. */
 export const streamsConfig = z.object({
   BROKER_URL: z
-    .url({ protocol: /^(nats|tls)$/ })
-    .describe('the URL of the broker with its login, e.g. nats://sidecart:...@nats:4222'),
+    .url({ protocol: /^(nats|tls|rediss?)$/ })
+    .describe(
+      'the URL of the broker with its login, e.g. nats://sidecart:...@nats:4222 or redis://default:...@redis:6379',
+    ),
   STREAMS_FILE: z
     .string()
     .min(1)
@@ -34,8 +37,8 @@ export const streamsConfig = z.object({
 });
 
 /**
- * Keeps the broker as it is wanted, for ever: makes streams that are missing, brings what is there to its wanted
- * settings, and looks again every few seconds, as a broker may come back empty. Ready after the first look that went
+ * Keeps the broker as it is wanted, for ever: makes what is missing and is not the sidecars' to make, brings what is there
+ * to its wanted settings, and looks again every few seconds, as a broker may come back empty. Ready after the first look that went
  * well; a broker that is away later only makes it degraded.
  */
 export async function keepStreams(o: { config: z.infer<typeof streamsConfig>; log: Logger }): Promise<never> {
@@ -43,16 +46,12 @@ export async function keepStreams(o: { config: z.infer<typeof streamsConfig>; lo
   const health = createHealth('platform');
   const server = await listen({ fetch: healthApp(health).fetch, port: config.PORT, host: config.HOST });
   log.info({ port: server.port }, 'listening');
-  const look = createLook({
-    url: config.BROKER_URL,
-    wanted: readBrokerWanted(config.STREAMS_FILE),
-    health,
-    log,
-  });
+  const look = createLook({ url: config.BROKER_URL, file: config.STREAMS_FILE, log });
+  const report = reportMissing({ health, log });
   let told = '';
   for (;;) {
     try {
-      await look();
+      report(await look());
       if (told !== '') log.info('the broker is back');
       told = '';
       health.report('broker', { status: 'ok' });
@@ -67,36 +66,22 @@ export async function keepStreams(o: { config: z.infer<typeof streamsConfig>; lo
   }
 }
 
+/** One look at the broker, which does what is to be done; tells which consumers no sidecar has made. */
+function createLook(o: { url: string; file: string; log: Logger }): () => Promise<string[]> {
+  const { file, ...rest } = o;
+  return /^rediss?:/.test(o.url)
+    ? lookAtRedis({ ...rest, wanted: readBrokerWanted<RedisWanted>(file) })
+    : lookAtJetStream({ ...rest, wanted: readBrokerWanted(file) });
+}
+
 /** How long a consumer may be missing before it is worth a word: as long as its app may take to start. */
 const PATIENCE_MS = 120_000;
 
-/** One look at the broker, which does what is to be done. */
-function createLook(o: {
-  url: string;
-  wanted: BrokerWanted;
-  health: Health;
-  log: Logger;
-}): () => Promise<void> {
-  const { url, wanted, health, log } = o;
-  const names = wanted.streams.map(({ name }) => name);
-  const seen = new Map<string, ConsumerConfig>();
-  let settled = false;
+/** Hears after each look which consumers are missing, and says it once they have been for too long. */
+function reportMissing({ health, log }: { health: Health; log: Logger }): (missing: string[]) => void {
   let complete = performance.now();
   let told = '';
-
-  return async () => {
-    const { streams } = await brokerState(url, names, []);
-    if (!settled || names.some((name) => !streams.has(name))) {
-      const made = await ensureStreams(url, wanted.streams);
-      if (made.length > 0) log.info({ streams: made }, 'streams were missing and were made');
-    }
-    if (!settled) log.info({ streams: names }, 'streams are there');
-    settled = true;
-
-    const { changed, restored, missing } = await keepConsumers(url, wanted.consumers, seen);
-    if (changed.length > 0)
-      log.info({ consumers: changed }, 'consumers were brought to their wanted settings');
-    if (restored.length > 0) log.warn({ consumers: restored }, 'consumers were gone and were made again');
+  return (missing) => {
     if (missing.length === 0) complete = performance.now();
     const late = performance.now() - complete > PATIENCE_MS ? missing.join(', ') : '';
     if (late !== '' && late !== told)

@@ -34,8 +34,8 @@ export interface BrokerWanted {
 }
 
 /** Reads the generated list, `components/brokers/<broker>-streams.generated.yaml`. */
-export function readBrokerWanted(file: string): BrokerWanted {
-  return parse(readFileSync(file, 'utf8')) as BrokerWanted;
+export function readBrokerWanted<Wanted = BrokerWanted>(file: string): Wanted {
+  return parse(readFileSync(file, 'utf8')) as Wanted;
 }
 
 /**

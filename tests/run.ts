@@ -1,6 +1,10 @@
 import { spawn } from 'node:child_process';
 import { mkdirSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
+import { localBroker } from '../local/brokers.ts';
+import { ProgramError } from '../local/programs/errors.ts';
+import { ensureInstalled } from '../local/programs/installed.ts';
+import { ShopError } from '../local/shop-error.ts';
 import { chooseCluster } from './cluster/choose-cluster.ts';
 
 interface Summary {
@@ -19,14 +23,17 @@ interface TestResult {
 
 /**
  * `npm test`: unit, integration and end-to-end tests; `npm run test:faults`: the long fault runs (SEED and ROUNDS by environment);
+ * `npm run test:faults -- --broker redis`: end-to-end tests and fault runs on another broker than topology.yaml's;
  * `npm run test:cluster`: the tests on Kubernetes (docs/kubernetes.md).
  * Any further arguments go to vitest (`npm test -- orders`). Ends with one plain line `N passed, N failed`.
  */
-const args = process.argv.slice(2);
+const { args, broker } = takeBroker(process.argv.slice(2));
 const PROJECTS: Partial<Record<string, string[]>> = { '--faults': ['faults'], '--cluster': ['cluster'] };
 const kind = args.find((arg) => arg in PROJECTS);
-const projects = PROJECTS[kind ?? ''] ?? ['unit', 'int', 'next-schema', 'e2e'];
-const env = kind === '--cluster' ? await environmentOfCluster() : {};
+const projects = broker
+  ? ['e2e', ...(PROJECTS[kind ?? ''] ?? [])]
+  : (PROJECTS[kind ?? ''] ?? ['unit', 'int', 'next-schema', 'e2e']);
+const env = kind === '--cluster' ? await environmentOfCluster() : broker ? await environmentOf(broker) : {};
 const report = join('.run', 'test-report.json');
 mkdirSync('.run', { recursive: true });
 rmSync(report, { force: true });
@@ -63,6 +70,30 @@ child.on('close', (code) => {
   console.log(`${summary.numPassedTests} passed, ${failed} failed`);
   process.exit(failed > 0 || summary.numPassedTests === 0 ? 1 : (code ?? 1));
 });
+
+/** The name after `--broker`, and the arguments without the two. */
+function takeBroker(all: string[]): { args: string[]; broker: string | undefined } {
+  const at = all.indexOf('--broker');
+  if (at < 0) return { args: all, broker: undefined };
+  return { args: all.toSpliced(at, 2), broker: all[at + 1] ?? '' };
+}
+
+/** For tests of the shop on that broker. Ends the program when there is no such broker, or not on this machine. */
+async function environmentOf(name: string): Promise<NodeJS.ProcessEnv> {
+  try {
+    const { program } = localBroker(name);
+    if (program === 'redisServer') await ensureInstalled(program, process.env);
+  } catch (err) {
+    if (!(err instanceof ShopError)) throw err;
+    const missing = err instanceof ProgramError;
+    console.log(
+      `${missing ? `skipped: the tests on ${name}, because ` : ''}${err.message}\nCure: ${err.cure}`,
+    );
+    console.log(`0 passed, ${missing ? 0 : 1} failed`);
+    process.exit(missing ? 0 : 1);
+  }
+  return { SIDECART_TEST_BROKER: name };
+}
 
 /** Ends the program when there is no cluster to test on, or none that it would touch. */
 async function environmentOfCluster(): Promise<NodeJS.ProcessEnv> {

@@ -1,14 +1,20 @@
-/** The programs that the shop runs beside its own services. */
+/** The programs that the shop runs beside its own services, and can get itself. */
 export type ProgramName = 'daprd' | 'sentry' | 'natsServer';
 
 export const PROGRAMS: readonly ProgramName[] = ['daprd', 'sentry', 'natsServer'];
 
-/** What is wanted of one program, and where it can come from. The only place where versions stand. */
-export interface Pin {
+/** What is wanted of a program, wherever it comes from. */
+export interface Wanted {
   /** File name of the executable. */
   readonly binary: string;
   /** Semver range of the versions that this project runs on. */
   readonly accepts: string;
+  /** Environment variable that names a ready executable. */
+  readonly pathEnv: string;
+}
+
+/** What is wanted of one program, and where it can come from. The only place where versions stand. */
+export interface Pin extends Wanted {
   /** `newest`: the newest release that `accepts` allows; `exact`: the version of `builds`. */
   readonly downloads: 'newest' | 'exact';
   /** Version that a build from source gives. */
@@ -21,8 +27,6 @@ export interface Pin {
   readonly tags?: string;
   /** Go variable that the program prints as its version; without it a build calls itself `edge`. */
   readonly versionVariable?: string;
-  /** Environment variable that names a ready executable. */
-  readonly pathEnv: string;
   /** Environment variable for, and default of, the address under which `v<version>/<archive>` is found. */
   readonly releasesEnv: string;
   readonly releases: string;
@@ -63,6 +67,25 @@ export const PINS: Readonly<Record<ProgramName, Pin>> = {
     releases: 'https://github.com/nats-io/nats-server/releases/download',
   },
 };
+
+/** A program that only the system's own packages have: it is found or it is not. */
+export type InstalledName = 'redisServer';
+
+export const INSTALLED: Readonly<Record<InstalledName, Wanted & { readonly install: string }>> = {
+  redisServer: {
+    binary: 'redis-server',
+    // Debian's is 7; what a stream tells of its groups came with it.
+    accepts: '>=7.0.0 <9',
+    pathEnv: 'SIDECART_REDIS_SERVER',
+    install: 'install it with `apt-get install redis-server` (on a Mac: `brew install redis`)',
+  },
+};
+
+/** The program of a broker. */
+export type ServerName = 'natsServer' | InstalledName;
+
+export const wantedOf = (name: ProgramName | InstalledName): Wanted =>
+  name === 'redisServer' ? INSTALLED[name] : PINS[name];
 
 /**
  * The component registrations that a daprd built here keeps, by file name under `cmd/daprd/components`

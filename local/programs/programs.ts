@@ -5,7 +5,8 @@ import { downloadProgram, findRelease, releasesBase } from './download.ts';
 import { onlySourceError, ProgramError, SourceError } from './errors.ts';
 import { findProgram, type Program } from './find.ts';
 import { createHttp, type Http, type HttpLimits } from './http.ts';
-import { PINS, PROGRAMS, type ProgramName } from './pins.ts';
+import { ensureInstalled } from './installed.ts';
+import { PINS, PROGRAMS, type ProgramName, type ServerName } from './pins.ts';
 import { currentPlatform, type Platform } from './platform.ts';
 import type { Progress } from './progress.ts';
 import { askVersion } from './version.ts';
@@ -59,6 +60,12 @@ export async function ensurePrograms<N extends ProgramName = ProgramName>(
   // One after the other: each build uses every core, and the later ones share compiled packages with the first.
   for (const { name, found } of looked) programs[name] = found ?? (await supply(name, context));
   return programs as Record<N, Program>;
+}
+
+/** The program of a broker, got as the others are, or found as it was installed. */
+export async function ensureServer(name: ServerName, o: EnsureOptions): Promise<Program> {
+  if (name === 'redisServer') return await ensureInstalled(name, o.env);
+  return (await ensurePrograms({ ...o, only: [name] }))[name];
 }
 
 async function supply(name: ProgramName, context: Context): Promise<Program> {
@@ -137,10 +144,13 @@ export interface Inspection {
 }
 
 /** What of the programs is on this machine, without downloading or building anything. */
-export async function inspectPrograms(env: NodeJS.ProcessEnv): Promise<Inspection[]> {
+export async function inspectPrograms(
+  env: NodeJS.ProcessEnv,
+  names: readonly ProgramName[] = PROGRAMS,
+): Promise<Inspection[]> {
   const context = { env, platform: currentPlatform(), cache: openCache(env), full: wantsFull(env) };
   return await Promise.all(
-    PROGRAMS.map(async (name) => {
+    names.map(async (name) => {
       try {
         return { name, ...(await findProgram(name, context)) };
       } catch (err) {

@@ -22,7 +22,7 @@ export const VICTIMS = [
   'orders-dapr',
   'inventory-dapr',
   'products-dapr',
-  'nats',
+  'broker',
   'postgres',
   'sentry',
 ];
@@ -37,7 +37,7 @@ export interface Victim {
 
 /** One process of a shop on this machine, to be killed with SIGKILL. */
 export function processVictim(shop: Shop, name: string): Victim {
-  const target = shop.find(name);
+  const target = shop.find(name === 'broker' ? shop.broker : name);
   const { restarts } = target;
   return {
     name,

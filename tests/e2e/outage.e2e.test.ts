@@ -53,12 +53,12 @@ describe('an outage', () => {
     expect(await deadLetters(shop)).toEqual([]);
   }, 300_000);
 
-  test('of the broker that ends the sidecars’ connections for good: they are restarted and orders flow again', async () => {
+  test('of the broker that ends all connections and refuses the login: orders flow again once it takes it', async () => {
     const sku = await productWithStock(url, 10);
     const restarts = () =>
       ['orders-dapr', 'inventory-dapr', 'products-dapr'].map((name) => shop.find(name).restarts);
     const before = restarts();
-    // A broker that refuses the login twice makes the client give up for good, as two minutes without a broker do.
+    // It makes JetStream's client give up for good, as two minutes without a broker do; that of Redis goes on trying.
     await shop.lockBroker();
     const id = await placeUntilAccepted(url, [{ sku, quantity: 1 }]);
     await sleep(10_000);
@@ -68,18 +68,19 @@ describe('an outage', () => {
     await shop.unlockBroker();
     expect(await orderEnds(url, id, 90_000)).toBe('confirmed');
     const after = restarts();
-    expect(after.every((count, i) => count > (before[i] ?? 0))).toBe(true);
+    const restarted = after.map((count, i) => count > (before[i] ?? 0));
+    expect(restarted).toEqual(restarted.map(() => shop.broker === 'nats'));
     expect(await orderEnds(url, await placeUntilAccepted(url, [{ sku, quantity: 1 }]), 60_000)).toBe(
       'confirmed',
     );
   }, 200_000);
 
-  test('of a broker that comes back empty: streams and consumers are made again and orders flow', async () => {
+  test('of a broker that comes back empty: what it needs is made again and orders flow', async () => {
     const sku = await productWithStock(url, 10);
     expect(await orderEnds(url, await placeUntilAccepted(url, [{ sku, quantity: 1 }]))).toBe('confirmed');
-    await shop.find('nats').hold();
+    await shop.find(shop.broker).hold();
     await shop.wipeBroker();
-    await shop.find('nats').release();
+    await shop.find(shop.broker).release();
     expect(await orderEnds(url, await placeUntilAccepted(url, [{ sku, quantity: 1 }]), 90_000)).toBe(
       'confirmed',
     );

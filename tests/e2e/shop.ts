@@ -6,6 +6,9 @@ import postgres from 'postgres';
 import { removeRunFolder } from '../../local/run-folder.ts';
 import { type Shop, type ShopOptions, startShop } from '../../local/shop.ts';
 
+/** Set by `--broker` (tests/run.ts): run the shop on this broker instead of the one that topology.yaml names. */
+export const BROKER = process.env.SIDECART_TEST_BROKER;
+
 /** A running shop as the end-to-end tests see it, be it processes of this machine or pods of a cluster. */
 export interface Target extends Pick<Shop, 'gatewayUrl' | 'endpoints' | 'components' | 'adminUrl' | 'stop'> {
   /** What the service has logged so far. */
@@ -21,7 +24,7 @@ export type LocalShop = Shop & Target;
 /** A whole shop of real processes for one test file, in a folder of its own; `stop` leaves nothing behind. */
 export async function testShop(options: Partial<ShopOptions> = {}): Promise<LocalShop> {
   const runDir = await mkdtemp(join(tmpdir(), 'sidecart-e2e-'));
-  const shop = await startShop({ runDir, ...options });
+  const shop = await startShop({ runDir, ...(BROKER && { broker: BROKER }), ...options });
   return {
     ...shop,
     log: (service) => readFile(shop.find(service).logFile, 'utf8'),

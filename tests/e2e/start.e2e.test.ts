@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, describe, expect, test } from 'vitest';
 import { removeRunFolder } from '../../local/run-folder.ts';
-import { call, productWithStock, sleep, until } from './shop.ts';
+import { BROKER, call, productWithStock, sleep, until } from './shop.ts';
 
 /** The runner as a user starts it: its own process, its output, its signals. */
 interface Runner {
@@ -18,7 +18,8 @@ const running: Runner[] = [];
 const folders: string[] = [];
 
 function start(runDir: string, ...args: string[]): Runner {
-  const child = spawn(process.execPath, ['local/bootstrap.mjs', 'local/start.ts', ...args], {
+  const broker = BROKER ? ['--broker', BROKER] : [];
+  const child = spawn(process.execPath, ['local/bootstrap.mjs', 'local/start.ts', ...broker, ...args], {
     env: { ...process.env, SIDECART_RUN_DIR: runDir },
     stdio: ['ignore', 'pipe', 'pipe'],
     detached: true,
@@ -101,7 +102,8 @@ describe('npm start', () => {
     expect(pids.filter(alive)).toEqual([]);
     const farewell = first.output().slice(stoppedAt);
     expect(farewell).not.toContain('!'); // the mark of what went wrong
-    const order = ['orders', 'orders-dapr', 'sentry', 'nats', 'postgres'].map((name) =>
+    const broker = shop.processes.find(({ name }) => name === 'nats' || name === 'redis')?.name ?? '';
+    const order = ['orders', 'orders-dapr', 'sentry', broker, 'postgres'].map((name) =>
       farewell.search(new RegExp(`stopped\\s+${name}\\b(?!-)`)),
     );
     expect(order.every((at) => at >= 0)).toBe(true);

@@ -24,7 +24,7 @@ afterAll(async () => {
 test('the broker away for three minutes: reads and new orders go on, and all orders reach their end once it is back', async () => {
   const url = shop.gatewayUrl;
   const sku = await productWithStock(url, 20);
-  await shop.find('nats').hold();
+  await shop.find(shop.broker).hold();
   const ids: string[] = [];
   for (let minute = 0; minute < 3; minute += 1) {
     ids.push(await placeUntilAccepted(url, [{ sku, quantity: 1 }]));
@@ -32,7 +32,7 @@ test('the broker away for three minutes: reads and new orders go on, and all ord
     for (const id of ids)
       await until(`order ${id} to be told`, async () => (await orderStatus(url, id)) === 'placed', 15_000);
   }
-  await shop.find('nats').release();
+  await shop.find(shop.broker).release();
   for (const id of ids) expect(await orderEnds(url, id, 120_000)).toBe('confirmed');
   await until('stock to move once', async () => (await stockOf(url, sku)).committed === ids.length, 60_000);
   expect(await deadLetters(shop)).toEqual([]);

@@ -1,5 +1,5 @@
 export type DaprErrorKind =
-  /** JetStream took the message but no stream is bound to its subject: nothing was stored. */
+  /** The broker is well and stored nothing: JetStream has no stream for the topic, or under its name Redis has something else. */
   | 'no-stream'
   /** The sidecar's connection to the broker is gone for good; only a restart of the sidecar helps. */
   | 'connection-closed'

@@ -113,8 +113,8 @@ async function fetchOfSdk(
 function publishError(component: string, topic: string, error: unknown): DaprError {
   const what = `Publishing to ${topic} on ${component} failed`;
   const plain = sdkError(error, what);
-  // Texts of nats.go: the pub/sub API has one error code for all of a broker's faults.
-  if (plain.message.includes('no response from stream'))
+  // Texts of nats.go and of Redis: the pub/sub API has one error code for all of a broker's faults.
+  if (/no response from stream|\bWRONGTYPE\b/.test(plain.message))
     return new DaprError('no-stream', plain.message, plain);
   if (plain.message.includes('connection closed'))
     return new DaprError('connection-closed', plain.message, plain);

@@ -61,6 +61,42 @@ test('publish sends the event as it is, with token and trace', async () => {
 test.each<[string, Answer, string]>([
   ['no stream', { status: 500, body: publishFault('nats: no response from stream') }, 'no-stream'],
   [
+    'a key of Redis that is no stream',
+    {
+      status: 500,
+      body: publishFault(
+        'redis streams: error from publish: WRONGTYPE Operation against a key holding the wrong kind of value',
+      ),
+    },
+    'no-stream',
+  ],
+  [
+    'a Redis that is away',
+    {
+      status: 500,
+      body: publishFault('redis streams: error from publish: dial tcp: connect: connection refused'),
+    },
+    'unavailable',
+  ],
+  [
+    'a Redis that refuses the login',
+    {
+      status: 500,
+      body: publishFault('redis streams: error from publish: WRONGPASS invalid username-password pair'),
+    },
+    'unavailable',
+  ],
+  [
+    'a Redis that is full',
+    {
+      status: 500,
+      body: publishFault(
+        "redis streams: error from publish: OOM command not allowed when used memory > 'maxmemory'.",
+      ),
+    },
+    'unavailable',
+  ],
+  [
     'a broker gone for good',
     { status: 500, body: publishFault('nats: connection closed') },
     'connection-closed',

@@ -29,7 +29,7 @@ export interface InvokeAnswer {
 export interface Dapr {
   /**
    * Publishes one CloudEvent (structured JSON, with its own id). Default deadline 6 s: while its broker is away
-   * JetStream gives up after 5. A failed publish may still arrive later: repeat it under the same id only.
+   * JetStream gives up after 5, Redis after 2 or, when it is frozen, with the sidecar's own deadline. A failed publish may still arrive later: repeat it under the same id only.
    */
   publish(component: string, topic: string, cloudEvent: object, o?: { timeoutMs?: number }): Promise<void>;
   /**

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { lostApps } from './broker-watch.ts';
+import { lostApps } from './jetstream-broker.ts';
 
 const durables = [
   { app: 'orders', topic: 'inventory', stream: 'inventory', name: 'orders-inventory' },

@@ -1,0 +1,204 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdirSync, openSync, readFileSync, writeFileSync } from 'node:fs';
+import http from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { dirname, join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { onTestFinished, type TestContext } from 'vitest';
+import { loadBroker } from '../../generator/broker.ts';
+import { daprOutputs } from '../../generator/dapr-outputs.ts';
+import { parseTopology } from '../../generator/topology.ts';
+import { baseEnv } from '../../local/launch.ts';
+import { freePort } from '../../local/ports.ts';
+import { ProgramError } from '../../local/programs/errors.ts';
+import { ensureInstalled } from '../../local/programs/installed.ts';
+import { ensurePrograms } from '../../local/programs/programs.ts';
+import { redisCommand, redisUrl } from '../../local/redis.ts';
+import { redisBroker } from '../../local/redis-broker.ts';
+import { writeSidecarFiles } from '../../local/sidecar.ts';
+import { testFolder } from '../../local/testing.ts';
+import { pingRedis, withRedis } from '../../platform/redis-streams.ts';
+import { skip } from '../cluster/skip.ts';
+
+/** A sender and a reader of one topic, on a real Redis, with what the generator makes of the template. */
+export interface RedisRig {
+  url: string;
+  /** Runs one command and gives its answer. */
+  ask(...command: string[]): Promise<unknown>;
+  redis: { start(): Promise<void>; kill(): Promise<void> };
+  /** Starts the reader's sidecar; `kill` ends it by force. */
+  startReader(): Promise<{ kill(): Promise<void> }>;
+  /** Publishes through the sender's sidecar; the status, and the text of its answer. */
+  publish(id: string, topic?: string): Promise<{ status: number; text: string }>;
+  /** What the reader answers to a delivery; 200 unless set. */
+  answer: (id: string) => number | Promise<number>;
+  /** Every delivery to the reader so far, in the order of its answer. */
+  deliveries: { id: string; status: number }[];
+  /** Ids that were answered with 200 at least once. */
+  handled(): Set<string>;
+}
+
+const TABLE = `
+namespace: shop
+broker: redis
+services:
+  edge: { port: 8080, database: false, replicas: 1, edge: true }
+  books: { port: 8101, database: true, replicas: 1, topic: { lanes: 1 } }
+  readers: { port: 8102, database: true, replicas: 1, consumes: [books] }
+`;
+
+/**
+ * Starts all but the reader's sidecar; the test's end stops everything.
+ * @param change is for controls: it makes another template of this one
+ */
+export async function openRedisRig(
+  context: TestContext,
+  change: (template: string) => string = (template) => template,
+): Promise<RedisRig> {
+  const server = await ensureInstalled('redisServer', process.env).catch((err: Error) => err);
+  if (server instanceof ProgramError) skip(context, server.message);
+  if (server instanceof Error) throw server;
+  const { daprd } = await ensurePrograms({ env: process.env, only: ['daprd'], progress: () => {} });
+  const folder = testFolder();
+  const outputs = daprOutputs(parseTopology(TABLE), loadBroker(process.cwd(), 'redis'));
+  for (const { path, content } of outputs) {
+    mkdirSync(dirname(join(folder, path)), { recursive: true });
+    writeFileSync(join(folder, path), change(content));
+  }
+
+  const running: ChildProcess[] = [];
+  const run = (file: string, args: string[], log: string): ChildProcess => {
+    const out = openSync(join(folder, log), 'a');
+    const child = spawn(file, args, { cwd: folder, env: baseEnv(), stdio: ['ignore', out, out] });
+    running.push(child);
+    return child;
+  };
+  onTestFinished(async () => void (await Promise.all(running.map(killed))));
+
+  const port = await freePort();
+  const url = redisUrl(port, 'secret');
+  let redis: ChildProcess | undefined;
+  const start = async () => {
+    const command = redisCommand({ program: server.path, folder, port, password: 'secret' });
+    redis = run(command.file, command.args, 'redis.log');
+    await until('Redis to answer', () => pingRedis(url).then(() => true));
+  };
+  await start();
+
+  const startSidecar = async (appId: string, appPort?: number) => {
+    const files = {
+      resourcesDir: join(folder, 'resources', appId),
+      configFile: join(folder, `${appId}.yaml`),
+    };
+    mkdirSync(files.resourcesDir, { recursive: true });
+    writeSidecarFiles({
+      appId,
+      secrets: { broker: redisBroker.secret(port, 'secret') },
+      secretsFile: join(folder, `${appId}-secrets.json`),
+      nameResolutionFile: join(folder, 'names', 'hosts.db'),
+      files,
+    });
+    const [http, grpc, internal, metrics] = await Promise.all([
+      freePort(),
+      freePort(),
+      freePort(),
+      freePort(),
+    ]);
+    const args = {
+      mode: 'standalone',
+      'app-id': appId,
+      'dapr-http-port': http,
+      'dapr-grpc-port': grpc,
+      'dapr-internal-grpc-port': internal,
+      'metrics-port': metrics,
+      'dapr-listen-addresses': '127.0.0.1',
+      'placement-host-address': '',
+      'scheduler-host-address': '',
+      'disable-init-endpoints': 'config,subscribe',
+      config: files.configFile,
+      ...(appPort === undefined ? {} : { 'app-port': appPort, 'app-protocol': 'http' }),
+    };
+    const resources = [join(folder, 'components'), join(folder, 'dapr', appId), files.resourcesDir];
+    const log = `${appId}.log`;
+    const child = run(
+      daprd.path,
+      [
+        ...Object.entries(args).map(([name, value]) => `--${name}=${value}`),
+        ...resources.map((path) => `--resources-path=${path}`),
+      ],
+      log,
+    );
+    await until(`the sidecar of ${appId} to be up`, async () => {
+      if (child.exitCode !== null) throw new Error(readFileSync(join(folder, log), 'utf8').slice(-2000));
+      return (await fetch(`http://127.0.0.1:${http}/v1.0/healthz`)).status === 204;
+    });
+    return { http, kill: () => killed(child) };
+  };
+
+  const rig: Pick<RedisRig, 'answer' | 'deliveries'> = { answer: () => 200, deliveries: [] };
+  const appPort = await listen(async (id) => {
+    const status = await rig.answer(id);
+    rig.deliveries.push({ id, status });
+    return status;
+  });
+  const sender = await startSidecar('books');
+  return Object.assign(rig, {
+    url,
+    ask: (...command: string[]) => withRedis(url, (send) => send(...command)),
+    redis: { start, kill: () => killed(redis) },
+    startReader: () => startSidecar('readers', appPort),
+    async publish(id: string, topic = 'books') {
+      const event = { specversion: '1.0', id, source: '/test', type: 'BookAdded', data: {} };
+      const response = await fetch(`http://127.0.0.1:${sender.http}/v1.0/publish/pubsub-books/${topic}`, {
+        method: 'POST',
+        headers: { 'content-type': 'application/cloudevents+json' },
+        body: JSON.stringify(event),
+      });
+      return { status: response.status, text: await response.text() };
+    },
+    handled: () => new Set(rig.deliveries.filter(({ status }) => status === 200).map(({ id }) => id)),
+  });
+}
+
+/** The reader's app: hands each delivery to `receive`, and answers with the status that it gives. */
+async function listen(receive: (id: string) => Promise<number>): Promise<number> {
+  const app = http.createServer(async (request, response) => {
+    let body = '';
+    for await (const chunk of request) body += chunk;
+    response.writeHead(await receive(JSON.parse(body).id)).end();
+  });
+  app.listen(0, '127.0.0.1');
+  await once(app, 'listening');
+  onTestFinished(() => {
+    app.closeAllConnections();
+    app.close();
+  });
+  return (app.address() as AddressInfo).port;
+}
+
+async function killed(child: ChildProcess | undefined): Promise<void> {
+  if (!child || child.exitCode !== null || child.signalCode !== null) return;
+  const ended = once(child, 'exit');
+  child.kill('SIGKILL');
+  await ended;
+}
+
+/** Repeats `look` until it is true. */
+export async function until(
+  what: string,
+  look: () => Promise<boolean> | boolean,
+  withinMs = 45_000,
+): Promise<void> {
+  const end = performance.now() + withinMs;
+  let last: unknown;
+  while (performance.now() < end) {
+    try {
+      if (await look()) return;
+    } catch (err) {
+      last = err;
+    }
+    await sleep(50);
+  }
+  throw new Error(`waited ${withinMs} ms in vain for ${what}`, { cause: last });
+}

@@ -1,0 +1,114 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { expect, test } from 'vitest';
+import { closeProbe, missingGroups, readLately, trimStreams } from '../../platform/redis-streams.ts';
+import { openRedisRig, type RedisRig, until } from './redis-rig.ts';
+
+const ids = Array.from({ length: 12 }, (_, i) => `book-${i}`);
+const groups = [{ app: 'readers', stream: 'books', name: 'readers-books' }];
+
+async function publishAll(rig: RedisRig): Promise<void> {
+  for (const id of ids) expect(await rig.publish(id)).toMatchObject({ status: 204 });
+}
+
+/** How many messages wait to be acknowledged. */
+const open = async (rig: RedisRig) => ((await rig.ask('XPENDING', 'books', 'readers-books')) as [number])[0];
+
+/** Publishes to a reader that fails for longer than the component waits for one delivery, and then works. */
+async function failForAWhile(rig: RedisRig, status: number): Promise<void> {
+  const end = performance.now() + 14_000;
+  rig.answer = () => (performance.now() < end ? status : 200);
+  await rig.startReader();
+  await publishAll(rig);
+}
+
+// 401 is what an app answers that was given another token.
+test.for([503, 401])(
+  'a delivery that fails with %i comes again until it is handled',
+  async (status, context) => {
+    const rig = await openRedisRig(context);
+    await failForAWhile(rig, status);
+    await until('all to be handled', () => rig.handled().size === ids.length);
+    await until('all to be acknowledged', async () => (await open(rig)) === 0);
+  },
+);
+
+test.for([
+  ['without a retry', /\n +retry: deliver/g, '', 503],
+  ['with a retry that ends too soon', /maxRetries: 6/g, 'maxRetries: 2', 503],
+  ['with a retry after some answers only', /100-599/g, '500-599', 401],
+] as const)('control: %s, it is acknowledged and lost', async ([, from, to, status], context) => {
+  const rig = await openRedisRig(context, (template) => template.replace(from, to));
+  await failForAWhile(rig, status);
+  await until(
+    'all to be given up',
+    async () => rig.deliveries.length >= ids.length && (await open(rig)) === 0,
+  );
+  await sleep(15_000);
+  expect(rig.handled().size).toBe(0);
+});
+
+test('what a killed sidecar had read is delivered by another', async (context) => {
+  const rig = await openRedisRig(context);
+  let stuck = true;
+  rig.answer = () => (stuck ? new Promise<number>(() => {}) : 200);
+  const first = await rig.startReader();
+  await publishAll(rig);
+  await until('all to be read', async () => (await open(rig)) === ids.length);
+  await first.kill();
+  stuck = false;
+  await rig.startReader();
+  await until('all to be handled', () => rig.handled().size === ids.length);
+});
+
+test('a killed Redis comes back with all that it acknowledged, and the sidecars go on by themselves', async (context) => {
+  const rig = await openRedisRig(context);
+  await publishAll(rig);
+  await rig.redis.kill();
+  expect(await rig.publish('while away')).toMatchObject({ status: 500 });
+  await rig.redis.start();
+  await rig.startReader();
+  await until('all to be handled', () => rig.handled().size === ids.length);
+
+  await rig.redis.kill();
+  await sleep(2_000);
+  await rig.redis.start();
+  await until('a publish to be taken', async () => (await rig.publish('after')).status === 204);
+  await until('it to be handled', () => rig.handled().has('after'));
+});
+
+test('in a Redis that came back empty, sidecars make stream and group again', async (context) => {
+  const rig = await openRedisRig(context);
+  await rig.startReader();
+  await publishAll(rig);
+  await until('all to be handled', () => rig.handled().size === ids.length);
+  expect(await readLately(rig.url, groups, 15_000)).toEqual(new Set(['readers-books']));
+  await rig.ask('FLUSHALL');
+  expect(await missingGroups(rig.url, groups)).toEqual(['readers-books']);
+  expect(await rig.publish('after')).toMatchObject({ status: 204 });
+  await until('it to be handled', () => rig.handled().has('after'));
+  expect(await missingGroups(rig.url, groups)).toEqual([]);
+});
+
+test('a probe shows that Redis is well and leaves nothing, once its key is closed', async (context) => {
+  const rig = await openRedisRig(context);
+  expect(await rig.publish('control', 'probe')).toMatchObject({ status: 204 });
+  expect(await rig.ask('TYPE', 'probe')).toBe('stream');
+  expect(await closeProbe(rig.url)).toBe(true);
+  expect(await rig.publish('probe', 'probe')).toEqual({
+    status: 500,
+    text: expect.stringContaining('WRONGTYPE'),
+  });
+  expect(await closeProbe(rig.url)).toBe(false);
+  expect(await rig.ask('KEYS', '*')).toEqual(['probe']);
+});
+
+test('entries go when they are older than their stream keeps, and no others', async (context) => {
+  const rig = await openRedisRig(context);
+  const [seconds] = (await rig.ask('TIME')) as [string];
+  await rig.ask('XADD', 'books', `${(Number(seconds) - 100) * 1000}-0`, 'data', 'old');
+  await rig.publish('new');
+  const wanted = (max_age_ms: number) => [{ name: 'books', max_age_ms }];
+  expect(await trimStreams(rig.url, wanted(200_000))).toBe(0);
+  expect(await trimStreams(rig.url, wanted(50_000))).toBe(1);
+  expect(await rig.ask('XLEN', 'books')).toBe(1);
+});
