@@ -106,6 +106,8 @@ export function topologyDocument(topology: Topology): Output {
     '',
     '## Calls',
     '',
+    'Receivers ask the senders of their topics what was sent (`/sent/...`), to find what never came.',
+    '',
     '| caller | callee | waits at most | operations |',
     '|---|---|---|---|',
     ...topology.calls.map(callRow),
@@ -121,7 +123,11 @@ export function topologyDocument(topology: Topology): Output {
 }
 
 function picture(topology: Topology): string[] {
-  const pairs = new Set(topology.calls.map(({ caller, callee }) => `  ${caller} --> ${callee}`));
+  const pairs = new Set(
+    topology.calls
+      .filter(({ repairs }) => repairs === undefined)
+      .map(({ caller, callee }) => `  ${caller} --> ${callee}`),
+  );
   return [
     'flowchart LR',
     '  client([client])',

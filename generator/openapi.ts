@@ -34,7 +34,7 @@ export function operationFaults(topology: Topology, documents: Map<string, OpenA
       );
       const listed = new Set(
         topology.calls
-          .filter(({ callee }) => callee === name)
+          .filter(({ callee, repairs }) => callee === name && repairs === undefined)
           .flatMap(({ operations }) => operations.map(({ method, path }) => `${method} ${path}`)),
       );
       return [

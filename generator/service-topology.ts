@@ -42,7 +42,8 @@ export function renderServiceTopology(topology: Topology): string {
 function rowOf(service: Service, topology: Topology) {
   const consumed = topology.topics.filter((topic) => topic.consumers.includes(service.name));
   const published = topology.topics.filter((topic) => topic.publishers.includes(service.name));
-  const own = topology.calls.filter((call) => call.caller === service.name && !call.forwarded);
+  const calls = topology.calls.filter((call) => call.caller === service.name && !call.forwarded);
+  const own = calls.filter(({ repairs }) => repairs === undefined);
   return {
     port: service.port,
     database: service.database,
@@ -56,6 +57,9 @@ function rowOf(service: Service, topology: Topology) {
       topic.components.filter(({ scopes }) => scopes.includes(service.name)).map(({ name }) => name),
     ),
     subscriptions: consumed.map(({ name, kind }) => ({ topic: name, kind, route: `/messages/${name}` })),
+    senders: calls.flatMap(({ callee, repairs }) =>
+      repairs === undefined ? [] : [{ topic: repairs, sender: callee }],
+    ),
     invokes: Object.fromEntries(
       own.map((call) => [
         call.callee,

@@ -31,6 +31,8 @@ export interface Call {
   operations: Operation[];
   /** The caller is the edge, passing on what clients send. */
   forwarded: boolean;
+  /** The topic of which a receiver asks the sender what it has sent; for calls of no other kind. */
+  repairs?: string;
 }
 
 export interface Service extends ServiceRow {
@@ -95,16 +97,20 @@ function cure(issue: z.core.$ZodIssue): string {
   return `${issue.keys.join(', ')} is not known here; correct or remove it (generator/topology-schema.ts lists what is)`;
 }
 
+/** How long the messaging package waits for a sender's answer, in ms. */
+const REPAIR_MS = 2000;
+
 function derive(table: TopologyTable): Topology {
   const services = Object.entries(table.services).map(([name, row]) => ({ name, ...row }));
   const edge = services.find((service) => service.edge)?.name ?? '';
+  const topics = services.flatMap((owner) => topicsOf(owner, services));
   return {
     namespace: table.namespace,
     broker: table.broker,
     services,
     edge,
-    topics: services.flatMap((owner) => topicsOf(owner, services)),
-    calls: services.flatMap((caller) => callsOf(caller, services)),
+    topics,
+    calls: [...services.flatMap((caller) => callsOf(caller, services)), ...topics.flatMap(repairsOf)],
   };
 }
 
@@ -171,4 +177,20 @@ function callsOf(caller: Service, services: Service[]): Call[] {
     forwarded: false,
   }));
   return [...forwarded, ...own];
+}
+
+/** Whoever receives on a topic may ask each of its senders what was sent. */
+function repairsOf({ name, publishers, consumers }: Topic): Call[] {
+  return consumers.flatMap((caller) =>
+    publishers
+      .filter((callee) => callee !== caller)
+      .map((callee) => ({
+        caller,
+        callee,
+        timeoutMs: REPAIR_MS,
+        operations: [{ method: 'POST', path: `/sent/${name}` }],
+        forwarded: false,
+        repairs: name,
+      })),
+  );
 }

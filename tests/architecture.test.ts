@@ -143,6 +143,7 @@ describe.each(SERVICES)('%s', (name) => {
         database: untouchedDatabase(),
         outbox: {},
         clock: () => new Date(),
+        consumer: {},
       });
       const posts = app?.routes.filter(({ method }) => method === 'POST').map(({ path }) => path);
       expect(posts).toContainEqual(expect.stringMatching(/^\/messages\/:topic/));

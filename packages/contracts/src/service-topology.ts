@@ -17,6 +17,8 @@ export interface ServiceTopology {
   readonly components: readonly string[];
   /** What the sidecar delivers, and the route in the app that it delivers to. */
   readonly subscriptions: readonly { topic: string; kind: 'fact' | 'command'; route: string }[];
+  /** Who sends what the service receives: it asks them for what never came. */
+  readonly senders: readonly { topic: string; sender: string }[];
   /** The calls that the service makes of its own accord, by service called. */
   readonly invokes: Readonly<Record<string, { timeoutMs: number; operations: readonly string[] }>>;
 }

@@ -24,6 +24,7 @@ export const TOPOLOGY = {
     "publish": {},
     "components": [],
     "subscriptions": [],
+    "senders": [],
     "invokes": {
       "products": {
         "timeoutMs": 800,
@@ -47,6 +48,7 @@ export const TOPOLOGY = {
       "pubsub-products"
     ],
     "subscriptions": [],
+    "senders": [],
     "invokes": {}
   },
   "inventory": {
@@ -88,6 +90,20 @@ export const TOPOLOGY = {
         "route": "/messages/orders"
       }
     ],
+    "senders": [
+      {
+        "topic": "products",
+        "sender": "products"
+      },
+      {
+        "topic": "commands.inventory",
+        "sender": "orders"
+      },
+      {
+        "topic": "orders",
+        "sender": "orders"
+      }
+    ],
     "invokes": {}
   },
   "orders": {
@@ -116,6 +132,12 @@ export const TOPOLOGY = {
         "topic": "inventory",
         "kind": "fact",
         "route": "/messages/inventory"
+      }
+    ],
+    "senders": [
+      {
+        "topic": "inventory",
+        "sender": "inventory"
       }
     ],
     "invokes": {

@@ -32,7 +32,17 @@ export type Answer = 'done' | 'retry';
 
 export interface Consumer {
   /** Takes one delivery: the bytes of a CloudEvent and the HTTP headers they came with. Never throws. */
-  receive(topic: string, body: Uint8Array, headers: Record<string, string>): Promise<Answer>;
+  receive(
+    topic: string,
+    body: Uint8Array,
+    headers: Record<string, string>,
+    o?: {
+      /** It was fetched from its sender, and is no sign that the broker delivers. */
+      repair?: boolean;
+    },
+  ): Promise<Answer>;
+  /** When the broker last delivered something of this topic, by performance.now(); -Infinity when it never did. */
+  lastDelivery(topic: string): number;
   /** Goes on with a key whose next message may be among those that wait. Never throws. */
   drain(key: Omit<Place, 'seq'>): Promise<void>;
   /** Finds what a crash left waiting, counts what waits, and notices messages that kill the process. */
@@ -63,6 +73,7 @@ export function createConsumer(o: ConsumerOptions): Consumer {
   const deliveries = createDeliveries();
   const poison = createPoisonGuard(o);
   const timeoutMs = o.handlerTimeoutMs ?? HANDLER_TIMEOUT_MS;
+  const delivered = new Map<string, number>();
 
   /** Runs what may call a handler: in time, and counted while processes of this service die without a word. */
   async function guarded<T>(topic: string, eventId: string, work: () => Promise<T>): Promise<T> {
@@ -193,6 +204,7 @@ export function createConsumer(o: ConsumerOptions): Consumer {
     topics,
     receive,
     drain,
+    lastDelivery: (topic) => delivered.get(topic) ?? Number.NEGATIVE_INFINITY,
     worker: {
       name: 'consumer',
       async start() {

@@ -107,6 +107,13 @@ export async function pass(tx: Transaction, place: Place, eventId: string): Prom
   return state;
 }
 
+/** Lets a key of which nothing was dealt with yet begin behind this number. */
+export async function beginKeyAt(db: Executor, place: Place): Promise<void> {
+  await db.execute(
+    sql`UPDATE inbox_key SET last_seq = ${place.seq}::bigint WHERE ${ofKey(place)} AND last_seq = 0`,
+  );
+}
+
 /** Keys whose next message is among those that wait: what a process left that ended between two of them. At most 100. */
 export async function readyKeys(db: Executor): Promise<Omit<Place, 'seq'>[]> {
   const rows = await db.execute<{ topic: string; sender: string; msg_key: string }>(sql`

@@ -192,6 +192,40 @@ export const consumerRun = pgTable('consumer_run', {
   foundDeadAt: instant('found_dead_at'),
 });
 
+/** How far the receiver has compared what it got of a topic with what a sender has sent. */
+export const repairCursor = pgTable(
+  'repair_cursor',
+  {
+    topic: text('topic').notNull(),
+    sender: text('sender').notNull(),
+    /** The sender's snapshot up to which all has been compared; null before the first comparison has ended. */
+    since: text('since'),
+    /** Of a comparison under way: its end, and the page it has come to. */
+    target: text('target'),
+    after: text('after'),
+    /** Until then one replica is at it. */
+    leaseUntil: instant('lease_until').notNull().default(sql`clock_timestamp()`),
+  },
+  (t) => [primaryKey({ columns: [t.topic, t.sender] })],
+);
+
+/** Messages that a sender has sent and that had not come when they were compared; most of them are only late. */
+export const repairMissing = pgTable(
+  'repair_missing',
+  {
+    topic: text('topic').notNull(),
+    eventId: text('event_id').notNull(),
+    sender: text('sender').notNull(),
+    /** The sender's own number of the message, by which it finds it again. */
+    sentId: bigint('sent_id', { mode: 'bigint' }).notNull(),
+    noticedAt: instant('noticed_at').notNull().default(sql`clock_timestamp()`),
+  },
+  (t) => [
+    primaryKey({ columns: [t.topic, t.eventId] }),
+    index('repair_missing_of').on(t.topic, t.sender, t.sentId),
+  ],
+);
+
 /** Why a message cannot be handled, now or later. `lost`: the sender has it no more, and it never came. */
 export type DeadLetterReason = 'envelope' | 'schema' | 'unknown_type' | 'invariant' | 'poison' | 'lost';
 

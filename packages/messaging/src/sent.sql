@@ -21,7 +21,7 @@ CREATE TABLE "sent_default" PARTITION OF "sent" DEFAULT;
 --> statement-breakpoint
 CREATE INDEX "sent_id" ON "sent" USING btree ("id");
 --> statement-breakpoint
-CREATE INDEX "sent_xid" ON "sent" USING btree ("xid");
+CREATE INDEX "sent_xid" ON "sent" USING btree ("xid","id");
 --> statement-breakpoint
 CREATE INDEX "sent_key" ON "sent" USING btree ("topic","msg_key","key_seq");
 --> statement-breakpoint

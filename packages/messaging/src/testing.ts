@@ -14,6 +14,8 @@ import {
   outboxDelayed,
   outboxLocal,
   outboxSequence,
+  repairCursor,
+  repairMissing,
 } from './schema.ts';
 
 const TABLES = [
@@ -28,6 +30,8 @@ const TABLES = [
   consumerRun,
   deadLetter,
   deadLetterAction,
+  repairCursor,
+  repairMissing,
 ];
 
 /** Makes the messaging tables as schema.ts and sent.sql describe them; a service gets them from its migrations instead. */

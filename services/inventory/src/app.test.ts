@@ -1,14 +1,17 @@
 import { catalog } from '@sidecart/contracts/catalog';
 import { callJson, testDeps, untouchedDatabase } from '@sidecart/kit/testing';
+import { createConsumer } from '@sidecart/messaging/consumer';
 import { createOutbox } from '@sidecart/messaging/outbox';
 import { describe, expect, test } from 'vitest';
 import { createInventoryApp } from './app.ts';
 import { openApiDocument } from './openapi.ts';
+import { subscriptions } from './subscriptions.ts';
 
-const app = createInventoryApp(testDeps('inventory'), {
-  database: untouchedDatabase(),
-  outbox: createOutbox({ service: 'inventory', catalog, owns: [] }),
-});
+const deps = testDeps('inventory');
+const database = untouchedDatabase();
+const outbox = createOutbox({ service: 'inventory', catalog, owns: [] });
+const consumer = createConsumer({ ...deps, database, topics: subscriptions(outbox) });
+const app = createInventoryApp(deps, { database, outbox, consumer });
 
 const receive = (body: unknown, headers: Record<string, string> = { 'idempotency-key': 'k' }) =>
   callJson(app, 'POST', '/v1/stock/receipts', body, headers);

@@ -1,12 +1,14 @@
 import { catalog } from '@sidecart/contracts/catalog';
 import { newId, uuidv7 } from '@sidecart/kit/ids';
 import { callJson, testDeps } from '@sidecart/kit/testing';
+import { createConsumer } from '@sidecart/messaging/consumer';
 import { createOutbox } from '@sidecart/messaging/outbox';
 import { PgSelectBase } from 'drizzle-orm/pg-core';
 import fc from 'fast-check';
 import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vitest';
 import { deliver, type ServiceDatabase, serviceDatabase } from '../../../tests/service-fixture.ts';
 import { createInventoryApp } from './app.ts';
+import { subscriptions } from './subscriptions.ts';
 
 let own: ServiceDatabase;
 let app: ReturnType<typeof createInventoryApp>;
@@ -14,7 +16,10 @@ let app: ReturnType<typeof createInventoryApp>;
 beforeAll(async () => {
   own = await serviceDatabase('inventory');
   const outbox = createOutbox({ service: 'inventory', catalog, owns: ['inventory'] });
-  app = createInventoryApp(testDeps('inventory'), { database: own.database, outbox });
+  const deps = testDeps('inventory');
+  const { database } = own;
+  const consumer = createConsumer({ ...deps, database, topics: subscriptions(outbox) });
+  app = createInventoryApp(deps, { database, outbox, consumer });
 });
 afterAll(() => own?.close());
 afterEach(() => vi.restoreAllMocks());

@@ -1,17 +1,24 @@
 import { catalog } from '@sidecart/contracts/catalog';
 import { DaprError } from '@sidecart/kit/dapr';
 import { callJson, testDeps, untouchedDatabase } from '@sidecart/kit/testing';
+import { createConsumer } from '@sidecart/messaging/consumer';
 import { createOutbox } from '@sidecart/messaging/outbox';
 import { describe, expect, test } from 'vitest';
 import { createOrdersApp } from './app.ts';
 import { openApiDocument } from './openapi.ts';
 import { createGetQuotes } from './quotes.ts';
+import { subscriptions } from './subscriptions.ts';
 
-const app = createOrdersApp(testDeps('orders'), {
-  database: untouchedDatabase(),
-  outbox: createOutbox({ service: 'orders', catalog, owns: [] }),
+const deps = testDeps('orders');
+const database = untouchedDatabase();
+const outbox = createOutbox({ service: 'orders', catalog, owns: [] });
+const clock = () => new Date();
+const app = createOrdersApp(deps, {
+  database,
+  outbox,
   getQuotes: () => Promise.reject(new Error('products was asked')),
-  clock: () => new Date(),
+  clock,
+  consumer: createConsumer({ ...deps, database, topics: subscriptions(outbox, clock) }),
 });
 
 const gbp = (amount: number) => ({ amount, currency: 'GBP' });

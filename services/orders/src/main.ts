@@ -1,10 +1,13 @@
 import { catalog } from '@sidecart/contracts/catalog';
 import { TOPOLOGY } from '@sidecart/contracts/topology.generated';
 import { runService } from '@sidecart/kit/service';
+import { createConsumer } from '@sidecart/messaging/consumer';
 import { createMessaging } from '@sidecart/messaging/messaging';
+import { receivingWorkers } from '@sidecart/messaging/repair';
 import { createOrdersApp } from './app.ts';
 import { config } from './config.ts';
 import { createGetQuotes } from './quotes.ts';
+import { subscriptions } from './subscriptions.ts';
 
 const service = 'orders';
 
@@ -14,16 +17,20 @@ await runService({
   config,
   database: true,
   build({ config, ...base }) {
-    const { outbox, workers } = createMessaging({ ...base, service, catalog, topology: TOPOLOGY[service] });
+    const topology = TOPOLOGY[service];
+    const { outbox, workers } = createMessaging({ ...base, service, catalog, topology });
+    const clock = () => new Date();
+    const consumer = createConsumer({ ...base, service, topics: subscriptions(outbox, clock) });
     const app = createOrdersApp(
       { ...base, appToken: config.APP_API_TOKEN },
       {
         database: base.database,
         outbox,
         getQuotes: createGetQuotes(base.dapr, config.QUOTE_TIMEOUT_MS),
-        clock: () => new Date(),
+        clock,
+        consumer,
       },
     );
-    return { app, workers };
+    return { app, workers: [...workers, ...receivingWorkers({ ...base, consumer, topology })] };
   },
 });

@@ -2,12 +2,14 @@ import { type Catalog, catalog } from '@sidecart/contracts/catalog';
 import { newId, uuidv7 } from '@sidecart/kit/ids';
 import { ProblemError } from '@sidecart/kit/problem';
 import { callJson, testDeps } from '@sidecart/kit/testing';
+import { createConsumer } from '@sidecart/messaging/consumer';
 import { createOutbox, type Outbox } from '@sidecart/messaging/outbox';
 import { PgSelectBase } from 'drizzle-orm/pg-core';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest';
 import { deliver, type ServiceDatabase, serviceDatabase } from '../../../tests/service-fixture.ts';
 import { createOrdersApp } from './app.ts';
 import type { GetQuotes } from './quotes.ts';
+import { subscriptions } from './subscriptions.ts';
 
 const gbp = (amount: number) => ({ amount, currency: 'GBP' as const });
 const line = (sku: string, quantity: number, amount: number) => ({ sku, quantity, unit_price: gbp(amount) });
@@ -20,7 +22,10 @@ let getQuotes: ReturnType<typeof vi.fn<GetQuotes>>;
 
 function appWith(useOutbox: Outbox<Catalog>) {
   const clock = () => new Date('2026-03-14T09:26:53.589Z');
-  return createOrdersApp(testDeps('orders'), { database: own.database, outbox: useOutbox, getQuotes, clock });
+  const deps = testDeps('orders');
+  const { database } = own;
+  const consumer = createConsumer({ ...deps, database, topics: subscriptions(useOutbox, clock) });
+  return createOrdersApp(deps, { database, outbox: useOutbox, getQuotes, clock, consumer });
 }
 
 beforeAll(async () => {

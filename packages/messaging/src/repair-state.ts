@@ -1,0 +1,132 @@
+import type { Database } from '@sidecart/kit/db';
+import { sql } from 'drizzle-orm';
+import type { SentIds } from './sent-routes.ts';
+
+/** One of those who send on a topic. */
+export interface Edge {
+  topic: string;
+  sender: string;
+}
+
+export interface Cursor {
+  since?: string;
+  target?: string;
+  after?: string;
+}
+
+/** For so long one replica has an edge to itself; it says so again with each step. */
+const LEASE = '30 seconds';
+
+/** Where the comparison stands, for the one replica that is to go on with it; undefined for the others. */
+export async function takeCursor({ db }: Database, { topic, sender }: Edge): Promise<Cursor | undefined> {
+  const [row] = await db.execute<{ since: string | null; target: string | null; after: string | null }>(sql`
+    INSERT INTO repair_cursor AS c (topic, sender, lease_until)
+    VALUES (${topic}, ${sender}, clock_timestamp() + ${LEASE}::interval)
+    ON CONFLICT (topic, sender) DO UPDATE SET lease_until = excluded.lease_until
+    WHERE c.lease_until < clock_timestamp()
+    RETURNING since, target, after`);
+  if (!row) return undefined;
+  const { since, target, after } = row;
+  return {
+    ...(since !== null && { since }),
+    ...(target !== null && { target }),
+    ...(after !== null && { after }),
+  };
+}
+
+/** Gives the edge back, so that the next round need not wait for the lease. */
+export async function releaseCursor({ db }: Database, { topic, sender }: Edge): Promise<void> {
+  await db.execute(sql`
+    UPDATE repair_cursor SET lease_until = clock_timestamp() - interval '1 second'
+    WHERE topic = ${topic} AND sender = ${sender}`);
+}
+
+/** Notes what of a page the inbox has not seen, and how far the comparison has come, together. Returns the cursor for what is next. */
+export async function notePage(
+  { db }: Database,
+  { topic, sender }: Edge,
+  cursor: Cursor,
+  page: SentIds,
+): Promise<Cursor> {
+  const next: Cursor =
+    page.after === null
+      ? { since: page.target }
+      : { ...(cursor.since && { since: cursor.since }), target: page.target, after: page.after };
+  const ids = page.ids.map(([id, event]) => ({ id, event }));
+  await db.transaction(async (tx) => {
+    await Promise.all([
+      tx.execute(sql`
+        INSERT INTO repair_missing (topic, event_id, sender, sent_id)
+        SELECT ${topic}, p.event, ${sender}, p.id
+        FROM json_to_recordset(${JSON.stringify(ids)}::text::json) AS p (id bigint, event text)
+        WHERE NOT EXISTS (SELECT FROM inbox i WHERE i.topic = ${topic} AND i.event_id = p.event)
+        ON CONFLICT DO NOTHING`),
+      saveCursor(tx, { topic, sender }, next),
+    ]);
+  });
+  return next;
+}
+
+/** Begins the comparison anew, from all that the sender still has. */
+export async function resetCursor({ db }: Database, edge: Edge): Promise<void> {
+  await saveCursor(db, edge, {});
+}
+
+async function saveCursor(
+  db: Pick<Database['db'], 'execute'>,
+  { topic, sender }: Edge,
+  { since, target, after }: Cursor,
+): Promise<void> {
+  await db.execute(sql`
+    UPDATE repair_cursor SET since = ${since ?? null}, target = ${target ?? null}, after = ${after ?? null},
+      lease_until = clock_timestamp() + ${LEASE}::interval
+    WHERE topic = ${topic} AND sender = ${sender}`);
+}
+
+/** Forgets those that have come meanwhile, and returns the oldest of the others that were noticed `graceMs` ago or earlier. */
+export async function overdue(
+  { db }: Database,
+  { topic, sender }: Edge,
+  graceMs: number,
+  limit: number,
+): Promise<{ id: string; eventId: string }[]> {
+  await db.execute(sql`
+    DELETE FROM repair_missing m USING inbox i
+    WHERE m.topic = ${topic} AND m.sender = ${sender} AND i.topic = m.topic AND i.event_id = m.event_id`);
+  const rows = await db.execute<{ id: string; event_id: string }>(sql`
+    SELECT sent_id::text AS id, event_id FROM repair_missing
+    WHERE topic = ${topic} AND sender = ${sender}
+      AND noticed_at < clock_timestamp() - make_interval(secs => ${graceMs / 1000})
+    ORDER BY sent_id LIMIT ${limit}`);
+  return rows.map(({ id, event_id }) => ({ id, eventId: event_id }));
+}
+
+/** The sender has it no more: there is nothing to wait for. */
+export async function giveUp({ db }: Database, topic: string, eventIds: string[]): Promise<void> {
+  await db.execute(sql`
+    DELETE FROM repair_missing WHERE topic = ${topic}
+      AND event_id IN (SELECT json_array_elements_text(${JSON.stringify(eventIds)}::text::json))`);
+}
+
+export interface Gap {
+  key: string;
+  /** The numbers that are missing before the first of those that wait. */
+  from: bigint;
+  to: bigint;
+}
+
+/** Keys of a sender that have waited for `graceMs` for a message that is no dead letter. At most 100. */
+export async function gaps({ db }: Database, { topic, sender }: Edge, graceMs: number): Promise<Gap[]> {
+  const rows = await db.execute<{ msg_key: string; from: string; to: string }>(sql`
+    SELECT k.msg_key, (k.last_seq + 1)::text AS from, (p.seq - 1)::text AS to
+    FROM inbox_key k CROSS JOIN LATERAL (
+      SELECT seq, parked_at FROM inbox_parked p
+      WHERE p.topic = k.topic AND p.sender = k.sender AND p.msg_key = k.msg_key ORDER BY seq LIMIT 1) AS p
+    WHERE k.waiting > 0 AND k.topic = ${topic} AND k.sender = ${sender} AND p.seq > k.last_seq + 1
+      AND p.parked_at < clock_timestamp() - make_interval(secs => ${graceMs / 1000})
+      AND NOT EXISTS (
+        SELECT FROM dead_letter d WHERE d.state = 'waiting' AND d.holds_key AND d.topic = k.topic
+          AND d.sender = k.sender AND d.msg_key = k.msg_key AND d.key_seq = k.last_seq + 1)
+    ORDER BY p.parked_at LIMIT 100`);
+  return rows.map(({ msg_key, from, to }) => ({ key: msg_key, from: BigInt(from), to: BigInt(to) }));
+}

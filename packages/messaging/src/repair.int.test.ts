@@ -1,0 +1,274 @@
+import { createApp } from '@sidecart/kit/app';
+import type { Dapr, InvokeRequest } from '@sidecart/kit/dapr';
+import { callJson, testDeps } from '@sidecart/kit/testing';
+import { sql } from 'drizzle-orm';
+import { afterAll, beforeAll, beforeEach, describe, expect, onTestFinished, test } from 'vitest';
+import { z } from 'zod';
+import { createConsumer } from './consumer.ts';
+import { eventually, type Fixture, openFixture, outbox, pause, placed } from './fixture.ts';
+import { on } from './handler.ts';
+import { createRepair } from './repair.ts';
+import { mountSent } from './sent-routes.ts';
+
+// Sender and receiver with a database each. The call between them goes straight to the sender's app here; through two
+// sidecars it goes in the end-to-end tests.
+
+let sender: Fixture;
+let receiver: Fixture;
+beforeAll(async () => {
+  sender = await openFixture('repair_sender');
+  receiver = await openFixture('repair_receiver');
+});
+beforeEach(async () => {
+  await sender.clear();
+  await receiver.clear();
+  await sender.admin`TRUNCATE sent`;
+});
+afterAll(async () => {
+  await sender?.close();
+  await receiver?.close();
+});
+
+const EDGE = { topic: 'orders', sender: 'orders' };
+
+/** What the relay does once the broker has acknowledged, without a broker: it acknowledged, and lost them. */
+async function acknowledged(db: Pick<Fixture['admin'], 'unsafe'> = sender.admin): Promise<void> {
+  await db.unsafe(`WITH gone AS (DELETE FROM outbox RETURNING id, topic, msg_key, event_id, key_seq, type, payload, headers)
+    INSERT INTO sent (id, topic, msg_key, event_id, key_seq, type, payload, headers) SELECT * FROM gone`);
+}
+
+async function send(key: string, ...numbers: number[]): Promise<void> {
+  await sender.database.db.transaction((tx) => outbox.publish(tx, ...numbers.map((n) => placed(key, n))));
+}
+
+function open(o: { ordered?: boolean } = {}) {
+  const from = createApp(testDeps('orders'));
+  mountSent(from, { service: 'orders', database: sender.database });
+  const asked: unknown[] = [];
+  const dapr: Pick<Dapr, 'invoke'> = {
+    async invoke(_app: string, { method, path, body }: InvokeRequest) {
+      asked.push(body);
+      const answer = await callJson(from, method, path, body);
+      return { ...answer, body: JSON.stringify(answer.body), json: () => answer.body };
+    },
+  };
+  const deps = testDeps('inventory');
+  const consumer = createConsumer({
+    ...deps,
+    database: receiver.database,
+    sweepMs: 50,
+    topics: {
+      orders: {
+        kind: 'fact',
+        handlers: {
+          Placed: on(
+            z.object({ n: z.int() }),
+            async (tx, { data }) => void (await tx.execute(sql`INSERT INTO effect VALUES (${data.n})`)),
+            { ordered: o.ordered ?? false },
+          ),
+        },
+      },
+    },
+  });
+  const repair = createRepair({
+    ...deps,
+    dapr,
+    database: receiver.database,
+    consumer,
+    edges: [EDGE],
+    intervalMs: 50,
+    graceMs: 100,
+  });
+  onTestFinished(() => repair.stop());
+  /** A delivery by the broker of what was sent as number `n` of the key. */
+  const deliver = async (key: string, n: number) => {
+    const { body } = await callJson(from, 'POST', '/sent/orders', {
+      ask: 'key',
+      key,
+      from: String(n),
+      to: String(n),
+    });
+    return consumer.receive('orders', new TextEncoder().encode(JSON.stringify(body.messages[0])), {});
+  };
+  return { ...deps, from, consumer, repair, asked, deliver };
+}
+
+const effects = async () => (await receiver.admin<{ n: number }[]>`SELECT n FROM effect`).map(({ n }) => n);
+const sorted = async () => (await effects()).sort((a, b) => a - b);
+
+describe('messages that the broker acknowledged and lost', () => {
+  test('are fetched, also the last of its key and the only one there is', async () => {
+    await send('a', 1, 2, 3);
+    await send('b', 4);
+    await acknowledged();
+    const { repair, deliver, metrics } = open();
+    await deliver('a', 1);
+    await repair.start();
+    await eventually(async () => expect(await sorted()).toEqual([1, 2, 3, 4]));
+    await eventually(async () => expect(await receiver.admin`SELECT FROM repair_missing`).toHaveLength(0));
+    expect(await metrics.registry.metrics()).toMatch(/sidecart_repair_fetched_total\{[^}]*\} 3/);
+  });
+
+  test('control: without the repair they stay lost', async () => {
+    await send('a', 1, 2);
+    await acknowledged();
+    const { deliver } = open();
+    await deliver('a', 1);
+    await pause(400);
+    expect(await effects()).toEqual([1]);
+  });
+
+  test('are fetched once, in whatever number of replicas, and also when they come after all', async () => {
+    await send('a', ...Array.from({ length: 250 }, (_, i) => i));
+    await acknowledged();
+    const replicas = [open(), open(), open()];
+    await Promise.all(replicas.map(({ repair }) => repair.start()));
+    await eventually(async () => expect(await effects()).toHaveLength(250));
+    await (replicas[0] as ReturnType<typeof open>).deliver('a', 7);
+    expect(new Set(await effects()).size).toBe(250);
+    expect(await effects()).toHaveLength(250);
+  });
+
+  test('come in order to a handler that asks for it', async () => {
+    await send('a', 1, 2, 3, 4);
+    await acknowledged();
+    const { repair, deliver } = open({ ordered: true });
+    await deliver('a', 3);
+    await deliver('a', 4);
+    expect(await effects()).toEqual([]);
+    await repair.start();
+    await eventually(async () => expect(await effects()).toEqual([1, 2, 3, 4]));
+  });
+
+  test('what is only late is left to the broker', async () => {
+    const { repair, deliver, asked } = open();
+    await send('a', 1);
+    await acknowledged();
+    await repair.start();
+    await pause(60);
+    await deliver('a', 1);
+    await eventually(async () => expect(await receiver.admin`SELECT FROM repair_missing`).toHaveLength(0));
+    expect(asked.filter((body) => (body as { ask: string }).ask === 'messages')).toEqual([]);
+  });
+});
+
+describe('the comparison', () => {
+  test('misses nothing of what commits late, and is not held up by it', async () => {
+    await send('a', 1);
+    await send('b', 2);
+    const { repair } = open();
+    // The relay of one replica has written what it sent, and its commit takes long; another goes on.
+    const slow = sender.admin.begin(async (tx) => {
+      await tx.unsafe(`WITH gone AS (DELETE FROM outbox WHERE msg_key = 'a' RETURNING id, topic, msg_key, event_id, key_seq, type, payload, headers)
+        INSERT INTO sent (id, topic, msg_key, event_id, key_seq, type, payload, headers) SELECT * FROM gone`);
+      await repair.start();
+      await eventually(async () => expect(await effects()).toEqual([2]));
+      await pause(200);
+    });
+    await sender.admin.unsafe(`WITH gone AS (DELETE FROM outbox WHERE msg_key = 'b' RETURNING id, topic, msg_key, event_id, key_seq, type, payload, headers)
+      INSERT INTO sent (id, topic, msg_key, event_id, key_seq, type, payload, headers) SELECT * FROM gone`);
+    await slow;
+    await eventually(async () => expect(await sorted()).toEqual([1, 2]));
+  });
+
+  test('of many goes page by page, and each id is told once', async () => {
+    await sender.admin`
+      INSERT INTO sent (id, topic, msg_key, event_id, key_seq, type, payload, headers)
+      SELECT n, 'orders', 'k' || n, gen_random_uuid(), 1, 'Placed', json_build_object('key', 'k', 'n', n),
+        '{"time":"2026-01-01T00:00:00.000Z","correlationid":"c","actor":"a","traceparent":"t"}'
+      FROM generate_series(1, 12000) AS n`;
+    const { from } = open();
+    const seen: string[] = [];
+    let page = { after: '' as string | null, target: '' };
+    for (let pages = 0; page.after !== null; pages += 1) {
+      const goOn = pages === 0 ? {} : { target: page.target, after: page.after };
+      const { body } = await callJson(from, 'POST', '/sent/orders', { ask: 'ids', ...goOn });
+      seen.push(...body.ids.map(([id]: [string]) => id));
+      page = body;
+      expect(pages).toBeLessThan(4);
+    }
+    expect(seen).toEqual(Array.from({ length: 12_000 }, (_, i) => String(i + 1)));
+    const { body } = await callJson(from, 'POST', '/sent/orders', { ask: 'ids', since: page.target });
+    expect(body.ids).toEqual([]);
+  });
+
+  test('begins anew when the sender’s database is another one, and applies nothing twice', async () => {
+    await send('a', 1);
+    await acknowledged();
+    const { repair } = open();
+    await repair.start();
+    await eventually(async () => expect(await effects()).toEqual([1]));
+    await receiver.admin`UPDATE repair_cursor SET since = '900000000:900000000:'`;
+    await send('a', 2);
+    await acknowledged();
+    await eventually(async () => expect(await sorted()).toEqual([1, 2]));
+  });
+
+  test('a receiver restored from a backup gets what came since', async () => {
+    await send('a', 1);
+    await acknowledged();
+    const { repair } = open();
+    await repair.start();
+    await eventually(async () => expect(await effects()).toEqual([1]));
+    await receiver.admin`CREATE TABLE backup_inbox AS TABLE inbox`;
+    await receiver.admin`CREATE TABLE backup_cursor AS TABLE repair_cursor`;
+    await send('a', 2, 3);
+    await acknowledged();
+    await eventually(async () => expect(await sorted()).toEqual([1, 2, 3]));
+    await receiver.admin.begin(async (tx) => {
+      await tx`LOCK TABLE inbox, repair_cursor, repair_missing, effect`;
+      await tx`TRUNCATE inbox, repair_cursor, repair_missing, effect`;
+      await tx`INSERT INTO inbox SELECT * FROM backup_inbox`;
+      await tx`INSERT INTO repair_cursor SELECT * FROM backup_cursor`;
+      await tx`INSERT INTO effect VALUES (1)`;
+    });
+    await eventually(async () => expect(await sorted()).toEqual([1, 2, 3]));
+    await receiver.admin`DROP TABLE backup_inbox, backup_cursor`;
+  });
+
+  test('a sender that is away shows as degraded, and nothing else', async () => {
+    const { repair, health } = open();
+    await sender.admin`ALTER TABLE sent RENAME TO elsewhere`;
+    try {
+      await repair.start();
+      await eventually(() => expect(health.details().components.repair?.status).toBe('degraded'));
+    } finally {
+      await sender.admin`ALTER TABLE elsewhere RENAME TO sent`;
+    }
+    await eventually(() => expect(health.details().components.repair?.status).toBe('ok'));
+  });
+});
+
+describe('a key whose beginning its sender has no more', () => {
+  test('begins with what there is, for a receiver that never heard of it', async () => {
+    await send('a', 1, 2, 3, 4);
+    await acknowledged();
+    await sender.admin`DELETE FROM sent WHERE key_seq < 3`;
+    const { repair } = open({ ordered: true });
+    await repair.start();
+    await eventually(async () => expect(await effects()).toEqual([3, 4]));
+  });
+
+  test('is a dead letter for one that did: somebody has to say that it may go on without', async () => {
+    await send('a', 1, 2, 3);
+    await acknowledged();
+    const { repair, deliver } = open({ ordered: true });
+    await deliver('a', 1);
+    await deliver('a', 3);
+    await sender.admin`DELETE FROM sent WHERE key_seq = 2`;
+    await sender.admin`DELETE FROM sent WHERE key_seq = 1`;
+    await repair.start();
+    await eventually(async () =>
+      expect(await receiver.admin`SELECT reason, key_seq::int AS seq FROM dead_letter`).toEqual([
+        { reason: 'lost', seq: 2 },
+      ]),
+    );
+    expect(await effects()).toEqual([1]);
+  });
+});
+
+test('bad questions are told what is wrong', async () => {
+  const { from } = open();
+  for (const body of [{}, { ask: 'all' }, { ask: 'ids', since: '1; drop' }, { ask: 'messages', ids: [] }])
+    expect((await callJson(from, 'POST', '/sent/orders', body)).status).toBe(422);
+});

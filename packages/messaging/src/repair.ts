@@ -1,0 +1,231 @@
+import type { Dapr } from '@sidecart/kit/dapr';
+import type { Database } from '@sidecart/kit/db';
+import type { Health } from '@sidecart/kit/health';
+import type { Logger } from '@sidecart/kit/log';
+import type { Metrics } from '@sidecart/kit/metrics';
+import type { Worker } from '@sidecart/kit/service';
+import { buryMessage } from './bury.ts';
+import type { Consumer } from './consumer.ts';
+import type { CloudEvent } from './envelope.ts';
+import { rootMessage } from './failures.ts';
+import { beginKeyAt } from './key-order.ts';
+import {
+  type Cursor,
+  type Edge,
+  type Gap,
+  gaps,
+  giveUp,
+  notePage,
+  overdue,
+  releaseCursor,
+  resetCursor,
+  takeCursor,
+} from './repair-state.ts';
+import { type Repetition, repeat } from './repeat.ts';
+import type { SentIds, SentMessages, SentOfKey } from './sent-routes.ts';
+
+export interface RepairOptions {
+  database: Database;
+  consumer: Pick<Consumer, 'receive' | 'drain' | 'lastDelivery'>;
+  dapr: Pick<Dapr, 'invoke'>;
+  /** Who sends on the topics that this service takes from. */
+  edges: readonly Edge[];
+  log: Logger;
+  metrics: Metrics;
+  health: Health;
+  /** Time between two comparisons, in ms; default 10,000. */
+  intervalMs?: number;
+  /** How late a message may be before it counts as lost, in ms; default 10,000. */
+  graceMs?: number;
+}
+
+const CALL_MS = 2000;
+/** Pages of one round; a comparison of more goes on in the next. */
+const PAGES = 50;
+const BATCH = 100;
+/** A topic on which nothing was delivered for so long, in ms, has no backlog that would bring what is missing. */
+const IDLE_MS = 3000;
+
+/**
+ * Finds messages that were sent and never came, and fetches them from their senders: a broker that acknowledged a message and lost it,
+ * the last of its key included, a new consumer, a database that was restored. What is fetched goes the way of a delivery, so what came
+ * meanwhile is a duplicate. While a topic still delivers, only a batch is fetched in each round: what is missing there is mostly
+ * late, and a consumer that lags is not helped by being given its backlog twice.
+ */
+export function createRepair(o: RepairOptions): Worker {
+  const { database, log } = o;
+  const graceMs = o.graceMs ?? 10_000;
+  const missing = o.metrics.gauge(
+    'sidecart_repair_missing',
+    'Messages that a sender has sent and that are overdue',
+    ['topic', 'sender'],
+  );
+  const repaired = o.metrics.counter('sidecart_repair_fetched_total', 'Messages fetched from their senders', [
+    'topic',
+    'sender',
+  ]);
+  const lost = o.metrics.counter(
+    'sidecart_repair_lost_total',
+    'Messages that never came and that nobody has any more',
+    ['topic', 'sender'],
+  );
+  const failing = new Map<string, string>();
+  let repetition: Repetition | undefined;
+
+  async function ask<T>({ topic, sender }: Edge, body: object): Promise<T> {
+    const answer = await o.dapr.invoke(sender, {
+      method: 'POST',
+      path: `/sent/${encodeURIComponent(topic)}`,
+      body,
+      timeoutMs: CALL_MS,
+    });
+    if (answer.status !== 200)
+      throw new Error(`${sender} answered ${answer.status} for what it sent on ${topic}`);
+    return answer.json() as T;
+  }
+
+  async function compare(edge: Edge, from: Cursor, signal: AbortSignal): Promise<void> {
+    let cursor = from;
+    for (let pages = 0; pages < PAGES && !signal.aborted; pages += 1) {
+      const page = await ask<SentIds>(edge, { ask: 'ids', ...cursor });
+      if (page.reset) {
+        log.warn(edge, 'The sender has another database than before; all that it has sent is compared');
+        return resetCursor(database, edge);
+      }
+      cursor = await notePage(database, edge, cursor, page);
+      if (page.after === null) return;
+    }
+  }
+
+  async function fetchMissing(edge: Edge, signal: AbortSignal): Promise<void> {
+    for (;;) {
+      const late = await overdue(database, edge, graceMs, BATCH);
+      missing.set({ ...edge }, late.length);
+      if (late.length === 0 || signal.aborted) return;
+      const { messages } = await ask<SentMessages>(edge, { ask: 'messages', ids: late.map(({ id }) => id) });
+      const taken = await take(edge, messages);
+      if (messages.length === 0) {
+        lost.inc({ ...edge }, late.length);
+        log.error(
+          { ...edge, messages: late.map(({ eventId }) => eventId) },
+          'Messages are lost: their sender has them no more',
+        );
+        await giveUp(
+          database,
+          edge.topic,
+          late.map(({ eventId }) => eventId),
+        );
+      } else if (taken === 0) return;
+      if (o.consumer.lastDelivery(edge.topic) > performance.now() - IDLE_MS) return;
+    }
+  }
+
+  async function fillGap(edge: Edge, { key, from, to }: Gap): Promise<void> {
+    const { messages, first } = await ask<SentOfKey>(edge, {
+      ask: 'key',
+      key,
+      from: String(from),
+      to: String(to),
+    });
+    const kept = first === null ? to + 1n : BigInt(first);
+    if (kept > from) {
+      const place = { ...edge, key };
+      const end = kept - 1n < to ? kept - 1n : to;
+      // Nothing of this key was ever dealt with here: it begins with what its sender still has.
+      if (from === 1n) await beginKeyAt(database.db, { ...place, seq: end });
+      else await buryLost(edge, key, from);
+    }
+    await take(edge, messages);
+    await o.consumer.drain({ ...edge, key });
+  }
+
+  async function buryLost(edge: Edge, key: string, seq: bigint): Promise<void> {
+    await buryMessage(database.db, {
+      topic: edge.topic,
+      eventId: `lost:${edge.sender}:${key}:${seq}`,
+      type: undefined,
+      key,
+      place: { ...edge, key, seq },
+      holdsKey: true,
+      reason: 'lost',
+      detail: `Message ${seq} of key ${key} never came, and ${edge.sender} has it no more. Discard to go on without it.`,
+      body: new Uint8Array(),
+      headers: {},
+      attempts: 0,
+    });
+    lost.inc({ ...edge });
+  }
+
+  /** How many of them are dealt with. */
+  async function take(edge: Edge, messages: CloudEvent[]): Promise<number> {
+    let taken = 0;
+    for (const message of messages) {
+      const body = new TextEncoder().encode(JSON.stringify(message));
+      if ((await o.consumer.receive(edge.topic, body, {}, { repair: true })) === 'done') taken += 1;
+    }
+    if (taken > 0) {
+      repaired.inc({ ...edge }, taken);
+      log.warn({ ...edge, messages: taken }, 'Messages that never came were fetched from their sender');
+    }
+    return taken;
+  }
+
+  async function repairEdge(edge: Edge, signal: AbortSignal): Promise<void> {
+    const cursor = await takeCursor(database, edge);
+    if (!cursor) return;
+    try {
+      await compare(edge, cursor, signal);
+      await fetchMissing(edge, signal);
+      for (const gap of await gaps(database, edge, graceMs)) if (!signal.aborted) await fillGap(edge, gap);
+    } finally {
+      await releaseCursor(database, edge).catch(() => {});
+    }
+  }
+
+  async function round(signal: AbortSignal): Promise<void> {
+    for (const edge of o.edges) {
+      const name = `${edge.topic} from ${edge.sender}`;
+      await repairEdge(edge, signal).then(
+        () => {
+          failing.delete(name);
+        },
+        (err: unknown) => {
+          if (!failing.has(name) && !signal.aborted)
+            log.warn(
+              { ...edge, reason: rootMessage(err) },
+              'What was sent could not be compared; it will be tried again',
+            );
+          failing.set(name, rootMessage(err));
+        },
+      );
+    }
+    const reason = [...failing].map(([name, why]) => `${name}: ${why}`).join('; ');
+    o.health.report('repair', reason === '' ? { status: 'ok' } : { status: 'degraded', reason });
+  }
+
+  return {
+    name: 'repair',
+    start() {
+      repetition = repeat(o.intervalMs ?? 10_000, round, (err) => log.error({ err }, 'Repair failed'));
+    },
+    async stop() {
+      await repetition?.stop();
+    },
+  };
+}
+
+/**
+ * What runs beside a consumer: its own worker, and the repair.
+ *
+ * @example
+ * return { app, workers: [...workers, ...receivingWorkers({ ...base, consumer, topology: TOPOLOGY.orders })] };
+ */
+export function receivingWorkers(
+  o: Omit<RepairOptions, 'edges' | 'consumer'> & {
+    consumer: Consumer;
+    /** The service's row of the topology: who sends what it receives. */
+    topology: { senders: readonly Edge[] };
+  },
+): Worker[] {
+  return [o.consumer.worker, createRepair({ ...o, edges: o.topology.senders })];
+}

@@ -1,0 +1,177 @@
+import type { Database } from '@sidecart/kit/db';
+import { fieldErrors, ProblemError } from '@sidecart/kit/problem';
+import { sql } from 'drizzle-orm';
+import type { Hono } from 'hono';
+import { z } from 'zod';
+import { buildEnvelope, type CloudEvent, type StoredHeaders } from './envelope.ts';
+
+/** Ids in one page. */
+export const PAGE = 5000;
+/** Messages in one answer; the sidecar takes 4 MiB, so a few large ones end it earlier. */
+const MESSAGES = 100;
+const MESSAGES_BYTES = 2_000_000;
+
+const Snapshot = z.string().regex(/^\d{1,20}:\d{1,20}:[\d,]*$/, 'Expected what an earlier answer said');
+const Number64 = z.string().regex(/^\d{1,18}$/, 'Expected a number as a string');
+
+/** What a receiver asks. */
+export const SentQuestion = z.discriminatedUnion('ask', [
+  /** Which messages were sent since then; `target` and `after` go on with a page. */
+  z.strictObject({
+    ask: z.literal('ids'),
+    since: Snapshot.optional(),
+    target: Snapshot.optional(),
+    after: z
+      .string()
+      .regex(/^\d{1,20}:\d{1,20}$/)
+      .optional(),
+  }),
+  /** Messages by the ids of such a page. */
+  z.strictObject({ ask: z.literal('messages'), ids: z.array(Number64).min(1).max(MESSAGES) }),
+  /** Messages of a key by their numbers. */
+  z.strictObject({ ask: z.literal('key'), key: z.string().max(512), from: Number64, to: Number64 }),
+]);
+
+/** One page of what was sent. */
+export interface SentIds {
+  /** The ids that `messages` takes, and those of the events. */
+  ids: [id: string, eventId: string][];
+  target: string;
+  /** Where the next page begins; null after the last. */
+  after: string | null;
+  /** The sender's database is another one than that which said `since`: compare from the beginning. */
+  reset: boolean;
+}
+
+export interface SentMessages {
+  messages: CloudEvent[];
+}
+
+export interface SentOfKey extends SentMessages {
+  /** The lowest number of the key that is still kept; null when none is. */
+  first: string | null;
+}
+
+/**
+ * Mounts `POST /sent/<topic>`, which tells the receivers of a topic what this service has sent, so that they find what never
+ * came. Which sidecars may ask for which topic is in the access rules.
+ *
+ * What was sent since is the difference of two snapshots of the database: rows that are visible now and were not then. A time or a number
+ * would miss what commits late (messaging by snapshots as in PgQ, https://github.com/pgq/pgq).
+ */
+export function mountSent(
+  // biome-ignore lint/suspicious/noExplicitAny: any Hono app will do, whatever its environment
+  app: Hono<any, any, any>,
+  o: { service: string; database: Database },
+): void {
+  app.post('/sent/:topic', async (c) => {
+    const input = await c.req.json();
+    const parsed = SentQuestion.safeParse(input);
+    if (!parsed.success)
+      throw new ProblemError('validation_failed', { errors: fieldErrors(parsed.error, 'json', input) });
+    const question = parsed.data;
+    const topic = c.req.param('topic');
+    if (question.ask === 'ids') return c.json(await sentIds(o.database, topic, question));
+    if (question.ask === 'messages') return c.json(await sentMessages(o, topic, question.ids));
+    return c.json(await sentOfKey(o, topic, question));
+  });
+}
+
+async function sentIds(
+  { db }: Database,
+  topic: string,
+  {
+    since,
+    target,
+    after,
+  }: { since?: string | undefined; target?: string | undefined; after?: string | undefined },
+): Promise<SentIds> {
+  const [now] = await db.execute<{ target: string; reset: boolean }>(sql`
+    SELECT coalesce(${target ?? null}::pg_snapshot, pg_current_snapshot())::text AS target,
+      coalesce(pg_snapshot_xmax(${since ?? null}::pg_snapshot) > pg_snapshot_xmax(pg_current_snapshot()), false)
+        OR coalesce(pg_snapshot_xmax(${target ?? null}::pg_snapshot) > pg_snapshot_xmax(pg_current_snapshot()), false) AS reset`);
+  if (!now || now.reset) return { ids: [], target: now?.target ?? '', after: null, reset: true };
+  const [xid = '0', id = '0'] = after?.split(':') ?? [];
+  const [first] = since ? since.split(':').slice(1) : ['0'];
+  // Those that were under way at `since`, all in the first page; then by transaction and id, as the index has them.
+  const late =
+    after || !since
+      ? []
+      : await rowsOf(
+          db,
+          sql`
+      SELECT xid::text, id::text, event_id FROM sent
+      WHERE topic = ${topic} AND xid IN (SELECT pg_snapshot_xip(${since}::pg_snapshot))
+        AND pg_visible_in_snapshot(xid, ${now.target}::pg_snapshot)`,
+        );
+  const page = await rowsOf(
+    db,
+    sql`
+    SELECT xid::text, id::text, event_id FROM sent
+    WHERE (xid, id) > (${after ? xid : first}::text::xid8, ${after ? id : '-1'}::bigint) AND topic = ${topic}
+      AND pg_visible_in_snapshot(xid, ${now.target}::pg_snapshot)
+    ORDER BY sent.xid, sent.id LIMIT ${PAGE}`,
+  );
+  const last = page.at(-1);
+  return {
+    ids: [...late, ...page].map((row) => [row.id, row.event_id]),
+    target: now.target,
+    after: page.length === PAGE && last ? `${last.xid}:${last.id}` : null,
+    reset: false,
+  };
+}
+
+async function rowsOf(db: Database['db'], query: ReturnType<typeof sql>) {
+  return db.execute<{ xid: string; id: string; event_id: string }>(query);
+}
+
+async function sentMessages(
+  { service, database }: { service: string; database: Database },
+  topic: string,
+  ids: string[],
+): Promise<SentMessages> {
+  const rows = await database.db.execute<SentRow>(sql`
+    SELECT ${COLUMNS} FROM sent
+    WHERE topic = ${topic} AND id IN (SELECT value::bigint FROM json_array_elements_text(${JSON.stringify(ids)}::text::json))
+    ORDER BY id`);
+  return { messages: envelopes(service, topic, rows) };
+}
+
+async function sentOfKey(
+  { service, database }: { service: string; database: Database },
+  topic: string,
+  { key, from, to }: { key: string; from: string; to: string },
+): Promise<SentOfKey> {
+  const rows = await database.db.execute<SentRow>(sql`
+    SELECT ${COLUMNS} FROM sent
+    WHERE topic = ${topic} AND msg_key = ${key} AND key_seq BETWEEN ${from}::bigint AND ${to}::bigint
+    ORDER BY sent.key_seq LIMIT ${MESSAGES}`);
+  const [row] = await database.db.execute<{ first: string | null }>(sql`
+    SELECT min(key_seq)::text AS first FROM sent WHERE topic = ${topic} AND msg_key = ${key}`);
+  return { messages: envelopes(service, topic, rows), first: row?.first ?? null };
+}
+
+const COLUMNS = sql`msg_key, event_id, key_seq::text, type, payload, headers, length(payload::text) AS size`;
+
+interface SentRow extends Record<string, unknown> {
+  msg_key: string;
+  event_id: string;
+  key_seq: string;
+  type: string;
+  payload: unknown;
+  headers: StoredHeaders;
+  size: number;
+}
+
+/** As they were published, as many as fit into one answer, the first in any case. */
+function envelopes(service: string, topic: string, rows: Iterable<SentRow>): CloudEvent[] {
+  let size = 0;
+  const messages: CloudEvent[] = [];
+  for (const row of rows) {
+    size += row.size;
+    if (messages.length > 0 && size > MESSAGES_BYTES) break;
+    const { msg_key: msgKey, event_id: eventId, key_seq: keySeq, type, payload, headers } = row;
+    messages.push(buildEnvelope(service, { topic, msgKey, eventId, keySeq, type, payload, headers }));
+  }
+  return messages;
+}
