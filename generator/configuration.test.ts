@@ -40,7 +40,18 @@ test('each caller has its own rules, and an app that nobody calls has none', () 
   };
   expect(policiesOf('books').map((policy: { appId: string }) => policy.appId)).toEqual(['edge', 'readers']);
   expect(policiesOf('books')[1].operations).toEqual([
+    { name: '/sent/books/*', httpVerb: ['POST'], action: 'allow' },
     { name: '/v1/books/*', httpVerb: ['GET'], action: 'allow' },
   ]);
-  expect(policiesOf('readers')).toEqual([]);
+  expect(policiesOf('edge')).toEqual([]);
+});
+
+test('who receives on a topic may ask its senders what they sent on it, and nobody else may', () => {
+  const asks = topology.calls.filter(({ repairs }) => repairs !== undefined);
+  expect(asks.map(({ caller, callee, repairs }) => [caller, callee, repairs])).toEqual([
+    ['readers', 'books', 'books'],
+    ['books', 'readers', 'commands.books'],
+  ]);
+  const paths = asks.flatMap(({ operations }) => operations.map(({ method, path }) => `${method} ${path}`));
+  expect(paths).toEqual(['POST /sent/books', 'POST /sent/commands.books']);
 });

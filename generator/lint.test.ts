@@ -50,14 +50,14 @@ test.each([
   [
     'a timeout below the table',
     RESILIENCY,
-    'DefaultAppTimeoutPolicy: 1000ms',
+    'DefaultAppTimeoutPolicy: 2000ms',
     'DefaultAppTimeoutPolicy: 900ms',
-    /before the 1000 ms/,
+    /before the 2000 ms/,
   ],
   [
     'a timeout that is none',
     RESILIENCY,
-    'DefaultAppTimeoutPolicy: 1000ms',
+    'DefaultAppTimeoutPolicy: 2000ms',
     'DefaultAppTimeoutPolicy: 1 second',
     /is no duration/,
   ],

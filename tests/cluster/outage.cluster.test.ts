@@ -53,6 +53,9 @@ test('the database away for a minute: no pod is blamed, no message given up, eve
     await sleep(60_000);
     expect(await unreadyServices()).toEqual([]);
   });
+  // The way of this test to the database ended with its pod.
+  await shop.stop();
+  shop = await openShop();
   ids.push(await placeUntilAccepted(shop.gatewayUrl, [{ sku, quantity: 1 }]));
   for (const id of ids) expect(await orderEnds(shop.gatewayUrl, id, 90_000)).toBe('confirmed');
   await until(
