@@ -14,13 +14,15 @@ const keyOf = (d: FixtureData) => d.key;
 export const catalog = {
   Placed: { topic: 'orders', kind: 'fact', schema: data, key: keyOf },
   Reserve: { topic: 'commands.inventory', kind: 'command', schema: data, key: keyOf },
+  Remind: { topic: 'self', kind: 'command', schema: data, key: keyOf },
   Foreign: { topic: 'products', kind: 'fact', schema: data, key: keyOf },
 } as const;
 
 export const owns = ['orders', 'commands.inventory'];
-export const outbox = createOutbox({ service: 'orders', catalog, owns });
+export const outbox = createOutbox({ service: 'orders', catalog, owns, handles: () => true });
 export const placed = (key: string, n: number) => ({ type: 'Placed' as const, data: { key, n } });
 export const reserve = (key: string, n: number) => ({ type: 'Reserve' as const, data: { key, n } });
+export const remind = (key: string, n: number) => ({ type: 'Remind' as const, data: { key, n } });
 
 export interface Fixture {
   urls: TestDatabase;
@@ -47,8 +49,8 @@ export async function openFixture(name: string): Promise<Fixture> {
     database,
     admin,
     async clear() {
-      await admin`TRUNCATE outbox, outbox_sequence, inbox, inbox_key, inbox_parked, inbox_start, consumer_run,
-        dead_letter, dead_letter_action, effect`;
+      await admin`TRUNCATE outbox, outbox_local, outbox_delayed, outbox_sequence, sent, inbox, inbox_key, inbox_parked, inbox_start,
+        consumer_run, dead_letter, dead_letter_action, effect`;
     },
     async close() {
       await database.close();

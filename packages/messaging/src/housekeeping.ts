@@ -7,6 +7,7 @@ import type { Worker } from '@sidecart/kit/service';
 import { sql } from 'drizzle-orm';
 import { reportDeadLetters } from './dead-letter-report.ts';
 import { purgeInbox } from './inbox.ts';
+import { SENT_DAYS } from './limits.ts';
 import { type Repetition, repeat } from './repeat.ts';
 
 export interface HousekeepingOptions {
@@ -21,8 +22,8 @@ export interface HousekeepingOptions {
 }
 
 /**
- * Deletes what no one can ask for any more (inbox rows after 8 days, idempotency keys after 24 hours) and keeps the
- * number of dead letters up to date. Tables that this service does not have are left out. A database that is away is
+ * Deletes what no one can ask for any more (inbox rows after 8 days, sent messages after 7, idempotency keys after 24 hours), makes
+ * the parts of `sent` for the next days, and keeps the number of dead letters up to date. Tables that this service does not have are left out. A database that is away is
  * waited for.
  */
 export function createHousekeeping(o: HousekeepingOptions): Worker {
@@ -42,6 +43,10 @@ export function createHousekeeping(o: HousekeepingOptions): Worker {
     if (inbox + keys > 0) o.log.info({ inbox, idempotency_keys: keys }, 'Purged');
   }
 
+  async function rotate(): Promise<void> {
+    if (await exists('sent')) await db.execute(sql`SELECT rotate_sent(${SENT_DAYS}::int)`);
+  }
+
   async function countDead(): Promise<void> {
     if (await exists('dead_letter')) await reportDeadLetters(o);
   }
@@ -51,6 +56,7 @@ export function createHousekeeping(o: HousekeepingOptions): Worker {
     name: 'housekeeping',
     start() {
       repetitions = [
+        repeat(o.purgeMs ?? 3_600_000, rotate, onError),
         repeat(o.purgeMs ?? 3_600_000, purge, onError),
         repeat(o.reportMs ?? 15_000, countDead, onError),
       ];

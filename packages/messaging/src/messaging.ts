@@ -5,7 +5,11 @@ import type { Logger } from '@sidecart/kit/log';
 import type { Metrics } from '@sidecart/kit/metrics';
 import type { Worker } from '@sidecart/kit/service';
 import { createBrokerWatch } from './broker-watch.ts';
+import { createDelayedRelease } from './delayed.ts';
+import type { Handler } from './handler.ts';
 import { createHousekeeping } from './housekeeping.ts';
+import { createLocalWorker } from './local-worker.ts';
+import { createNudges } from './nudges.ts';
 import { createOutbox, type MessageType, type Outbox } from './outbox.ts';
 import { createRelay } from './relay.ts';
 
@@ -19,11 +23,16 @@ export interface MessagingOptions<C extends Record<string, MessageType>> {
   log: Logger;
   metrics: Metrics;
   health: Health;
+  /**
+   * Handlers of the messages that this service sends to itself (topic `self`), by type. Those that write messages themselves
+   * can be made from the outbox.
+   */
+  local?: Record<string, Handler> | ((outbox: Outbox<C>) => Record<string, Handler>);
 }
 
 /**
  * The sending side of a service, put together: the outbox to write to, and the workers that make its messages
- * arrive. The same for every service, so that none forgets a part.
+ * arrive, those to itself included. The same for every service, so that none forgets a part.
  *
  * @example
  * const { outbox, workers } = createMessaging({ ...base, service: 'orders', catalog, topology: TOPOLOGY.orders });
@@ -43,7 +52,35 @@ export function createMessaging<C extends Record<string, MessageType>>(
       await o.dapr.publish(component, topic, event);
     },
   });
-  o.database.onCommit(relay.nudge);
-  const outbox = createOutbox({ ...o, owns: Object.keys(publish) });
-  return { outbox, workers: [relay, createBrokerWatch({ ...o, components }), createHousekeeping(o)] };
+  let handlers: Record<string, Handler> = {};
+  const nudges = createNudges();
+  const outbox = createOutbox({
+    ...o,
+    owns: Object.keys(publish),
+    handles: (type) => Object.hasOwn(handlers, type),
+    onWrite: nudges.wrote,
+  });
+  handlers = (typeof o.local === 'function' ? o.local(outbox) : o.local) ?? {};
+  const local = Object.keys(handlers).length > 0 ? createLocalWorker({ ...o, handlers }) : undefined;
+  const delayed = createDelayedRelease({
+    ...o,
+    onReleased: () => {
+      relay.nudge();
+      local?.nudge();
+    },
+  });
+  nudges.on('broker', relay.nudge);
+  nudges.on('delayed', delayed.nudge);
+  if (local) nudges.on('local', local.nudge);
+  o.database.onCommit(nudges.committed);
+  return {
+    outbox,
+    workers: [
+      relay,
+      ...(local ? [local] : []),
+      delayed,
+      createBrokerWatch({ ...o, components }),
+      createHousekeeping(o),
+    ],
+  };
 }

@@ -5,6 +5,8 @@ import { is } from 'drizzle-orm';
 import { PgTransaction } from 'drizzle-orm/pg-core';
 import type { z } from 'zod';
 import type { StoredHeaders } from './envelope.ts';
+import { MAX_MESSAGE_BYTES } from './limits.ts';
+import { insertStatement, SELF, type Target } from './outbox-insert.ts';
 import { slotOf } from './slot.ts';
 
 /** One kind of message, as a catalogue of contracts describes it. */
@@ -17,23 +19,40 @@ export interface MessageType {
   key: (data: any) => string;
 }
 
+/** In a fixed order, so that each set of them is one statement. */
+const TARGETS: readonly Target[] = ['broker', 'local', 'delayed'];
+
 type OfKind<C extends Record<string, MessageType>, K extends MessageType['kind']> = {
   [T in keyof C & string]: C[T]['kind'] extends K
-    ? { type: T; data: z.input<C[T]['schema']>; customerId?: string | undefined }
+    ? { type: T; data: z.input<C[T]['schema']>; customerId?: string | undefined } & Timing
     : never;
 }[keyof C & string];
 
+/** When a message is to be sent, if not at the commit; one of the two. Judged by the database's clock alone. */
+export interface Timing {
+  /** Not before this instant. */
+  notBefore?: Date | undefined;
+  /** So long after it was written, in ms. */
+  delayMs?: number | undefined;
+}
+
 export interface Outbox<C extends Record<string, MessageType>> {
-  /** Writes facts to the outbox as part of `tx`; they are published after its commit, or never. */
+  /** Writes facts to the outbox as part of `tx`; they are published after its commit (or at their time), or never. */
   publish(tx: Transaction, ...facts: OfKind<C, 'fact'>[]): Promise<void>;
-  /** Writes commands to the outbox as part of `tx`; they are published after its commit, or never. */
+  /**
+   * Writes commands to the outbox as part of `tx`; they are published after its commit (or at their time), or never. Those of the
+   * topic `self` go to this service's own local handlers, without a broker.
+   */
   send(tx: Transaction, ...commands: OfKind<C, 'command'>[]): Promise<void>;
 }
 
 /**
  * The writing side of the transactional outbox: a message is a row, written in the transaction of the change that it
  * tells of. Any number of messages is one statement. Data that breaks its schema throws a ZodError before anything is
- * written. `owns` lists the topics that this service may publish to.
+ * written, and a message that the sidecar would not take a {@link MessageTooLargeError}. `owns` lists the topics that this
+ * service may publish to, `handles` tells the types that it handles itself.
+ *
+ * A delayed message gets its number and its place in the order of its key when its time has come; until then it holds up nothing.
  *
  * Keys are locked in a fixed order within a call; two calls in one transaction lock in the order of the calls, so
  * transactions that write for the same several keys should use one call. A deadlock ends as a transient error.
@@ -49,6 +68,10 @@ export function createOutbox<C extends Record<string, MessageType>>(o: {
   service: string;
   catalog: C;
   owns: readonly string[];
+  /** Whether this service has a local handler for a type of the topic `self`; default none. */
+  handles?: (type: string) => boolean;
+  /** Told where messages were written to; their transaction has not committed yet. */
+  onWrite?: (targets: ReadonlySet<Target>) => void;
 }): Outbox<C> {
   const own = new Set(o.owns);
 
@@ -60,16 +83,26 @@ export function createOutbox<C extends Record<string, MessageType>>(o: {
     }
     if (messages.length === 0) return;
     const context = currentContext();
+    const targets = new Set<Target>();
     const rows = messages.map((message) => {
       const definition = o.catalog[message.type];
       if (definition?.kind !== kind) throw new TypeError(`${message.type} is no ${kind} of the catalogue`);
-      if (!own.has(definition.topic)) {
-        throw new TypeError(`${o.service} may not publish ${message.type} to topic ${definition.topic}`);
-      }
+      requireWay(message.type, definition.topic);
       const data = definition.schema.parse(message.data);
-      return outboxRow(definition, message, data, context);
+      const row = { ...outboxRow(definition, message, data, context), ...timing(message) };
+      targets.add(targetOf(row));
+      return rowAsJson(row);
     });
-    await insertMessages(tx, rows);
+    await insertMessages(tx, targets, `[${rows.join()}]`);
+    o.onWrite?.(targets);
+  }
+
+  function requireWay(type: string, topic: string): void {
+    if (topic === SELF) {
+      if (o.handles?.(type)) return;
+      throw new TypeError(`${o.service} has no local handler for ${type}: give it one, or another topic`);
+    }
+    if (!own.has(topic)) throw new TypeError(`${o.service} may not publish ${type} to topic ${topic}`);
   }
 
   return {
@@ -78,7 +111,7 @@ export function createOutbox<C extends Record<string, MessageType>>(o: {
   };
 }
 
-interface Outgoing {
+interface Outgoing extends Timing {
   type: string;
   data: unknown;
   customerId?: string | undefined;
@@ -92,6 +125,55 @@ interface OutboxRow {
   type: string;
   payload: unknown;
   headers: StoredHeaders;
+  due_at?: Date;
+  delay_ms?: number;
+}
+
+/** A message that the sidecar would refuse, so that nobody could ever publish it: nothing was written. */
+export class MessageTooLargeError extends Error {
+  override name = 'MessageTooLargeError';
+  readonly code = 'message_too_large';
+  readonly type: string;
+  /** Of the message, with its attributes. */
+  readonly bytes: number;
+  readonly limit = MAX_MESSAGE_BYTES;
+  constructor(type: string, bytes: number) {
+    super(
+      `${type} is ${bytes} bytes long, and ${MAX_MESSAGE_BYTES} is what a sidecar takes. Cure: store the data where the ` +
+        'receiver can ask for it, and send a reference to it',
+    );
+    this.type = type;
+    this.bytes = bytes;
+  }
+}
+
+function targetOf(row: OutboxRow): Target {
+  if (row.due_at !== undefined || row.delay_ms !== undefined) return 'delayed';
+  return row.topic === SELF ? 'local' : 'broker';
+}
+
+/** What goes through no sidecar may be of any size. */
+function rowAsJson(row: OutboxRow): string {
+  const json = JSON.stringify(row);
+  // A character is three bytes at most: most rows need no counting.
+  if (row.topic === SELF || json.length * 3 <= MAX_MESSAGE_BYTES) return json;
+  const bytes = Buffer.byteLength(json);
+  if (bytes > MAX_MESSAGE_BYTES) throw new MessageTooLargeError(row.type, bytes);
+  return json;
+}
+
+function timing({ type, notBefore, delayMs }: Outgoing): Pick<OutboxRow, 'due_at' | 'delay_ms'> {
+  if (notBefore !== undefined && delayMs !== undefined)
+    throw new TypeError(`${type} has both notBefore and delayMs: give one of them`);
+  if (notBefore !== undefined) {
+    if (Number.isNaN(notBefore.getTime()))
+      throw new TypeError(`notBefore of ${type} is no instant: give a valid Date`);
+    return { due_at: notBefore };
+  }
+  if (delayMs === undefined) return {};
+  if (!(Number.isSafeInteger(delayMs) && delayMs >= 0))
+    throw new TypeError(`delayMs of ${type} is ${delayMs}: give whole milliseconds, 0 or more`);
+  return { delay_ms: delayMs };
 }
 
 function outboxRow(
@@ -122,33 +204,9 @@ function outboxRow(
   };
 }
 
-/**
- * One statement for all messages. The counters are taken in the order of topic and key (no deadlock between calls),
- * each before the first outbox id of its key: whoever comes second waits there until the first has committed, and so
- * gets the higher id as well as the higher sequence number.
- */
-const INSERT_MESSAGES = `
-  WITH message AS (
-    SELECT m.*, row_number() OVER (PARTITION BY topic, msg_key ORDER BY ordinality) AS nth
-    FROM ROWS FROM (
-      json_to_recordset($1::json)
-      AS (slot smallint, topic text, msg_key text, event_id uuid, type text, payload json, headers json)
-    ) WITH ORDINALITY AS m (slot, topic, msg_key, event_id, type, payload, headers, ordinality)
-  ), counter AS (
-    INSERT INTO outbox_sequence AS s (topic, msg_key, last)
-    SELECT topic, msg_key, count(*) FROM message GROUP BY topic, msg_key ORDER BY topic, msg_key
-    ON CONFLICT (topic, msg_key) DO UPDATE SET last = s.last + excluded.last
-    RETURNING topic, msg_key, last
-  ), size AS (
-    SELECT topic, msg_key, count(*) AS n FROM message GROUP BY topic, msg_key
-  )
-  INSERT INTO outbox (slot, topic, msg_key, event_id, key_seq, type, payload, headers)
-  SELECT m.slot, m.topic, m.msg_key, m.event_id, c.last - z.n + m.nth, m.type, m.payload, m.headers
-  FROM message m JOIN counter c USING (topic, msg_key) JOIN size z USING (topic, msg_key)
-  ORDER BY m.ordinality`;
-
 /** As a prepared statement: `tx.execute` would have it parsed, planned and described anew each time (1.2 ms, not 0.3). */
-async function insertMessages(tx: Transaction, rows: OutboxRow[]): Promise<void> {
-  const query = { sql: INSERT_MESSAGES, params: [JSON.stringify(rows)] };
-  await tx._.session.prepareQuery(query, undefined, 'outbox_insert', false).execute();
+async function insertMessages(tx: Transaction, targets: ReadonlySet<Target>, rows: string): Promise<void> {
+  const wanted = TARGETS.filter((target) => targets.has(target));
+  const query = { sql: insertStatement(new Set(wanted)), params: [rows] };
+  await tx._.session.prepareQuery(query, undefined, `outbox_insert_${wanted.join('_')}`, false).execute();
 }

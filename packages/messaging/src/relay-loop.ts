@@ -2,7 +2,6 @@ import { withDeadline } from './deadline.ts';
 import { createRelayQueue, type OutboxMessage } from './relay-queue.ts';
 import type { RelayReport } from './relay-report.ts';
 import type { RelaySession } from './relay-session.ts';
-import { OUTBOX_SLOTS } from './slot.ts';
 import type { Wake } from './wake.ts';
 
 export interface LoopOptions {
@@ -33,9 +32,11 @@ export interface Nudge {
 const SWEEP_MS = 1000;
 /** Two such reads are at least so far apart, in ms, however much is doubted. */
 const SWEEP_APART_MS = 20;
-/** How often slots that somebody else owns are asked for, in ms. */
-const ACQUIRE_MS = 500;
+/** How often it is looked who is there to share the slots with, in ms. */
+const SHARE_MS = 500;
 const MEASURE_MS = 5000;
+/** A measurement is so many times its own length apart from the next at least. */
+const MEASURE_APART = 50;
 /** The other relays are told of commits at most this often, in ms: a NOTIFY takes a lock of the whole server. */
 const ANNOUNCE_MS = 20;
 /** A publish that has not settled by then counts as failed, in ms. */
@@ -57,10 +58,12 @@ export async function relayLoop(o: LoopOptions): Promise<void> {
   const inFlight = new Set<Promise<void>>();
   /** Highest id read per slot: a hint that saves reading what is in memory or was deleted; empty means "from the start". */
   const after = new Map<number, bigint>();
+  /** Slots that others are to have as soon as nothing of them is under way here. */
+  const leaving = new Set<number>();
   let sweptAt = 0;
   let sweepAt = 0;
   let pollAt = 0;
-  let acquireAt = 0;
+  let shareAt = 0;
   let measureAt = 0;
   let announceAt = 0;
   /** The last read did not show everything. */
@@ -68,6 +71,7 @@ export async function relayLoop(o: LoopOptions): Promise<void> {
 
   async function publishOne(message: OutboxMessage): Promise<void> {
     const late = () => new Error(`Publishing did not end within ${PUBLISH_MS} ms`);
+    const askedAt = performance.now();
     try {
       await withDeadline(PUBLISH_MS, o.publish(message), late);
     } catch (err) {
@@ -80,7 +84,7 @@ export async function relayLoop(o: LoopOptions): Promise<void> {
     }
     acknowledged.set(message.id, message);
     const recovered = queue.succeeded(message);
-    report.published(message);
+    report.published(message, (performance.now() - askedAt) / 1000);
     if (recovered) report.keys(queue.status());
   }
 
@@ -105,34 +109,61 @@ export async function relayLoop(o: LoopOptions): Promise<void> {
     queue.deleted(gone.map(({ id }) => id));
   }
 
+  async function share(): Promise<void> {
+    const { won, surplus } = await session.share();
+    if (won) sweepAt = 0;
+    for (const slot of kept().slice(0, Math.max(0, surplus - leaving.size))) {
+      leaving.add(slot);
+      queue.leave(slot);
+    }
+  }
+
+  /** Nobody else may publish a key of a slot while one of its messages is on its way from here, or not yet removed. */
+  async function giveUp(): Promise<void> {
+    const waiting = new Set([...acknowledged.values()].map(({ slot }) => slot));
+    const clear = [...leaving].filter((slot) => !waiting.has(slot) && queue.hasLeft(slot));
+    if (clear.length === 0) return;
+    await session.release(clear);
+    for (const slot of clear) {
+      leaving.delete(slot);
+      after.delete(slot);
+      queue.left(slot);
+    }
+  }
+
+  function kept(): number[] {
+    return session.owned().filter((slot) => !leaving.has(slot));
+  }
+
   async function read(now: number): Promise<void> {
     pollAt = now + o.pollMs;
     nudge.look = false;
-    if (queue.sendable() >= CAPACITY || session.owned().length === 0) {
+    const slots = kept();
+    if (queue.sendable() >= CAPACITY || slots.length === 0) {
       sweepAt = Math.max(sweepAt, pollAt);
       return session.ping();
     }
     if (queue.wantsRewind() || now >= sweepAt) after.clear();
-    const fromStart = after.size === 0;
+    const fromStart = slots.every((slot) => !after.has(slot));
     if (fromStart) {
       sweptAt = now;
       sweepAt = now + SWEEP_MS;
       queue.rewound();
     }
-    const rows = await session.read(after, queue.exclusions(), READ_LIMIT);
+    const from = new Map(slots.map((slot) => [slot, after.get(slot) ?? 0n]));
+    const rows = await session.read(from, queue.exclusions(), READ_LIMIT);
     const perSlot = new Map<number, number>();
     for (const row of rows) {
       after.set(row.slot, row.id);
       perSlot.set(row.slot, (perSlot.get(row.slot) ?? 0) + 1);
     }
-    if (fromStart) for (const slot of session.owned()) if (!after.has(slot)) after.set(slot, 0n);
+    if (fromStart) for (const slot of slots) if (!after.has(slot)) after.set(slot, 0n);
     more = [...perSlot.values()].some((n) => n >= READ_LIMIT);
     if (!queue.offer(rows, fromStart)) sweepAt = sweptAt + SWEEP_APART_MS;
   }
 
   async function announce(now: number): Promise<void> {
     nudge.announce = false;
-    if (session.owned().length === OUTBOX_SLOTS) return;
     announceAt = now + ANNOUNCE_MS;
     await session.announce();
   }
@@ -149,21 +180,22 @@ export async function relayLoop(o: LoopOptions): Promise<void> {
       session.signal.throwIfAborted();
       const now = performance.now();
       await removeAcknowledged();
-      if (now >= acquireAt) {
-        acquireAt = now + ACQUIRE_MS;
-        if (await session.acquire()) sweepAt = 0;
+      if (now >= shareAt) {
+        shareAt = now + SHARE_MS;
+        await share();
       }
+      if (leaving.size > 0) await giveUp();
       if (nudge.announce && now >= announceAt) await announce(now);
       if (now >= readAt()) await read(now);
       if (now >= measureAt) {
-        measureAt = now + MEASURE_MS;
         report.depth(await session.depth());
+        measureAt = now + Math.max(MEASURE_MS, MEASURE_APART * (performance.now() - now));
         report.keys(queue.status());
       }
       publishDue();
       const due = queue.nextDue(performance.now()) ?? Number.POSITIVE_INFINITY;
       const tell = nudge.announce ? announceAt : Number.POSITIVE_INFINITY;
-      const next = Math.min(readAt(), acquireAt, measureAt, due, tell);
+      const next = Math.min(readAt(), shareAt, measureAt, due, tell);
       if (acknowledged.size === 0) await wake.sleep(Math.max(0, next - performance.now()));
     }
     await drain();

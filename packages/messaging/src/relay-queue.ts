@@ -40,6 +40,12 @@ export interface RelayQueue {
   succeeded(message: OutboxMessage): boolean;
   failed(message: OutboxMessage, now: number, error: { message: string; refused: boolean }): void;
   deleted(ids: Iterable<bigint>): void;
+  /** Forgets what waits in a slot that is given up; what is in flight may end. */
+  leave(slot: number): void;
+  /** True when nothing of the slot is in flight any more. */
+  hasLeft(slot: number): boolean;
+  /** The slot was given up, and what comes of it from now on is new. */
+  left(slot: number): void;
   exclusions(): Exclusions;
   /** True when something that was left out of the reads is wanted again: read from the start. */
   wantsRewind(): boolean;
@@ -64,6 +70,7 @@ const REMEMBERED_KEYS = 20_000;
 interface KeyState {
   topic: string;
   msgKey: string;
+  slot: number;
   messages: OutboxMessage[];
   inFlight: boolean;
   /** The table has more of this key than fits; it is left out of the reads until these are sent. */
@@ -94,6 +101,7 @@ export function createRelayQueue(): RelayQueue {
   const idle = new Set<KeyState>();
   const held = new Set<bigint>();
   const lastSequence = new Map<string, bigint>();
+  const leaving = new Set<number>();
   let size = 0;
   let failingKeys = 0;
   let rewind = false;
@@ -134,6 +142,14 @@ export function createRelayQueue(): RelayQueue {
       idle.delete(state);
       keys.delete(nameOf(state));
     }
+  }
+
+  function forget(state: KeyState): void {
+    shorten(state, 0);
+    idle.delete(state);
+    keys.delete(nameOf(state));
+    topicOf(state.topic).failing.delete(state);
+    if (state.failures > 0) failingKeys -= 1;
   }
 
   function remember(message: OutboxMessage): void {
@@ -208,6 +224,8 @@ export function createRelayQueue(): RelayQueue {
     failed(message, now, error) {
       const state = keys.get(nameOf(message)) as KeyState;
       const topic = topicOf(message.topic);
+      topic.inFlight -= 1;
+      if (leaving.has(state.slot)) return forget(state);
       if (state.failures === 0) failingKeys += 1;
       state.failures += 1;
       state.dueAt = now + backoffMs(state.failures);
@@ -216,13 +234,27 @@ export function createRelayQueue(): RelayQueue {
       state.inFlight = false;
       shorten(state, 1);
       idle.add(state);
-      topic.inFlight -= 1;
       topic.failing.add(state);
       if (isDown(topic)) shed(message.topic);
     },
 
     deleted(ids) {
       for (const id of ids) held.delete(id);
+    },
+
+    leave(slot) {
+      leaving.add(slot);
+      for (const state of keys.values()) {
+        if (state.slot !== slot) continue;
+        if (state.inFlight) shorten(state, 1);
+        else forget(state);
+      }
+    },
+
+    hasLeft: (slot) => ![...keys.values()].some((state) => state.slot === slot),
+
+    left(slot) {
+      leaving.delete(slot);
     },
 
     exclusions() {
@@ -271,10 +303,11 @@ function nameOf(m: { topic: string; msgKey: string }): string {
   return `${m.topic} ${m.msgKey}`;
 }
 
-function newKey({ topic, msgKey }: OutboxMessage): KeyState {
+function newKey({ topic, msgKey, slot }: OutboxMessage): KeyState {
   return {
     topic,
     msgKey,
+    slot,
     messages: [],
     inFlight: false,
     more: false,

@@ -2,27 +2,40 @@ import type { Health } from '@sidecart/kit/health';
 import type { Logger } from '@sidecart/kit/log';
 import type { Metrics } from '@sidecart/kit/metrics';
 import type { OutboxMessage, QueueStatus } from './relay-queue.ts';
-import type { OutboxDepth } from './relay-session.ts';
+import type { SlotDepth } from './relay-session.ts';
 
 /** Everything the relay says to people: metrics, log and the part `outbox` of the health details. */
 export interface RelayReport {
   connected(): void;
   /** The database is away, or not as it must be. */
   disconnected(err: unknown): void;
-  published(message: OutboxMessage): void;
+  /** The broker acknowledged it, so long after it was asked to, in seconds. */
+  published(message: OutboxMessage, seconds: number): void;
   failed(message: OutboxMessage, err: unknown, refused: boolean): void;
   /** How the keys are; to be told after each change. */
   keys(status: QueueStatus): void;
-  depth(depth: OutboxDepth): void;
+  /** Of the slots that this relay owns. */
+  depth(slots: SlotDepth[]): void;
 }
+
+type Gauge = ReturnType<Metrics['gauge']>;
 
 /** Failures of one key in a row, after which it shows in the health details. */
 const NOTABLE_FAILURES = 3;
 
 export function createRelayReport(o: { log: Logger; metrics: Metrics; health: Health }): RelayReport {
   const { log, metrics, health } = o;
-  const depth = metrics.gauge('sidecart_outbox_depth', 'Messages written and not yet acknowledged');
-  const oldest = metrics.gauge('sidecart_outbox_oldest_seconds', 'Age of the oldest of them');
+  const depth = metrics.gauge(
+    'sidecart_outbox_depth',
+    'Messages written and not yet acknowledged, by the owner of their slot',
+    ['slot'],
+  );
+  const oldest = metrics.gauge('sidecart_outbox_oldest_seconds', 'Age of the oldest of them', ['slot']);
+  const publishSeconds = metrics.histogram(
+    'sidecart_outbox_publish_seconds',
+    'Time from asking the sidecar to its acknowledgement',
+    ['topic'],
+  );
   const publishedTotal = metrics.counter('sidecart_outbox_published_total', 'Messages acknowledged', [
     'topic',
   ]);
@@ -59,13 +72,15 @@ export function createRelayReport(o: { log: Logger; metrics: Metrics; health: He
       reportHealth();
     },
     disconnected(err) {
+      reportDepth(depth, oldest, []);
       if (away === undefined) log.warn({ err }, 'Relay has no connection to its database; it tries again');
       away = err instanceof Error ? err.message : String(err);
       keys = { topicsDown: [], failing: [] };
       reportHealth();
     },
-    published(message) {
+    published(message, seconds) {
       publishedTotal.inc({ topic: message.topic });
+      publishSeconds.observe({ topic: message.topic }, seconds);
     },
     failed(message, err, refused) {
       failuresTotal.inc({ topic: message.topic, refused: String(refused) });
@@ -88,9 +103,18 @@ export function createRelayReport(o: { log: Logger; metrics: Metrics; health: He
       topicsDown = down;
       reportHealth();
     },
-    depth(now) {
-      depth.set(now.messages);
-      oldest.set(now.oldestSeconds);
+    depth(slots) {
+      reportDepth(depth, oldest, slots);
     },
   };
+}
+
+/** Another replica reports the slots that this one has no more. */
+export function reportDepth(depth: Gauge, oldest: Gauge, slots: SlotDepth[]): void {
+  depth.reset();
+  oldest.reset();
+  for (const { slot, messages, oldestSeconds } of slots) {
+    depth.set({ slot }, messages);
+    oldest.set({ slot }, oldestSeconds);
+  }
 }

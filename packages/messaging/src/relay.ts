@@ -7,7 +7,8 @@ import { buildEnvelope, type CloudEvent } from './envelope.ts';
 import { relayLoop } from './relay-loop.ts';
 import type { OutboxMessage } from './relay-queue.ts';
 import { createRelayReport } from './relay-report.ts';
-import { OutboxSetupError, openSession, type RelaySession } from './relay-session.ts';
+import { openSession } from './relay-session.ts';
+import { keepSession } from './session-keeper.ts';
 import { createWake } from './wake.ts';
 
 export interface RelayOptions {
@@ -36,8 +37,8 @@ export interface Relay extends Worker {
 
 /**
  * Publishes what is in the outbox, in order per topic and key, and deletes what the broker acknowledged: at least once,
- * never two of one key in flight. Of several replicas one owns a slot at a time; when it dies or freezes, its slots
- * move on within `idleSessionTimeoutMs`. Nothing is ever given up: a message that cannot be published is tried again
+ * never two of one key in flight. Several replicas share the slots evenly, and each slot has one owner at a time; when that
+ * one dies or freezes, its slots move on within `idleSessionTimeoutMs`. Nothing is ever given up: a message that cannot be published is tried again
  * for ever, holds up its own key only, and shows in the metrics and in the health details.
  *
  * `start` rejects with an OutboxSetupError when the outbox itself is wrong; a database that is away is waited for.
@@ -59,46 +60,26 @@ export function createRelay(o: RelayOptions): Relay {
       wake.up();
     },
   };
-  const stopping = new AbortController();
   const acknowledged = new Map<bigint, OutboxMessage>();
-  let ended: Promise<void> = Promise.resolve();
-
-  const publish = (message: OutboxMessage) => o.publish(message.topic, buildEnvelope(o.service, message));
-
-  async function run(first: RelaySession | undefined): Promise<void> {
-    let session = first;
-    let failures = 0;
-    while (!stopping.signal.aborted) {
-      try {
-        session ??= await openSession(sessionOptions);
-        report.connected();
-        failures = 0;
-        await relayLoop({
-          session,
-          publish,
-          isRefusal,
-          concurrency: o.concurrency ?? 16,
-          pollMs: o.pollMs ?? 200,
-          stopping: stopping.signal,
-          acknowledged,
-          wake,
-          nudge,
-          report,
-        });
-      } catch (err) {
-        report.disconnected(err);
-        failures += 1;
-      }
-      await session?.close();
-      session = undefined;
-      if (!stopping.signal.aborted) await sleepUnlessStopped(Math.min(2000, 100 * 2 ** failures));
-    }
-  }
-
-  async function sleepUnlessStopped(ms: number): Promise<void> {
-    const until = performance.now() + ms;
-    while (!stopping.signal.aborted && performance.now() < until) await wake.sleep(until - performance.now());
-  }
+  const keeper = keepSession({
+    open: () => openSession(sessionOptions),
+    loop: (session, stopping) =>
+      relayLoop({
+        session,
+        publish: (message) => o.publish(message.topic, buildEnvelope(o.service, message)),
+        isRefusal,
+        concurrency: o.concurrency ?? 16,
+        pollMs: o.pollMs ?? 200,
+        stopping,
+        acknowledged,
+        wake,
+        nudge,
+        report,
+      }),
+    wake,
+    connected: report.connected,
+    disconnected: report.disconnected,
+  });
 
   return {
     name: 'relay',
@@ -107,19 +88,8 @@ export function createRelay(o: RelayOptions): Relay {
       nudge.announce = true;
       wake.up();
     },
-    async start() {
-      const first = await openSession(sessionOptions).catch((err: unknown) => {
-        if (err instanceof OutboxSetupError) throw err;
-        report.disconnected(err);
-        return undefined;
-      });
-      ended = run(first);
-    },
-    async stop() {
-      stopping.abort();
-      wake.up();
-      await ended;
-    },
+    start: keeper.start,
+    stop: keeper.stop,
   };
 }
 

@@ -4,12 +4,15 @@ import { shareOf, slotsFrom } from './slot-share.ts';
 
 const ranks = (alive: number) => Array.from({ length: alive }, (_, before) => before);
 
-test.each([1, 2, 3, 5, 8, 16, 17, 20])('the shares of %i sessions add up to all slots and are level', (alive) => {
-  const shares = ranks(alive).map((before) => shareOf(alive, before));
-  expect(shares.reduce((sum, share) => sum + share, 0)).toBe(OUTBOX_SLOTS);
-  expect(Math.max(...shares) - Math.min(...shares)).toBeLessThanOrEqual(1);
-  expect(Math.max(...shares)).toBeLessThanOrEqual(Math.ceil(OUTBOX_SLOTS / alive));
-});
+test.each([1, 2, 3, 5, 8, 16, 17, 20])(
+  'the shares of %i sessions add up to all slots and are level',
+  (alive) => {
+    const shares = ranks(alive).map((before) => shareOf(alive, before));
+    expect(shares.reduce((sum, share) => sum + share, 0)).toBe(OUTBOX_SLOTS);
+    expect(Math.max(...shares) - Math.min(...shares)).toBeLessThanOrEqual(1);
+    expect(Math.max(...shares)).toBeLessThanOrEqual(Math.ceil(OUTBOX_SLOTS / alive));
+  },
+);
 
 test('a session that does not see itself yet asks for what one alone would', () => {
   expect(shareOf(0, 0)).toBe(OUTBOX_SLOTS);

@@ -1,0 +1,122 @@
+import type { Database } from '@sidecart/kit/db';
+import type { Logger } from '@sidecart/kit/log';
+import type { Metrics } from '@sidecart/kit/metrics';
+import type { Worker } from '@sidecart/kit/service';
+import { rootMessage } from './failures.ts';
+import { LOCKS } from './lock-classes.ts';
+import { RELEASE_STATEMENT } from './outbox-insert.ts';
+import { slotOf } from './slot.ts';
+import { createWake } from './wake.ts';
+
+export interface DelayedOptions {
+  database: Database;
+  log: Logger;
+  metrics: Metrics;
+  /** Messages were moved: their relay and worker can look at once. */
+  onReleased?: () => void;
+  /** How often it is looked for messages that another process wrote, in ms; default 500. */
+  pollMs?: number;
+}
+
+export interface DelayedRelease extends Worker {
+  /** Something may have been committed that is due before the next look. */
+  nudge(): void;
+}
+
+/** Messages moved in one transaction at most. */
+const LIMIT = 200;
+/** When what is due could not be moved, in ms. */
+const AGAIN_MS = 100;
+/** Two looks are at least so far apart, in ms, however often somebody says that there may be something. */
+const APART_MS = 20;
+
+/**
+ * What is due, in that order, of keys whose counter nobody holds: a transaction that does would hold up all the others as well,
+ * and is waited for outside. One process at a time, or a key's messages could pass each other.
+ */
+const DUE = `
+  WITH turn AS MATERIALIZED (SELECT pg_try_advisory_xact_lock(${LOCKS.release}, 0) AS mine),
+  due AS MATERIALIZED (
+    SELECT d.id, d.due_at, d.topic, d.msg_key FROM turn CROSS JOIN LATERAL (
+      SELECT * FROM outbox_delayed WHERE turn.mine AND due_at <= statement_timestamp() ORDER BY due_at, id LIMIT ${LIMIT}
+    ) d
+  ), free AS MATERIALIZED (
+    SELECT topic, msg_key FROM outbox_sequence
+    WHERE (topic, msg_key) IN (SELECT topic, msg_key FROM due) ORDER BY topic, msg_key FOR UPDATE SKIP LOCKED
+  )
+  SELECT id, msg_key FROM due
+  WHERE (topic, msg_key) IN (SELECT topic, msg_key FROM free)
+    OR NOT EXISTS (SELECT FROM outbox_sequence s WHERE s.topic = due.topic AND s.msg_key = due.msg_key)
+  ORDER BY due_at, id`;
+
+const NEXT = `SELECT extract(epoch FROM min(due_at) - statement_timestamp())::float8 * 1000 AS ms FROM outbox_delayed`;
+
+/**
+ * Moves delayed messages to the outbox when they are due, by the database's clock. The move is one transaction, so a message is in
+ * one place or the other, and it is there that it gets its number: it is in the order of its release.
+ */
+export function createDelayedRelease(o: DelayedOptions): DelayedRelease {
+  const overdue = o.metrics.gauge(
+    'sidecart_outbox_delayed_overdue_seconds',
+    'How long the first delayed message has been due; 0 when none is',
+  );
+  const pollMs = o.pollMs ?? 500;
+  const wake = createWake();
+  let stopped = false;
+  let failing = false;
+  let ended: Promise<void> = Promise.resolve();
+
+  /** Moves what is due; returns when to look again, in ms. */
+  async function round(): Promise<number> {
+    const [next] = await o.database.sql.unsafe<{ ms: number | null }[]>(NEXT);
+    const ms = next?.ms ?? Number.POSITIVE_INFINITY;
+    overdue.set(Math.max(0, -ms / 1000));
+    if (ms > 0) return Math.min(pollMs, Math.ceil(ms));
+    if ((await releaseDue(o.database)) === 0) return AGAIN_MS;
+    o.onReleased?.();
+    return 0;
+  }
+
+  async function run(): Promise<void> {
+    while (!stopped) {
+      let again = pollMs;
+      const earliest = performance.now() + APART_MS;
+      try {
+        again = await round();
+        if (failing) o.log.info('Delayed messages are moved again');
+        failing = false;
+      } catch (err) {
+        if (!failing)
+          o.log.warn({ reason: rootMessage(err) }, 'Delayed messages could not be moved; it is tried again');
+        failing = true;
+      }
+      if (again === 0) continue;
+      await wake.sleep(again);
+      while (!stopped && performance.now() < earliest) await wake.sleep(earliest - performance.now());
+    }
+  }
+
+  return {
+    name: 'delayed-release',
+    nudge: wake.up,
+    start() {
+      ended = run();
+    },
+    async stop() {
+      stopped = true;
+      wake.up();
+      await ended;
+    },
+  };
+}
+
+/** One transaction; how many messages it moved. */
+async function releaseDue({ sql }: Database): Promise<number> {
+  return sql.begin(async (tx) => {
+    const due = await tx.unsafe<{ id: string; msg_key: string }[]>(DUE);
+    if (due.length === 0) return 0;
+    const moves = due.map(({ id, msg_key }) => ({ id, slot: slotOf(msg_key) }));
+    await tx.unsafe(RELEASE_STATEMENT, [JSON.stringify(moves)]);
+    return due.length;
+  }) as Promise<number>;
+}

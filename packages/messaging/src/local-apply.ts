@@ -1,0 +1,103 @@
+import { runInContext } from '@sidecart/kit/context';
+import type { Database, Transaction } from '@sidecart/kit/db';
+import { sql } from 'drizzle-orm';
+import { buryMessage } from './bury.ts';
+import { contextOf, readMessage } from './delivery.ts';
+import { buildEnvelope } from './envelope.ts';
+import { type Failure, UnreadableError } from './failures.ts';
+import type { Handler } from './handler.ts';
+import { SELF } from './outbox-insert.ts';
+import type { OutboxMessage } from './relay-queue.ts';
+
+export interface ApplyOptions {
+  service: string;
+  database: Database;
+  handlers: Readonly<Record<string, Handler>>;
+  /** Deletes the rows and says how many were there; for tests. */
+  remove: (tx: Transaction, messages: readonly OutboxMessage[]) => Promise<number>;
+  /** The handler of a message took so long, in seconds. */
+  observe: (type: string, seconds: number) => void;
+}
+
+/** What came of one transaction over some messages. */
+export type Applied =
+  | { kind: 'applied'; count: number }
+  /** Somebody else had some of them already; nothing was done. */
+  | { kind: 'lost' }
+  /** Nothing was done, because of the message at this place, or behind the last one, of the transaction itself. */
+  | { kind: 'failed'; at: number; err: unknown };
+
+/** A transaction takes no further message after so long, in ms: it holds locks, and a connection. */
+const BATCH_MS = 25;
+
+class LostError extends Error {}
+
+/**
+ * Runs the handlers of the messages, one after the other, and deletes their rows, in one transaction: their effects and their
+ * ends commit together. A row that is not there to be deleted was handled by somebody else, who owned the slot before or
+ * after: then all of it is undone.
+ */
+export async function applyMessages(o: ApplyOptions, messages: readonly OutboxMessage[]): Promise<Applied> {
+  let at = 0;
+  try {
+    await o.database.db.transaction(async (tx) => {
+      const until = performance.now() + BATCH_MS;
+      for (; at < messages.length && (at === 0 || performance.now() < until); at++) {
+        await handleOne(o, tx, messages[at] as OutboxMessage);
+      }
+      if ((await o.remove(tx, messages.slice(0, at))) < at) throw new LostError();
+    });
+    return { kind: 'applied', count: at };
+  } catch (err) {
+    return err instanceof LostError ? { kind: 'lost' } : { kind: 'failed', at, err };
+  }
+}
+
+async function handleOne(o: ApplyOptions, tx: Transaction, message: OutboxMessage): Promise<void> {
+  const handler = Object.hasOwn(o.handlers, message.type) ? o.handlers[message.type] : undefined;
+  if (!handler) throw new UnreadableError('unknown_type', `No local handler for ${message.type}`);
+  const envelope = buildEnvelope(o.service, message);
+  const read = readMessage(handler, envelope);
+  const beganAt = performance.now();
+  await runInContext(contextOf({ id: envelope.id, envelope }), () => handler.handle(tx, read));
+  o.observe(message.type, (performance.now() - beganAt) / 1000);
+}
+
+/**
+ * Moves a message that can never be handled to `dead_letter`. False when somebody else has dealt with it.
+ */
+export async function buryLocal(
+  o: ApplyOptions,
+  message: OutboxMessage,
+  dead: Omit<Extract<Failure, { kind: 'permanent' }>, 'kind'> & { holdsKey: boolean; attempts: number },
+): Promise<boolean> {
+  try {
+    await o.database.db.transaction(async (tx) => {
+      if ((await o.remove(tx, [message])) === 0) throw new LostError();
+      await buryMessage(tx, {
+        ...dead,
+        topic: SELF,
+        eventId: message.eventId,
+        type: message.type,
+        key: message.msgKey,
+        body: new TextEncoder().encode(JSON.stringify(buildEnvelope(o.service, message))),
+        headers: {},
+      });
+    });
+    return true;
+  } catch (err) {
+    if (err instanceof LostError) return false;
+    throw err;
+  }
+}
+
+/** The default for {@link ApplyOptions.remove}. */
+export async function removeHandled(tx: Transaction, messages: readonly OutboxMessage[]): Promise<number> {
+  const ids = `{${messages.map(({ id }) => id).join()}}`;
+  const [, removed] = await Promise.all([
+    // A plan that was made while the table was small would read all of a long queue.
+    tx.execute(sql`SET LOCAL enable_seqscan = off`),
+    tx.execute(sql`DELETE FROM outbox_local WHERE id = ANY (${ids}::text::bigint[])`),
+  ]);
+  return removed.count;
+}

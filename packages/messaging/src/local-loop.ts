@@ -1,0 +1,170 @@
+import { classifyFailure, rootMessage } from './failures.ts';
+import { type ApplyOptions, applyMessages, buryLocal } from './local-apply.ts';
+import type { LocalReport } from './local-report.ts';
+import type { LocalSession } from './local-session.ts';
+import { createLocalSlots } from './local-slots.ts';
+import type { Nudge } from './relay-loop.ts';
+import type { OutboxMessage } from './relay-queue.ts';
+import type { Wake } from './wake.ts';
+
+export interface LocalLoopOptions {
+  session: LocalSession;
+  apply: ApplyOptions;
+  /** Slots at work at a time; each takes a connection of the pool. */
+  concurrency: number;
+  pollMs: number;
+  /** Ends the loop after the transactions under way. */
+  stopping: AbortSignal;
+  wake: Wake;
+  nudge: Nudge;
+  report: LocalReport;
+}
+
+/** Every so often all slots are read from their lowest id, in ms. */
+const SWEEP_MS = 1000;
+/** How often it is looked who is there to share the slots with, in ms. */
+const SHARE_MS = 500;
+const MEASURE_MS = 5000;
+/** A measurement is so many times its own length apart from the next at least. */
+const MEASURE_APART = 50;
+/** The other workers are told of commits at most this often, in ms: a NOTIFY takes a lock of the whole server. */
+const ANNOUNCE_MS = 20;
+/** Rows of one slot in one read. */
+const READ_LIMIT = 100;
+
+/**
+ * Handles messages with one session until it is lost (then it throws) or the worker is stopped. The session only owns slots
+ * and reads; transactions go through the pool, up to `concurrency` at a time, never two of one slot.
+ */
+export async function localLoop(o: LocalLoopOptions): Promise<void> {
+  const { session, report, wake, nudge } = o;
+  const slots = createLocalSlots();
+  const running = new Set<Promise<void>>();
+  /** Slots that others are to have as soon as nothing of them is under way here. */
+  const leaving = new Set<number>();
+  let sweepAt = 0;
+  let pollAt = 0;
+  let shareAt = 0;
+  let measureAt = 0;
+  let announceAt = 0;
+
+  async function work(slot: number, messages: OutboxMessage[]): Promise<void> {
+    const applied = await applyMessages(o.apply, messages);
+    if (applied.kind === 'applied') {
+      const done = messages.slice(0, applied.count);
+      const recovered = slots.handled(slot, done);
+      report.handled(done);
+      if (recovered) report.troubles(slots.troubles());
+    } else if (applied.kind === 'lost') {
+      slots.lost(slot);
+      report.lost(slot);
+    } else if (messages.length > 1) {
+      slots.split(slot, applied.at);
+    } else {
+      await failed(messages[0] as OutboxMessage, applied.err);
+      report.troubles(slots.troubles());
+    }
+  }
+
+  async function failed(message: OutboxMessage, err: unknown): Promise<void> {
+    const failure = classifyFailure(err);
+    if (failure.kind === 'transient') return retry(message, err, failure.expected);
+    const attempts = slots.failuresOf(message) + 1;
+    const holdsKey = o.apply.handlers[message.type]?.ordered ?? false;
+    const { kind: _, ...why } = failure;
+    try {
+      if (!(await buryLocal(o.apply, message, { ...why, holdsKey, attempts }))) {
+        slots.lost(message.slot);
+        return report.lost(message.slot);
+      }
+    } catch (buryErr) {
+      return retry(message, buryErr, true);
+    }
+    if (holdsKey) slots.heldBy(message);
+    else slots.handled(message.slot, [message]);
+    report.buried(message, failure, attempts);
+  }
+
+  function retry(message: OutboxMessage, err: unknown, expected: boolean): void {
+    const trouble = slots.failed(message, performance.now(), rootMessage(err));
+    report.failed(message, trouble, err, expected);
+  }
+
+  function startWork(): void {
+    while (running.size < o.concurrency && !o.stopping.aborted && session.isFresh()) {
+      const next = slots.take();
+      if (!next) return;
+      const done = work(next.slot, next.messages).finally(() => {
+        running.delete(done);
+        startWork();
+        wake.up();
+      });
+      running.add(done);
+    }
+  }
+
+  async function share(): Promise<void> {
+    const { won, surplus } = await session.share();
+    if (won) pollAt = 0;
+    for (const slot of kept().slice(0, Math.max(0, surplus - leaving.size))) leaving.add(slot);
+  }
+
+  async function giveUp(): Promise<void> {
+    const clear = [...leaving].filter((slot) => !slots.isBusy(slot));
+    for (const slot of clear) {
+      slots.drop(slot);
+      leaving.delete(slot);
+    }
+    if (clear.length > 0) await session.release(clear);
+  }
+
+  function kept(): number[] {
+    return session.owned().filter((slot) => !leaving.has(slot));
+  }
+
+  async function read(now: number): Promise<void> {
+    pollAt = now + o.pollMs;
+    nudge.look = false;
+    if (now >= sweepAt) {
+      sweepAt = now + SWEEP_MS;
+      slots.rewindAll();
+    }
+    const asked = slots.wanted(kept(), now);
+    if (asked.size === 0) return session.ping();
+    slots.offer(asked, await session.read(asked, slots.excluded(now), READ_LIMIT), READ_LIMIT);
+  }
+
+  const readAt = () => (nudge.look ? 0 : Math.min(pollAt, sweepAt, slots.readAt(performance.now())));
+
+  const onLost = () => wake.up();
+  session.signal.addEventListener('abort', onLost);
+  try {
+    while (!o.stopping.aborted) {
+      session.signal.throwIfAborted();
+      const now = performance.now();
+      if (now >= shareAt) {
+        shareAt = now + SHARE_MS;
+        await share();
+      }
+      if (leaving.size > 0) await giveUp();
+      if (nudge.announce && now >= announceAt) {
+        nudge.announce = false;
+        announceAt = now + ANNOUNCE_MS;
+        await session.announce();
+      }
+      if (now >= readAt()) await read(now);
+      if (now >= measureAt) {
+        report.depth(await session.depth());
+        measureAt = now + Math.max(MEASURE_MS, MEASURE_APART * (performance.now() - now));
+      }
+      startWork();
+      const tell = nudge.announce ? announceAt : Number.POSITIVE_INFINITY;
+      const next = Math.min(readAt(), shareAt, measureAt, tell);
+      await wake.sleep(Math.max(0, next - performance.now()));
+    }
+  } finally {
+    session.signal.removeEventListener('abort', onLost);
+    // Their slots may have another owner by now; each of them finds out by what it can delete.
+    await Promise.all(running);
+  }
+}

@@ -1,0 +1,237 @@
+import { backoffMs, type OutboxMessage } from './relay-queue.ts';
+
+/** A key whose next message failed. It is tried again at its time, alone in its transaction. */
+export interface Trouble {
+  key: string;
+  slot: number;
+  failures: number;
+  dueAt: number;
+  error: string;
+}
+
+interface SlotState {
+  /** Read and not yet handled, sorted by id. */
+  pending: OutboxMessage[];
+  /** Messages for the next transaction at most; fewer after one that failed. */
+  limit: number;
+  busy: boolean;
+  /** The highest id read. A hint that saves reading what is in memory or was deleted. */
+  after: bigint;
+  /** Something may be below that id, or was dropped from memory: read from the start. */
+  rewind: boolean;
+  rewoundAt: number;
+  /** The table has more than was read. */
+  more: boolean;
+}
+
+/**
+ * What a local worker has in memory of its slots, and which messages may be handled next. One transaction per slot at a
+ * time, messages in the order of their ids, a key that fails holds up itself alone. Knows nothing of the database. Times are
+ * milliseconds of one monotonic clock.
+ */
+export interface LocalSlots {
+  /** Begins a read: for each slot that is to be read, the id above which. */
+  wanted(slots: readonly number[], now: number): Map<number, bigint>;
+  /** Ends it, with its rows sorted by id. A slot with `limit` rows is taken to have more. */
+  offer(asked: ReadonlyMap<number, bigint>, rows: OutboxMessage[], limit: number): void;
+  /** Reads every slot from its start next time. */
+  rewindAll(): void;
+  /** The messages for one transaction, and their slot, which is busy from now on. */
+  take(): { slot: number; messages: OutboxMessage[] } | undefined;
+  /** These, the first of what was taken, have been handled. True when this ended the trouble of a key. */
+  handled(slot: number, messages: readonly OutboxMessage[]): boolean;
+  /** The transaction failed at the n-th message: what is before it is tried again together, then that one alone. */
+  split(slot: number, at: number): void;
+  /** The one message failed; its key waits. */
+  failed(message: OutboxMessage, now: number, error: string): Trouble;
+  /** The message is gone, and so is all that memory has of its slot. */
+  lost(slot: number): void;
+  /** The message became a dead letter that holds its key. */
+  heldBy(message: OutboxMessage): void;
+  /** How often the message has failed before. */
+  failuresOf(message: OutboxMessage): number;
+  isBusy(slot: number): boolean;
+  /** Forgets a slot that is given up. */
+  drop(slot: number): void;
+  excluded(now: number): string[];
+  troubles(): Trouble[];
+  /** When something has to be read without anybody saying so; 0 for at once. */
+  readAt(now: number): number;
+}
+
+/** Messages of one transaction at most. */
+const BATCH = 100;
+/** Two reads of a slot from its start are at least so far apart, in ms, however much is doubted. */
+const REWIND_APART_MS = 20;
+/** Keys whose last number is remembered. */
+const REMEMBERED_KEYS = 20_000;
+
+export function createLocalSlots(): LocalSlots {
+  const slots = new Map<number, SlotState>();
+  const troubles = new Map<string, Trouble>();
+  /** The last number of each key that was read. */
+  const last = new Map<string, bigint>();
+  /** Slots that have something to handle take turns. */
+  let turn = 0;
+
+  function stateOf(slot: number): SlotState {
+    let state = slots.get(slot);
+    if (!state) {
+      state = {
+        pending: [],
+        limit: BATCH,
+        busy: false,
+        after: 0n,
+        rewind: true,
+        rewoundAt: Number.NEGATIVE_INFINITY,
+        more: false,
+      };
+      slots.set(slot, state);
+    }
+    return state;
+  }
+
+  function remember(key: string, keySeq: string): void {
+    last.delete(key); // to the end: the key that was quiet longest is forgotten first
+    last.set(key, BigInt(keySeq));
+    if (last.size > REMEMBERED_KEYS) last.delete(last.keys().next().value as string);
+  }
+
+  /** What the table has of the key is below what was read: its number must not be believed to be the last one handled. */
+  function dropKey(state: SlotState, key: string): void {
+    state.pending = state.pending.filter(({ msgKey }) => msgKey !== key);
+    last.delete(key);
+  }
+
+  /** Keys whose time has come are read again, from the start because they are below what was read. */
+  function release(now: number): void {
+    for (const trouble of troubles.values()) {
+      if (trouble.dueAt > now || trouble.dueAt === Number.NEGATIVE_INFINITY) continue;
+      trouble.dueAt = Number.NEGATIVE_INFINITY;
+      stateOf(trouble.slot).rewind = true;
+    }
+  }
+
+  const failuresOf = ({ msgKey }: OutboxMessage) => troubles.get(msgKey)?.failures ?? 0;
+
+  return {
+    failuresOf,
+
+    wanted(owned, now) {
+      release(now);
+      const asked = new Map<number, bigint>();
+      for (const slot of owned) {
+        const state = stateOf(slot);
+        if (state.busy) continue;
+        if (state.rewind && now - state.rewoundAt >= REWIND_APART_MS) {
+          state.rewind = false;
+          state.rewoundAt = now;
+          state.pending = [];
+          state.after = 0n;
+        }
+        if (state.pending.length === 0) asked.set(slot, state.after);
+      }
+      return asked;
+    },
+
+    offer(asked, rows, limit) {
+      const counts = new Map<number, number>();
+      const doubted = new Set<number>();
+      for (const row of rows) {
+        const state = stateOf(row.slot);
+        counts.set(row.slot, (counts.get(row.slot) ?? 0) + 1);
+        if (doubted.has(row.slot)) continue;
+        // A read that began above the start may miss a lower id of the key that was committed late: only the next number is believed.
+        const next = (last.get(row.msgKey) ?? 0n) + 1n;
+        if (asked.get(row.slot) !== 0n && BigInt(row.keySeq) !== next) {
+          doubted.add(row.slot);
+          state.rewind = true;
+          continue;
+        }
+        remember(row.msgKey, row.keySeq);
+        state.pending.push(row);
+        state.after = row.id;
+      }
+      for (const slot of asked.keys()) stateOf(slot).more = (counts.get(slot) ?? 0) >= limit;
+    },
+
+    rewindAll() {
+      for (const state of slots.values()) state.rewind = true;
+    },
+
+    take() {
+      const ready = [...slots].filter(([, state]) => !state.busy && state.pending.length > 0);
+      if (ready.length === 0) return undefined;
+      const [slot, state] = ready.find(([number]) => number > turn) ?? (ready[0] as [number, SlotState]);
+      turn = slot;
+      state.busy = true;
+      const alone = state.pending.findIndex(({ msgKey }) => troubles.has(msgKey));
+      const end = alone === -1 ? state.limit : Math.min(state.limit, Math.max(1, alone));
+      return { slot, messages: state.pending.slice(0, end) };
+    },
+
+    handled(slot, messages) {
+      const state = stateOf(slot);
+      state.busy = false;
+      state.limit = BATCH;
+      state.pending.splice(0, messages.length);
+      return messages.map(({ msgKey }) => troubles.delete(msgKey)).includes(true);
+    },
+
+    split(slot, at) {
+      const state = stateOf(slot);
+      state.busy = false;
+      state.limit = Math.max(1, at);
+    },
+
+    failed(message, now, error) {
+      const state = stateOf(message.slot);
+      state.busy = false;
+      state.limit = BATCH;
+      dropKey(state, message.msgKey);
+      const failures = failuresOf(message) + 1;
+      const dueAt = now + backoffMs(failures);
+      const trouble = { key: message.msgKey, slot: message.slot, failures, dueAt, error };
+      troubles.set(message.msgKey, trouble);
+      return trouble;
+    },
+
+    lost(slot) {
+      const state = stateOf(slot);
+      state.busy = false;
+      state.limit = BATCH;
+      state.pending = [];
+      state.rewind = true;
+    },
+
+    heldBy(message) {
+      const state = stateOf(message.slot);
+      state.busy = false;
+      state.limit = BATCH;
+      dropKey(state, message.msgKey);
+      troubles.delete(message.msgKey);
+    },
+
+    isBusy: (slot) => slots.get(slot)?.busy ?? false,
+
+    drop(slot) {
+      slots.delete(slot);
+      for (const trouble of [...troubles.values()]) if (trouble.slot === slot) troubles.delete(trouble.key);
+    },
+
+    excluded: (now) => [...troubles.values()].filter(({ dueAt }) => dueAt > now).map(({ key }) => key),
+
+    troubles: () => [...troubles.values()],
+
+    readAt(now) {
+      let soonest = Number.POSITIVE_INFINITY;
+      for (const { dueAt } of troubles.values()) if (dueAt > now) soonest = Math.min(soonest, dueAt);
+      for (const state of slots.values()) {
+        if (state.busy) continue;
+        if (state.rewind) soonest = Math.min(soonest, state.rewoundAt + REWIND_APART_MS);
+        if (state.more && state.pending.length === 0) return 0;
+      }
+      return soonest;
+    },
+  };
+}

@@ -1,0 +1,438 @@
+import { currentContext } from '@sidecart/kit/context';
+import type { Transaction } from '@sidecart/kit/db';
+import { connectDatabase, type Database } from '@sidecart/kit/db';
+import type { Health } from '@sidecart/kit/health';
+import { testDeps } from '@sidecart/kit/testing';
+import { sql } from 'drizzle-orm';
+import postgres from 'postgres';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { PermanentError } from './failures.ts';
+import { catalog, eventually, type Fixture, openFixture, outbox, pause, remind } from './fixture.ts';
+import { type Handler, type Message, on } from './handler.ts';
+import { removeHandled } from './local-apply.ts';
+import { createLocalWorker, type LocalWorker, type LocalWorkerOptions } from './local-worker.ts';
+import { createOutbox } from './outbox.ts';
+import { slotOf } from './slot.ts';
+
+let fixture: Fixture;
+const workers: { worker: LocalWorker; database: Database }[] = [];
+
+beforeAll(async () => {
+  fixture = await openFixture('local');
+  const { admin } = fixture;
+  await admin`CREATE TABLE applied (id bigint GENERATED ALWAYS AS IDENTITY, key text, n int, seq int, worker text)`;
+  await admin.unsafe(`GRANT SELECT, INSERT ON applied TO "${new URL(fixture.urls.url).username}"`);
+});
+beforeEach(async () => {
+  await fixture.clear();
+  await fixture.admin`TRUNCATE applied`;
+});
+afterEach(stopAll);
+afterAll(() => fixture?.close());
+
+async function stopAll(): Promise<void> {
+  await Promise.all(
+    workers.splice(0).map(async ({ worker, database }) => {
+      await worker.stop();
+      await database.close();
+    }),
+  );
+}
+
+interface Data {
+  key: string;
+  n: number;
+}
+
+/** Notes what it handled, then does what the test wants. */
+function noting(
+  then: (message: Message<Data>, tx: Transaction, worker: string) => Promise<void> | void = () => {},
+  o: { ordered?: boolean } = {},
+) {
+  return (worker: string): Handler =>
+    on(
+      catalog.Remind.schema,
+      async (tx, message) => {
+        const { key, data, sequence } = message;
+        await tx.execute(
+          sql`INSERT INTO applied (key, n, seq, worker) VALUES (${key}, ${data.n}, ${Number(sequence)}, ${worker})`,
+        );
+        await then(message, tx, worker);
+      },
+      o,
+    );
+}
+
+async function start(
+  handler: (worker: string) => Handler,
+  o: Partial<LocalWorkerOptions> & { name?: string } = {},
+): Promise<LocalWorker & { health: Health; metrics: LocalWorkerOptions['metrics']; database: Database }> {
+  const { name = 'worker', ...options } = o;
+  const deps = testDeps('orders');
+  const database = connectDatabase({ url: fixture.urls.url, applicationName: name });
+  const handlers = { Remind: handler(name) };
+  const worker = createLocalWorker({ ...deps, database, handlers, pollMs: 50, ...options });
+  workers.push({ worker, database });
+  await worker.start();
+  return { ...worker, ...deps, database };
+}
+
+const write = (...messages: ReturnType<typeof remind>[]) =>
+  fixture.database.db.transaction((tx) => outbox.send(tx, ...messages));
+const waiting = async () =>
+  Number((await fixture.admin<{ n: number }[]>`SELECT count(*)::int AS n FROM outbox_local`)[0]?.n);
+const emptied = (ms?: number) => eventually(async () => expect(await waiting()).toBe(0), ms);
+
+interface Effect {
+  key: string;
+  n: number;
+  seq: number;
+  worker: string;
+}
+const effects = () => fixture.admin<Effect[]>`SELECT key, n, seq, worker FROM applied ORDER BY id`;
+
+/** Each message of each key once, in the order of writing. */
+async function expectOnceInOrder(written: number): Promise<void> {
+  const rows = await effects();
+  const next = new Map<string, number>();
+  for (const { key, seq } of rows) {
+    expect(seq, `number of ${key}`).toBe((next.get(key) ?? 0) + 1);
+    next.set(key, seq);
+  }
+  expect(rows).toHaveLength(written);
+}
+
+/** The session that owns each slot. */
+async function owners(): Promise<Map<number, string>> {
+  const rows = await fixture.admin<{ slot: number; name: string }[]>`
+    SELECT objid::int AS slot, application_name AS name FROM pg_locks JOIN pg_stat_activity USING (pid)
+    WHERE locktype = 'advisory' AND classid = 7002 AND granted AND datname = current_database()`;
+  return new Map(rows.map(({ slot, name }) => [slot, name]));
+}
+
+/** Every worker takes every slot, and believes to be alone. */
+async function withoutLocks(work: () => Promise<void>): Promise<void> {
+  const { admin, urls } = fixture;
+  const role = new URL(urls.url).username;
+  await admin.unsafe(`
+    CREATE FUNCTION public.pg_try_advisory_lock(int, int) RETURNS boolean LANGUAGE sql AS 'SELECT true';
+    CREATE VIEW public.pg_locks AS SELECT * FROM pg_catalog.pg_locks WHERE false;
+    GRANT SELECT ON public.pg_locks TO "${role}";
+    ALTER ROLE "${role}" SET search_path = public, pg_catalog`);
+  try {
+    await work();
+  } finally {
+    await stopAll();
+    await admin.unsafe(`
+      ALTER ROLE "${role}" RESET search_path;
+      DROP VIEW public.pg_locks;
+      DROP FUNCTION public.pg_try_advisory_lock(int, int)`);
+  }
+}
+
+describe('handling', () => {
+  test('what commits is handled in the order of its key and is gone, without outbox or inbox', async () => {
+    const seen: (Message<Data> & { context: unknown })[] = [];
+    const worker = await start(
+      noting((message) => void seen.push({ ...message, context: currentContext() })),
+    );
+    await write(...Array.from({ length: 250 }, (_, i) => remind(`k${i % 7}`, i)));
+    worker.nudge();
+    await emptied();
+    await expectOnceInOrder(250);
+    const first = seen.find(({ key }) => key === 'k0');
+    expect(first).toMatchObject({
+      type: 'Remind',
+      sequence: '1',
+      actor: 'system',
+      data: { key: 'k0', n: 0 },
+    });
+    expect(first?.context).toMatchObject({ causationId: first?.id, actor: 'system' });
+    const [other] = await fixture.admin`
+      SELECT (SELECT count(*) FROM outbox)::int AS outbox, (SELECT count(*) FROM inbox)::int AS inbox`;
+    expect(other).toEqual({ outbox: 0, inbox: 0 });
+    expect(await worker.metrics.registry.metrics()).toMatch(
+      /sidecart_local_handler_seconds_count\{[^}]*type="Remind"[^}]*\} 250/,
+    );
+  });
+
+  test('what is rolled back is never handled', async () => {
+    const worker = await start(noting());
+    const undone = fixture.database.db.transaction(async (tx) => {
+      await outbox.send(tx, remind('k', 1));
+      throw new Error('undone');
+    });
+    await expect(undone).rejects.toThrow('undone');
+    await write(remind('k', 2));
+    worker.nudge();
+    await emptied();
+    expect(await effects()).toMatchObject([{ n: 2, seq: 1 }]);
+  });
+
+  test('a lower id that is committed late is handled within one sweep, before a later one of its key', async () => {
+    const worker = await start(noting());
+    let commit = () => {};
+    const held = new Promise<void>((resolve) => {
+      commit = resolve;
+    });
+    const late = fixture.database.db.transaction(async (tx) => {
+      await outbox.send(tx, remind('late', 1));
+      await held;
+    });
+    await pause(30);
+    const other = Array.from({ length: 500 }, (_, i) => `o${i}`).find((k) => slotOf(k) === slotOf('late'));
+    for (let i = 0; i < 5; i++) await write(remind(other ?? '', i));
+    worker.nudge();
+    await emptied();
+    const next = write(remind('late', 2)); // waits for the counter
+    commit();
+    await Promise.all([late, next]);
+    worker.nudge();
+    await emptied();
+    await expectOnceInOrder(7);
+  });
+});
+
+describe('once', () => {
+  test('the connection is killed between handler and commit: the effect is there once', async () => {
+    let kills = 0;
+    const worker = await start(
+      noting(async ({ data }, tx) => {
+        if (data.n !== 5 || kills >= 2) return;
+        kills += 1;
+        const [row] = await tx.execute<{ pid: number }>(sql`SELECT pg_backend_pid() AS pid`);
+        await fixture.admin`SELECT pg_terminate_backend(${row?.pid ?? 0})`;
+      }),
+    );
+    await write(...Array.from({ length: 10 }, (_, i) => remind('k', i)));
+    worker.nudge();
+    await emptied();
+    expect(kills).toBe(2);
+    await expectOnceInOrder(10);
+  });
+
+  /** Two workers, both owners of every slot, both with the same message in a transaction at the same time. */
+  async function bothHandle(o: Partial<LocalWorkerOptions> = {}): Promise<string[]> {
+    const inside = new Set<string>();
+    const handler = noting(async (_, __, worker) => {
+      inside.add(worker);
+      for (let i = 0; i < 100 && inside.size < 2; i++) await pause(10);
+    });
+    await withoutLocks(async () => {
+      await start(handler, { name: 'first', ...o });
+      await start(handler, { name: 'second', ...o });
+      await write(remind('k', 1));
+      await eventually(() => expect([...inside].sort()).toEqual(['first', 'second']));
+      await emptied();
+    });
+    return (await effects()).map(({ worker }) => worker);
+  }
+
+  test('two workers on one slot: one of them undoes what it did', async () => {
+    expect(await bothHandle()).toHaveLength(1);
+  });
+
+  test('control: without the count of what was deleted both apply', async () => {
+    const remove: LocalWorkerOptions['remove'] = async (tx, messages) => {
+      await removeHandled(tx, messages);
+      return messages.length;
+    };
+    expect((await bothHandle({ remove })).sort()).toEqual(['first', 'second']);
+  });
+});
+
+describe('several workers', () => {
+  test('share the slots, and keep each key in order while one comes, one goes and one is killed', async () => {
+    const handler = noting(() => pause(1));
+    await start(handler, { name: 'first' });
+    let written = 0;
+    const batch = async () => {
+      await write(...Array.from({ length: 60 }, (_, i) => remind(`k${i % 20}`, i)));
+      written += 60;
+    };
+    await batch();
+    const second = await start(handler, { name: 'second' });
+    await batch();
+    const third = await start(handler, { name: 'third' });
+    for (let i = 0; i < 10; i++) {
+      await batch();
+      await pause(100);
+    }
+    const counts = async () => {
+      const found: Record<string, number> = {};
+      for (const name of (await owners()).values()) found[name] = (found[name] ?? 0) + 1;
+      return Object.values(found).sort();
+    };
+    await eventually(async () => expect(await counts()).toEqual([5, 5, 6]));
+    await batch();
+    await fixture.admin`
+      SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+      WHERE datname = current_database() AND application_name IN ('second', 'second-local')`;
+    await batch();
+    await third.stop();
+    await batch();
+    await emptied(20_000);
+    await expectOnceInOrder(written);
+    expect(new Set((await effects()).map(({ worker }) => worker)).size).toBe(3);
+    expect(second.health.details().components.local?.status).toBe('ok');
+    await eventually(async () => expect(await counts()).toEqual([8, 8]));
+  });
+
+  test('one that loses its slots in the middle of a transaction and the one that takes them over agree', async () => {
+    const firstIsInside = Promise.withResolvers<void>();
+    const goOn = Promise.withResolvers<void>();
+    const handler = noting(async ({ data }, _, worker) => {
+      if (worker !== 'first' || data.n !== 2) return;
+      firstIsInside.resolve();
+      await goOn.promise;
+    });
+    await start(handler, { name: 'first' });
+    await write(remind('k', 1), remind('k', 2), remind('k', 3));
+    await firstIsInside.promise;
+    await start(handler, { name: 'second' });
+    await write(remind('k', 4));
+    await fixture.admin`
+      SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+      WHERE datname = current_database() AND application_name = 'first-local'`;
+    await eventually(async () => expect((await owners()).get(slotOf('k'))).toBe('second-local'));
+    await pause(200);
+    goOn.resolve();
+    await emptied();
+    await expectOnceInOrder(4);
+  });
+});
+
+describe('what fails', () => {
+  test('a failing message holds up its own key only, shows, and is handled when it can be', async () => {
+    let cured = false;
+    const worker = await start(
+      noting(({ key, data }) => {
+        if (key === 'bad' && data.n === 2 && !cured) throw new Error('not now');
+      }),
+    );
+    const other =
+      Array.from({ length: 500 }, (_, i) => `o${i}`).find((k) => slotOf(k) === slotOf('bad')) ?? '';
+    await write(remind('bad', 1), remind('bad', 2), remind(other, 1), remind('bad', 3), remind(other, 2));
+    worker.nudge();
+    await eventually(async () => expect(await waiting()).toBe(2));
+    expect((await effects()).map(({ key, n }) => [key, n])).toEqual([
+      ['bad', 1],
+      [other, 1],
+      [other, 2],
+    ]);
+    await eventually(() =>
+      expect(worker.health.details().components.local).toMatchObject({
+        status: 'degraded',
+        reason: expect.stringContaining('bad waits'),
+      }),
+    );
+    await write(remind('bad', 4), remind(other, 3));
+    worker.nudge();
+    await eventually(async () => expect(await effects()).toHaveLength(4));
+    cured = true;
+    await emptied();
+    await expectOnceInOrder(7);
+    await eventually(() => expect(worker.health.details().components.local?.status).toBe('ok'));
+  });
+
+  const broken = (o: { ordered?: boolean }) =>
+    noting(({ key, data }) => {
+      if (key === 'bad' && data.n === 2) throw new PermanentError('never');
+    }, o);
+  const five = () =>
+    write(remind('bad', 1), remind('bad', 2), remind('bad', 3), remind('good', 1), remind('good', 2));
+  const dead = () =>
+    fixture.admin`SELECT topic, type, msg_key, reason, detail, state, holds_key, convert_from(body, 'utf8')::json AS body FROM dead_letter`;
+
+  test('a message that can never be handled becomes a dead letter, and its key goes on', async () => {
+    const worker = await start(broken({ ordered: false }));
+    await five();
+    worker.nudge();
+    await emptied();
+    expect((await effects()).filter(({ key }) => key === 'bad').map(({ n }) => n)).toEqual([1, 3]);
+    expect(await dead()).toMatchObject([
+      {
+        topic: 'self',
+        type: 'Remind',
+        msg_key: 'bad',
+        reason: 'invariant',
+        detail: 'never',
+        holds_key: false,
+      },
+    ]);
+  });
+
+  test('for an ordered handler it holds its key until somebody decides, also for the next worker', async () => {
+    const worker = await start(broken({ ordered: true }), { name: 'first' });
+    await five();
+    worker.nudge();
+    await eventually(async () => expect(await dead()).toHaveLength(1));
+    await eventually(async () => expect(await waiting()).toBe(1));
+    expect(await dead()).toMatchObject([
+      {
+        holds_key: true,
+        state: 'waiting',
+        body: {
+          type: 'Remind',
+          partitionkey: 'bad',
+          sequence: '2',
+          source: '/sidecart/orders',
+          data: { n: 2 },
+        },
+      },
+    ]);
+    await worker.stop();
+    await start(broken({ ordered: true }), { name: 'second' });
+    await write(remind('bad', 4), remind('good', 3));
+    await eventually(async () =>
+      expect((await effects()).filter(({ key }) => key === 'good')).toHaveLength(3),
+    );
+    await pause(1200); // a sweep
+    expect((await effects()).filter(({ key }) => key === 'bad').map(({ n }) => n)).toEqual([1]);
+    await fixture.admin`UPDATE dead_letter SET state = 'discarded'`;
+    await emptied();
+    expect((await effects()).filter(({ key }) => key === 'bad').map(({ n }) => n)).toEqual([1, 3, 4]);
+  });
+
+  test('a message that breaks its schema or has no handler is a dead letter', async () => {
+    const strict = catalog.Remind.schema.refine((d) => d.n < 10, 'n is too big');
+    const worker = await start(() => on(strict, async () => {}));
+    await write(remind('k', 1), remind('k', 10));
+    await fixture.admin`UPDATE outbox_local SET type = 'Gone' WHERE key_seq = 1`;
+    worker.nudge();
+    await emptied();
+    expect((await dead()).map(({ reason }) => reason).sort()).toEqual(['schema', 'unknown_type']);
+  });
+});
+
+test('a Remind without a local handler is refused in send, with the cure', async () => {
+  const without = createOutbox({ service: 'orders', catalog, owns: ['orders'] });
+  const sending = fixture.database.db.transaction((tx) => without.send(tx, remind('k', 1)));
+  await expect(sending).rejects.toThrow('no local handler for Remind: give it one');
+});
+
+test('a transaction that stays open in this and in another database holds up nothing', async () => {
+  const worker = await start(noting());
+  const elsewhere = new URL(fixture.urls.superUrl);
+  elsewhere.pathname = '/postgres';
+  const open = [fixture.urls.superUrl, elsewhere.href].map((url) => postgres(url, { max: 1 }));
+  const release = Promise.withResolvers<void>();
+  const began = open.map(() => Promise.withResolvers<void>());
+  const held = open.map((db, i) =>
+    db.begin(async (tx) => {
+      await tx`SELECT pg_current_xact_id()`;
+      began[i]?.resolve();
+      await release.promise;
+    }),
+  );
+  await Promise.all(began.map(({ promise }) => promise));
+  for (let i = 0; i < 20; i++) {
+    await write(remind('k', i));
+    worker.nudge();
+  }
+  await emptied();
+  await expectOnceInOrder(20);
+  release.resolve();
+  await Promise.all(held);
+  await Promise.all(open.map((db) => db.end()));
+});

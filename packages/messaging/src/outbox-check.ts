@@ -1,0 +1,62 @@
+import type postgres from 'postgres';
+import { OUTBOX_SLOTS, slotOf } from './slot.ts';
+
+/** The database is there, and not as the relay needs it. Waiting does not help; the message says what does. */
+export class OutboxSetupError extends Error {
+  override name = 'OutboxSetupError';
+}
+
+const TABLES = ['outbox', 'outbox_local', 'outbox_delayed', 'outbox_sequence', 'sent'];
+/** Their ids are the order of the messages. */
+const QUEUES = ['outbox', 'outbox_local'];
+/** Rows of each slot whose slot is worked out again. */
+const SAMPLE = 20;
+
+/**
+ * Refuses what would lose the order of messages.
+ *
+ * @throws OutboxSetupError when a table is missing, ids are taken in advance, or rows wait in other slots than their keys belong to.
+ */
+export async function checkOutbox(sql: postgres.Sql): Promise<void> {
+  const present = await sql<{ name: string }[]>`
+    SELECT relname AS name FROM pg_class WHERE oid IN (
+      SELECT to_regclass(name) FROM json_array_elements_text(${JSON.stringify(TABLES)}::text::json) AS name)`;
+  const missing = TABLES.filter((table) => !present.some(({ name }) => name === table));
+  if (missing.length > 0)
+    throw new OutboxSetupError(`Missing tables: ${missing.join(', ')}. Cure: run the migrations`);
+  for (const queue of QUEUES) {
+    await checkIds(sql, queue);
+    await checkSlots(sql, queue);
+  }
+}
+
+/** Ids that a session takes in advance (CACHE > 1) would be used in another order than they were taken. */
+async function checkIds(sql: postgres.Sql, table: string): Promise<void> {
+  const [found] = await sql<{ cache: string }[]>`
+    SELECT seqcache AS cache FROM pg_sequence
+    WHERE seqincrement > 0 AND seqrelid = pg_get_serial_sequence(${table}, 'id')::regclass`;
+  if (found?.cache === '1') return;
+  throw new OutboxSetupError(
+    `The ids of ${table} must come from an ascending sequence with CACHE 1, found ${found?.cache ?? 'none'}. ` +
+      `Cure: ALTER TABLE ${table} ALTER COLUMN id SET CACHE 1`,
+  );
+}
+
+/**
+ * Two rows of one key in two slots would be handled by two owners at once. The number of slots changes by a new version only,
+ * so a look at the first rows of each slot is enough to see it: about half of all keys would be elsewhere.
+ */
+async function checkSlots(sql: postgres.Sql, table: string): Promise<void> {
+  const rows = await sql<{ slot: number; msg_key: string }[]>`
+    SELECT r.slot, r.msg_key FROM generate_series(0, ${OUTBOX_SLOTS - 1}::int) AS s (slot) CROSS JOIN LATERAL (
+      SELECT slot, msg_key FROM ${sql(table)} WHERE slot = s.slot::smallint ORDER BY id LIMIT ${SAMPLE}
+    ) AS r
+    UNION ALL
+    (SELECT slot, msg_key FROM ${sql(table)} WHERE slot >= ${OUTBOX_SLOTS} LIMIT ${SAMPLE})`;
+  const wrong = rows.find(({ slot, msg_key }) => slot !== slotOf(msg_key));
+  if (!wrong) return;
+  throw new OutboxSetupError(
+    `${table} has rows that were written for another number of slots than ${OUTBOX_SLOTS}: key ${wrong.msg_key} waits in slot ` +
+      `${wrong.slot} and belongs to slot ${slotOf(wrong.msg_key)}. Cure: run the version that wrote them until ${table} is empty, then this one`,
+  );
+}
