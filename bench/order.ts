@@ -7,7 +7,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import postgres from 'postgres';
 import { removeRunFolder } from '../local/run-folder.ts';
 import { type Shop, startShop } from '../local/shop.ts';
-import { cpuSeconds, machineLine } from './machine.ts';
+import { cpuSeconds, machineLine, now } from './machine.ts';
 import { type Rig, startRig } from './rig.ts';
 import { markdown, median, percentile, spread } from './statistics.ts';
 
@@ -52,7 +52,7 @@ export async function benchOrder(): Promise<void> {
     process.once(signal, () => void leave().then(() => process.exit(130)));
   try {
     await keepCommitTimes(shop);
-    rig = await startRig(join(folder, 'rig'), shop);
+    rig = await startRig(join(folder, 'rig'), { brokerUrl: shop.brokerUrl });
     const arms = await makeArms(shop, rig);
     const results = new Map<string, Cell[]>();
     for (const name of Object.keys(arms)) await arms[name]?.(8, 1_500); // warm
@@ -94,8 +94,6 @@ async function keepCommitTimes(shop: Shop): Promise<void> {
   await shop.find('postgres').release();
 }
 
-/** Milliseconds of the clock that all processes of a machine share. */
-const now = () => Number(process.hrtime.bigint()) / 1e6;
 const agent = new Agent({ keepAlive: true, maxSockets: 64 });
 
 function post(

@@ -1,0 +1,172 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import pg from 'pg';
+import { now } from '../machine.ts';
+import { percentile } from '../statistics.ts';
+import type { OpenArm } from './arm.ts';
+import { ARMS } from './arms.ts';
+import { BUSINESS_TABLE } from './business.ts';
+import { type CellJob, type CellOutcome, type Latencies, SOAK_PARTS, WRITERS } from './cell.ts';
+import { createLedger, type Ledger } from './ledger.ts';
+import { createWriting, type Writing } from './writers.ts';
+
+export type Mark = (which: 'begin' | 'end') => Promise<void>;
+type Job<K extends CellJob['kind']> = Extract<CellJob, { kind: K }>;
+
+const WARM_MS = 1000;
+/** Written and not handled at most: enough that no arm ever waits for the writers. */
+const WINDOW = { single: 500, batch: 2000 };
+/** How long an arm may take to handle what is left; what it has not by then has to be in its tables. */
+const DRAIN_MS = 8000;
+/** Longer than any arm's poll. */
+const STILL_MS = 5000;
+
+interface Opened {
+  arm: OpenArm;
+  ledger: Ledger;
+  writing: Writing;
+}
+
+async function open(
+  job: { arm: string; url: string },
+  o: { ordered: boolean; perTransaction: number },
+): Promise<Opened> {
+  const kind = ARMS[job.arm];
+  if (!kind) throw new Error(`there is no arm ${job.arm}`);
+  await execute(job.url, BUSINESS_TABLE);
+  await kind.prepare(job.url, o);
+  const ledger = createLedger(o);
+  const arm = await kind.open({
+    ...o,
+    url: job.url,
+    writers: WRITERS,
+    handled: (message) => ledger.handled(message, now()),
+  });
+  return { arm, ledger, writing: createWriting({ ...o, ledger, write: arm.write }) };
+}
+
+export async function execute(url: string, statement: string): Promise<void> {
+  const client = new pg.Client({ connectionString: url });
+  await client.connect();
+  await client.query(statement);
+  await client.end();
+}
+
+/** Writers and handling at the same time, both as fast as they can. */
+export async function race(job: Job<'race'>, mark: Mark): Promise<CellOutcome> {
+  const { arm, ledger, writing } = await open(job, job);
+  await arm.start();
+  const stop = new AbortController();
+  const window = job.perTransaction > 1 ? WINDOW.batch : WINDOW.single;
+  const writers = writing.closedLoop({ writers: WRITERS, window, stop: stop.signal });
+  await Promise.race([sleep(WARM_MS), writers]);
+  await mark('begin');
+  const [from, before] = [now(), ledger.handledCount()];
+  await Promise.race([sleep(job.ms), writers]);
+  const [until, after] = [now(), ledger.handledCount()];
+  await mark('end');
+  stop.abort();
+  await writers;
+  return {
+    count: after - before,
+    seconds: (until - from) / 1000,
+    ...(await finish({ arm, ledger, writing })),
+  };
+}
+
+/** So many messages committed before anything handles them. */
+export async function drainBacklog(job: Job<'backlog'>, mark: Mark): Promise<CellOutcome> {
+  const perTransaction = 1000;
+  const opened = await open(job, { ordered: false, perTransaction });
+  const { arm, ledger, writing } = opened;
+  const transactions = Math.ceil(job.rows / perTransaction);
+  let begun = 0;
+  const writer = async () => {
+    while (begun < transactions) {
+      begun += 1;
+      await writing.transaction();
+    }
+  };
+  await Promise.all(Array.from({ length: 4 }, writer));
+  await mark('begin');
+  const from = now();
+  await arm.start();
+  await allHandled(ledger);
+  const seconds = (now() - from) / 1000;
+  await mark('end');
+  return { count: ledger.handledCount(), seconds, ...(await finish(opened)) };
+}
+
+/** Handling from an empty start: so many messages become visible with one commit, again and again; only handling is timed. */
+export async function benchBursts(job: Job<'bursts'>, mark: Mark): Promise<CellOutcome> {
+  const opened = await open(job, { ordered: false, perTransaction: job.rows });
+  const { arm, ledger, writing } = opened;
+  await arm.start();
+  await writing.transaction();
+  await allHandled(ledger);
+  await mark('begin');
+  const before = ledger.handledCount();
+  let handlingMs = 0;
+  const endAt = now() + job.ms;
+  while (now() < endAt) {
+    await writing.transaction();
+    const from = now();
+    await allHandled(ledger);
+    handlingMs += now() - from;
+  }
+  const count = ledger.handledCount() - before;
+  await mark('end');
+  return { count, seconds: handlingMs / 1000, ...(await finish(opened)) };
+}
+
+/** A steady load for a long time. */
+export async function soak(job: Job<'soak'>, mark: Mark): Promise<CellOutcome> {
+  const opened = await open(job, { ordered: true, perTransaction: 1 });
+  const { arm, ledger, writing } = opened;
+  await arm.start();
+  const stop = new AbortController();
+  const writers = writing.paced({ perSecond: job.perSecond, stop: stop.signal });
+  await Promise.race([sleep(WARM_MS), writers]);
+  await mark('begin');
+  const [from, before] = [now(), ledger.handledCount()];
+  await Promise.race([sleep(job.ms), writers]);
+  const [until, after] = [now(), ledger.handledCount()];
+  await mark('end');
+  stop.abort();
+  await writers;
+  const rest = await finish(opened);
+  const partMs = (until - from) / SOAK_PARTS;
+  const parts = Array.from({ length: SOAK_PARTS }, (_, part) =>
+    shares(ledger.latencies(from + part * partMs, from + (part + 1) * partMs)),
+  );
+  const latencies = shares(ledger.latencies(from, until));
+  return { count: after - before, seconds: (until - from) / 1000, latencies, parts, ...rest };
+}
+
+async function allHandled(ledger: Ledger): Promise<void> {
+  while (ledger.outstanding() > 0) await sleep(1);
+}
+
+/** Ends the handling. Slow is no fault, standing still is one: what is left then will never be handled. */
+async function finish({ arm, ledger }: Opened): Promise<Pick<CellOutcome, 'faults' | 'left'>> {
+  const until = now() + DRAIN_MS;
+  let progress = { count: ledger.handledCount(), at: now() };
+  while (ledger.outstanding() > 0 && now() < until) {
+    await sleep(10);
+    if (ledger.handledCount() !== progress.count) progress = { count: ledger.handledCount(), at: now() };
+  }
+  const stoodStill = ledger.outstanding() > 0 && now() - progress.at > STILL_MS;
+  await arm.stop();
+  const left = await arm.waiting();
+  await arm.close();
+  const faults = ledger.verdict(left);
+  if (stoodStill) faults.push(`${left} messages were left for ${STILL_MS / 1000} s with nothing else to do`);
+  return { faults, ...(left > 0 && { left }) };
+}
+
+export function shares(samples: number[]): Latencies {
+  return {
+    p50: percentile(samples, 0.5),
+    p99: percentile(samples, 0.99),
+    p999: percentile(samples, 0.999),
+  };
+}

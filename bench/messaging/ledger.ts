@@ -1,0 +1,103 @@
+/** One message of a cell. Messages are numbered from 0 in the order in which writing them began. */
+export interface Message {
+  n: number;
+  key: string;
+  /** 1, 2, 3 per key, in the order of the commits; 0 where a cell asks for no order. */
+  seq: number;
+  /** Makes the payload as long as it shall be. */
+  filler: string;
+}
+
+/** What is wrong with a cell, in words; empty when its figures count. */
+export type Faults = string[];
+
+/** Every message of one cell, from its commit to its effect. Times are milliseconds of the machine's monotonic clock. */
+export interface Ledger {
+  /** The messages are about to be written, in one transaction. */
+  begun(messages: readonly Message[]): void;
+  committed(messages: readonly Message[], at: number): void;
+  /** The transaction was rolled back: none of it may have an effect. */
+  rolledBack(messages: readonly Message[]): void;
+  /** A handler had the message. */
+  handled(message: Pick<Message, 'n' | 'key' | 'seq'>, at: number): void;
+  /** Begun and neither handled nor rolled back. */
+  outstanding(): number;
+  /** Messages that were handled at least once. */
+  handledCount(): number;
+  committedCount(): number;
+  /** From commit to effect, of those committed within the bounds. An effect that the writer hears of before its own commit took 0 ms. */
+  latencies(from: number, until: number): number[];
+  /** `waiting` is what the arm still has in its tables: a slow arm need not finish, but must lose nothing. */
+  verdict(waiting: number): Faults;
+}
+
+type State = 'begun' | 'committed' | 'rolled back';
+
+export function createLedger(o: { ordered: boolean }): Ledger {
+  const state: State[] = [];
+  const committedAt: number[] = [];
+  const handledAt: number[] = [];
+  const times: number[] = [];
+  const lastOfKey = new Map<string, number>();
+  let [begun, rolledBack, committed, seen, strangers, disorder] = [0, 0, 0, 0, 0, 0];
+
+  return {
+    begun(messages) {
+      for (const { n } of messages) state[n] = 'begun';
+      begun += messages.length;
+    },
+    committed(messages, at) {
+      for (const { n } of messages) {
+        state[n] = 'committed';
+        committedAt[n] = at;
+      }
+      committed += messages.length;
+    },
+    rolledBack(messages) {
+      for (const { n } of messages) state[n] = 'rolled back';
+      rolledBack += messages.length;
+    },
+    handled({ n, key, seq }, at) {
+      if (state[n] === undefined) strangers += 1;
+      times[n] = (times[n] ?? 0) + 1;
+      if (times[n] > 1) return;
+      seen += 1;
+      handledAt[n] = at;
+      if (!o.ordered) return;
+      if (seq !== (lastOfKey.get(key) ?? 0) + 1) disorder += 1;
+      lastOfKey.set(key, Math.max(seq, lastOfKey.get(key) ?? 0));
+    },
+    outstanding: () => begun - rolledBack - seen,
+    handledCount: () => seen,
+    committedCount: () => committed,
+    latencies(from, until) {
+      const found: number[] = [];
+      committedAt.forEach((at, n) => {
+        const end = handledAt[n];
+        if (at >= from && at < until && end !== undefined) found.push(Math.max(0, end - at));
+      });
+      return found;
+    },
+    verdict(waiting) {
+      let [twice, undone, open] = [0, 0, 0];
+      for (let n = 0; n < state.length; n += 1) {
+        if ((times[n] ?? 0) > 1) twice += 1;
+        if (state[n] === 'rolled back' && times[n] !== undefined) undone += 1;
+        if (state[n] === 'begun') open += 1;
+      }
+      const missing = committed - seen;
+      const faults: [number, string][] = [
+        [
+          missing === waiting ? 0 : Math.abs(missing - waiting),
+          missing > waiting ? 'lost' : 'handled and still waiting',
+        ],
+        [twice, 'with more than one effect'],
+        [undone, 'of a transaction that was rolled back'],
+        [open, 'of which nobody knows whether they were committed'],
+        [strangers, 'that nobody wrote'],
+        [disorder, 'out of the order of their key'],
+      ];
+      return faults.filter(([count]) => count > 0).map(([count, what]) => `${count} messages ${what}`);
+    },
+  };
+}
