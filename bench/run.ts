@@ -2,6 +2,7 @@ const benches: Record<string, () => Promise<unknown>> = {
   start: () => import('./start.ts').then((bench) => bench.benchStart()),
   order: () => import('./order.ts').then((bench) => bench.benchOrder()),
   edit: () => import('./edit.ts').then((bench) => bench.benchEdit()),
+  messaging: () => import('./messaging.ts').then((bench) => bench.benchMessaging()),
 };
 
 const bench = benches[process.argv[2] ?? ''];

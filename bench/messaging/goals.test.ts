@@ -1,0 +1,49 @@
+import { expect, test } from 'vitest';
+import { bestPeer, goalsOf, measuredText, paired, roundsOf } from './goals.ts';
+import { OWN } from './plan.ts';
+import type { Result } from './results.ts';
+
+const CELL = 'ordered, single';
+const result = (arm: string, round: number, count: number, more: Partial<Result> = {}): Result => ({
+  ...{ cell: CELL, arm, round, count, seconds: 2, faults: [], cpu: {}, walBytes: 0 },
+  ...more,
+});
+
+test('a round is compared with the same round', () => {
+  const a = new Map([
+    [0, 10],
+    [1, 30],
+    [2, 50],
+  ]);
+  const b = new Map([
+    [1, 10],
+    [0, 10],
+  ]);
+  expect(paired(a, b, (x, y) => x / y)).toEqual([1, 3]);
+});
+
+test('what has a wrong ledger does not count, and its arm is no best peer', () => {
+  const results = [
+    result('pg-boss, polling', 0, 100),
+    result('pg-boss, polling', 1, 120),
+    result('graphile-worker, batching', 0, 900),
+    result('graphile-worker, batching', 1, 900, { faults: ['1 messages lost'] }),
+    result('pg-transactional-outbox, polling', 0, 900, { failed: true }),
+  ];
+  expect([...roundsOf(results, CELL, 'graphile-worker, batching').keys()]).toEqual([0]);
+  expect(bestPeer(results, CELL)).toBe('pg-boss, polling');
+});
+
+test('a goal is met by its median', () => {
+  const peer = [result('pg-boss, polling', 0, 100), result('pg-boss, polling', 1, 100)];
+  const goal = (first: number, second: number) =>
+    goalsOf([...peer, result(OWN, 0, first), result(OWN, 1, second)]).find(({ goal }) => goal.includes(CELL));
+  expect(goal(150, 400)).toMatchObject({ measured: [1.5, 4], met: false });
+  expect(goal(200, 400)).toMatchObject({ measured: [2, 4], met: true });
+});
+
+test('what was not measured is not met and not missed', () => {
+  const [goal] = goalsOf([]);
+  expect(goal?.met).toBeUndefined();
+  expect(goal && measuredText(goal)).toBe('not measured');
+});
