@@ -1,18 +1,15 @@
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { optionsOrExit } from '../local/command-line.ts';
-import { loadBroker } from './broker.ts';
-import { catalogFaults, contractOutputs, SCHEMA_FOLDER } from './contracts.ts';
-import { daprOutputs } from './dapr-outputs.ts';
-import { eventsDocument, problemsDocument, topologyDocument } from './docs.ts';
-import { isHandWritten, kubernetesOutputs } from './kubernetes.ts';
+import { catalogFaults } from './contracts.ts';
+import { problemsDocument } from './docs.ts';
 import { lintProject } from './lint.ts';
 import { collectOpenApi, operationFaults, publicOpenApi } from './openapi.ts';
-import { header, type Output } from './output.ts';
+import type { Output } from './output.ts';
 import { collectProblems, problemsOutput } from './problems.ts';
 import { missingSamples, sampleFaults } from './samples.ts';
 import { ensureEdgeCanBeImported } from './service-modules.ts';
-import { renderServiceTopology } from './service-topology.ts';
+import { isTemplate, OWN_FOLDERS, tableOutputs } from './table-outputs.ts';
 import { loadTopology, type Topology } from './topology.ts';
 import { applyOutputs, findDrift } from './write.ts';
 
@@ -22,26 +19,6 @@ Writes everything that repeats topology.yaml or the contracts, then lints the Da
 
   --check    only say which files are not what it would write
   --help     this text`;
-
-/** Folders in which every file is generated, but for the templates. */
-const OWN_FOLDERS = ['components', 'dapr', 'k8s/base', SCHEMA_FOLDER];
-const isTemplate = (path: string) =>
-  isHandWritten(path) || (path.startsWith('components/brokers/') && !path.includes('.generated.'));
-
-/** Everything made from the table alone, without a line of the services' code. */
-function tableOutputs(root: string, topology: Topology): Output[] {
-  return [
-    ...daprOutputs(topology, loadBroker(root, topology.broker)),
-    ...kubernetesOutputs(topology),
-    {
-      path: 'packages/contracts/src/topology.generated.ts',
-      content: `${header('topology.yaml', '// ')}\n${renderServiceTopology(topology)}`,
-    },
-    ...contractOutputs(topology),
-    eventsDocument(topology),
-    topologyDocument(topology),
-  ];
-}
 
 async function serviceOutputs(
   root: string,

@@ -26,6 +26,7 @@ export function kubernetesOutputs(topology: Topology): Output[] {
     namespace(topology),
     ...topology.services.flatMap((service) => serviceFolder(service, topology)),
     networkPolicies(topology),
+    ...brokerOutputs(topology),
     route(topology),
     autoscalers(topology),
     databaseSecrets(topology),
@@ -134,6 +135,50 @@ function networkPolicy(name: string, service: string, rules: object) {
     metadata: { name, labels: PART_OF },
     spec: { podSelector: podLabels(service), ...rules },
   };
+}
+
+/** The servers in the cluster, by the broker of the table: component of k8s/components/ and port. */
+const BROKER_SERVERS: Partial<Record<string, { component: string; port: number }>> = {
+  jetstream: { component: 'nats', port: 4222 },
+  redis: { component: 'redis', port: 6379 },
+};
+
+/** Which server the local overlay has, and the way to the broker; an overlay with another says where that is. */
+function brokerOutputs({ broker }: Topology): Output[] {
+  const server = BROKER_SERVERS[broker];
+  if (!server)
+    throw new Error(
+      `topology.yaml: broker ${broker} has no server in generator/kubernetes.ts. Add its component and port there, or use one of ${Object.keys(BROKER_SERVERS).join(', ')}.`,
+    );
+  const users = { podSelector: { matchLabels: { 'uses-broker': 'true' } } };
+  const servers = { podSelector: { matchLabels: { 'app.kubernetes.io/component': 'broker' } } };
+  const ports = [{ protocol: 'TCP', port: server.port }];
+  const policy = (name: string, spec: object) => ({
+    value: {
+      apiVersion: 'networking.k8s.io/v1',
+      kind: 'NetworkPolicy',
+      metadata: { name, labels: PART_OF },
+      spec,
+    },
+  });
+  return [
+    yaml(
+      'k8s/components/broker/kustomization.yaml',
+      {
+        apiVersion: 'kustomize.config.k8s.io/v1alpha1',
+        kind: 'Component',
+        components: [`../${server.component}`],
+      },
+      'The server of the broker that the table names, for an overlay that has it in the cluster.',
+    ),
+    {
+      path: 'k8s/components/network-policies/broker.generated.yaml',
+      content: yamlFile(SOURCE, [
+        policy('to-broker', { ...users, policyTypes: ['Egress'], egress: [{ to: [servers], ports }] }),
+        policy('broker', { ...servers, policyTypes: ['Ingress'], ingress: [{ from: [users], ports }] }),
+      ]),
+    },
+  ];
 }
 
 /** What the edge says to everybody. The rest, its health and metrics, is for those inside. */

@@ -58,6 +58,7 @@ function secrets(args: string[]): void {
   const missing = missingSecrets(
     {
       services: topology.services,
+      brokerKind: topology.broker,
       database: given.database,
       broker: given.broker?.startsWith('@') ? readText(given.broker.slice(1)).trim() : given.broker,
       authority: given.ca === undefined ? undefined : readText(given.ca),

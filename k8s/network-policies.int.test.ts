@@ -2,31 +2,37 @@ import { beforeEach, expect, test } from 'vitest';
 import { loadTopology, type Topology } from '../generator/topology.ts';
 import type { Manifest } from './manifests.ts';
 import { allowedEdges } from './network-edges.ts';
-import { needsKubectl, renderOverlay } from './testing.ts';
+import { checkoutWithBroker, needsKubectl, renderOverlay } from './testing.ts';
 
 const topology = loadTopology('topology.yaml');
 /** All that listens in these pods, the sidecars' ports included, and one that nobody knows. */
 const PORTS = [
   ...topology.services.map(({ port }) => port),
-  ...[8080, 5432, 4222, 8222, 3500, 3501, 50001, 50002, 9090, 31_234],
+  ...[8080, 5432, 4222, 6379, 8222, 3500, 3501, 50001, 50002, 9090, 31_234],
 ];
 let manifests: Manifest[];
 
 beforeEach((context) => {
   needsKubectl(context);
-  manifests = renderOverlay({ overlay: 'local', components: ['network-policies'] });
+  manifests = renderWith('jetstream');
 });
 
+const renderWith = (broker: string) =>
+  renderOverlay({ root: checkoutWithBroker(broker), overlay: 'local', components: ['network-policies'] });
+
 /** What the table says, without a look at what the generator makes of it. */
-function edgesOf({ services, calls, topics, edge }: Topology): string[] {
+function edgesOf(
+  { services, calls, topics, edge }: Topology,
+  broker = { name: 'nats', port: 4222 },
+): string[] {
   const names = services.map(({ name }) => name);
   const databases = services.filter(({ database }) => database).map(({ name }) => name);
   const messengers = new Set(topics.flatMap(({ publishers, consumers }) => [...publishers, ...consumers]));
-  const all = [...names, 'platform', 'nats', 'postgres'];
+  const all = [...names, 'platform', broker.name, 'postgres'];
   const edges = [
     ...calls.map(({ caller, callee }) => `${caller} -> ${callee}:50002`),
     ...[...databases, 'platform'].map((name) => `${name} -> postgres:5432`),
-    ...[...messengers, 'platform'].map((name) => `${name} -> nats:4222`),
+    ...[...messengers, 'platform'].map((name) => `${name} -> ${broker.name}:${broker.port}`),
     ...all.map((name) => `${name} -> kube-system/k8s-app=kube-dns:53`),
     ...names.map((name) => `${name} -> dapr-system/app=dapr-sentry:50001`),
     ...names.map((name) => `${name} -> dapr-system/app=dapr-operator:6500`),
@@ -40,6 +46,11 @@ function edgesOf({ services, calls, topics, edge }: Topology): string[] {
 
 test('the policies open what the table says, and nothing else', () => {
   expect(allowedEdges(manifests, PORTS)).toEqual(edgesOf(topology));
+});
+
+test('with Redis the way is to its server and its port', () => {
+  const edges = allowedEdges(renderWith('redis'), PORTS);
+  expect(edges).toEqual(edgesOf(topology, { name: 'redis', port: 6379 }));
 });
 
 test.each([

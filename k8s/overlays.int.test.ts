@@ -8,7 +8,8 @@ import { loadTopology, parseTopology } from '../generator/topology.ts';
 import { applyOutputs, findDrift } from '../generator/write.ts';
 import { testFolder } from '../local/testing.ts';
 import { type Manifest, render } from './manifests.ts';
-import { needsKubectl, renderOverlay } from './testing.ts';
+import { missingSecrets } from './secrets.ts';
+import { checkoutWithBroker, needsKubectl, renderOverlay } from './testing.ts';
 
 const topology = loadTopology('topology.yaml');
 const named = (manifests: Manifest[], kind: string, name: string) =>
@@ -84,6 +85,36 @@ test.each(['local', 'production'])('in %s, what one object says of another is th
   expect(missing).toEqual([]);
   expect(placeholders(manifests)).toEqual([]);
 });
+
+test.each([
+  ['jetstream', 'nats', 'redis'],
+  ['redis', 'redis', 'nats'],
+])(
+  'with %s the local overlay has the server %s, alike but for what the two need, and not %s',
+  (broker, server, other) => {
+    const manifests = renderOverlay({ root: checkoutWithBroker(broker), overlay: 'local' });
+    expect(manifests.filter(({ metadata }) => metadata.name.startsWith(other))).toEqual([]);
+    const set = named(manifests, 'StatefulSet', server) as Manifest;
+    const { securityContext, containers, volumes } = set.spec.template.spec;
+    expect(named(manifests, 'Service', server)?.spec.selector).toEqual(set.spec.selector.matchLabels);
+    expect(named(manifests, 'ServiceAccount', server)).toBeDefined();
+    const config = volumes.find(({ name }: { name: string }) => name === 'config').configMap.name;
+    expect(named(manifests, 'ConfigMap', config)?.data).toHaveProperty([`${server}.conf`]);
+    const auth = volumes.find(({ name }: { name: string }) => name === 'auth').secret.secretName;
+    expect(missingSecrets({ services: [], brokerKind: broker }, {})).toMatchObject({
+      [auth]: { password: expect.any(String), 'auth.conf': expect.any(String) },
+      broker: {
+        url: expect.stringContaining(`@${server}:${named(manifests, 'Service', server)?.spec.ports[0].port}`),
+      },
+    });
+    expect(securityContext.runAsNonRoot).toBe(true);
+    expect(containers[0].securityContext).toMatchObject({
+      allowPrivilegeEscalation: false,
+      readOnlyRootFilesystem: true,
+      capabilities: { drop: ['ALL'] },
+    });
+  },
+);
 
 test('an account may read the one Secret of its own service, and only services with a database have one', () => {
   const roles = renderOverlay({ overlay: 'production' }).filter(({ kind }) => kind === 'Role');

@@ -7,8 +7,14 @@ const services = [
 ];
 const make = (
   existing: Secrets = {},
-  more: { database?: string; broker?: string; authority?: string } = {},
-) => missingSecrets({ services, ...more }, existing);
+  more: {
+    services?: typeof services;
+    database?: string;
+    brokerKind?: string;
+    broker?: string;
+    authority?: string;
+  } = {},
+) => missingSecrets({ services, brokerKind: 'jetstream', ...more }, existing);
 
 test('a new shop gets every Secret, for a database and a broker in the cluster', () => {
   const made = make();
@@ -32,7 +38,7 @@ test('a new shop gets every Secret, for a database and a broker in the cluster',
 test('what exists stays; what was added later is made', () => {
   const first = make();
   expect(make(first)).toEqual({});
-  const later = missingSecrets({ services: [...services, { name: 'carts', database: true }] }, first);
+  const later = make(first, { services: [...services, { name: 'carts', database: true }] });
   expect(Object.keys(later)).toEqual(['carts-api-token', 'carts-app-token', 'carts-db', 'carts-db-owner']);
 });
 
@@ -40,6 +46,36 @@ test('of the two that know the password of the broker, a new one takes that of t
   const { nats, broker, ...others } = make() as Record<'nats' | 'broker', Record<string, string>>;
   expect(make({ ...others, nats })).toEqual({ broker });
   expect(make({ ...others, broker })).toEqual({ nats });
+});
+
+test('for Redis, the sidecars have what their component takes in place of a URL', () => {
+  const { redis, broker, ...others } = make({}, { brokerKind: 'redis' });
+  expect(others).not.toHaveProperty('nats');
+  const password = redis?.password ?? '';
+  expect(redis?.['auth.conf']).toBe(`requirepass "${password}"\n`);
+  expect(broker).toEqual({
+    url: `redis://default:${password}@redis:6379`,
+    host: 'redis:6379',
+    username: 'default',
+    password,
+    tls: 'false',
+  });
+  expect(make({ ...others, broker: broker ?? {} }, { brokerKind: 'redis' })).toEqual({ redis });
+  const outside = { brokerKind: 'redis', broker: 'rediss://shop:a%2Fb@redis.example.com' };
+  expect(make({}, outside).broker).toEqual({
+    url: outside.broker,
+    host: 'redis.example.com:6379',
+    username: 'shop',
+    password: 'a/b',
+    tls: 'true',
+  });
+});
+
+test('the Secret of another broker is told, not taken', () => {
+  const before = make();
+  expect(() => make(before, { brokerKind: 'redis' })).toThrow(
+    'Secret broker is for another broker than redis',
+  );
 });
 
 test('with a database and a broker outside, there is nothing for servers in the cluster', () => {
@@ -62,7 +98,9 @@ test('with a database and a broker outside, there is nothing for servers in the 
 test.each([
   [{ database: 'postgres://db.example.com/orders' }, '--database is not the URL'],
   [{ database: 'mysql://{user}:{password}@db/{database}' }, '--database is not the URL'],
-  [{ broker: 'amqp://x' }, 'the URL of the broker is none that starts with nats:// or tls://'],
+  [{ broker: 'amqp://x' }, 'the URL of the broker is none such as tls://'],
+  [{ brokerKind: 'redis', broker: 'nats://x' }, 'the URL of the broker is none such as rediss://'],
+  [{ brokerKind: 'kafka' }, 'the Secrets of the broker kafka'],
 ])('%j is refused, with the cure', (given, said) => {
   expect(() => make({}, given)).toThrow(said);
 });

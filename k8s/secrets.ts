@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
-import { NATS_USER } from '../local/nats.ts';
 import { ShopError } from '../local/shop-error.ts';
+import { type BrokerSecrets, secretsOfBroker } from './broker-secrets.ts';
 
 /** Secrets by name, each with its values by key. */
 export type Secrets = Record<string, Record<string, string>>;
@@ -9,6 +9,8 @@ export interface SecretsWanted {
   services: { name: string; database: boolean }[];
   /** URL of a service's database with {user}, {password} and {database} in it; without it, of the one in the cluster. */
   database?: string | undefined;
+  /** The broker that the table names. */
+  brokerKind: string;
   /** URL of a broker outside, with its login; without it, of the one in the cluster. */
   broker?: string | undefined;
   /** The certificates of a private authority that has signed those of database and broker, as PEM. */
@@ -38,7 +40,7 @@ export function missingSecrets(wanted: SecretsWanted, existing: Secrets): Secret
   const missing = Object.entries(all).filter(([name]) => !existing[name]);
   return {
     ...Object.fromEntries(missing.map(([name, make]) => [name, make()])),
-    ...brokerSecrets(wanted.broker, existing),
+    ...brokerSecrets(wanted, existing),
   };
 }
 
@@ -77,24 +79,23 @@ function postgresAdmin(): Record<string, string> {
   return { password, url: `postgres://postgres:${password}@postgres:5432/postgres` };
 }
 
-/** `broker` for the sidecars, `nats` for the server in the cluster; each fits the other if that one exists. */
-function brokerSecrets(outside: string | undefined, existing: Secrets): Secrets {
-  const { broker, nats } = existing;
+/** `broker` for the sidecars, and one for the server in the cluster; each fits the other if that one exists. */
+function brokerSecrets({ broker: outside, brokerKind }: SecretsWanted, existing: Secrets): Secrets {
+  const kind = secretsOfBroker(brokerKind);
+  const { broker } = existing;
+  const server = existing[kind.server];
   checkKeys('broker', broker, ['url']);
-  if (outside !== undefined) return broker ? {} : { broker: { url: checkBroker(outside) } };
-  if (broker && new URL(checkBroker(broker.url ?? '')).hostname !== 'nats') return {};
-  checkKeys('nats', nats, ['password', 'auth.conf']);
-  const known = nats?.password ?? (broker?.url ? new URL(broker.url).password : undefined);
+  if (broker) checkKind(broker.url ?? '', kind, brokerKind);
+  if (outside !== undefined) return broker ? {} : { broker: kind.forSidecars(checkBroker(outside, kind)) };
+  if (broker && new URL(broker.url ?? '').hostname !== kind.server) return {};
+  checkKeys(kind.server, server, ['password', 'auth.conf']);
+  const known =
+    server?.password ?? (broker?.url ? decodeURIComponent(new URL(broker.url).password) : undefined);
   const password = known ?? random();
   return {
-    ...(nats ? {} : { nats: { user: NATS_USER, password, 'auth.conf': authConf(password) } }),
-    ...(broker ? {} : { broker: { url: `nats://${NATS_USER}:${encodeURIComponent(password)}@nats:4222` } }),
+    ...(server ? {} : { [kind.server]: { password, ...kind.forServer(password) } }),
+    ...(broker ? {} : { broker: kind.forSidecars(kind.inCluster(password)) }),
   };
-}
-
-/** A part of the server's configuration: in an environment variable, digits at its start would make it a number. */
-function authConf(password: string): string {
-  return `authorization {\n  user: ${JSON.stringify(NATS_USER)}\n  password: ${JSON.stringify(password)}\n}\n`;
 }
 
 function databaseUrl(template: string, user: string, database: string): string {
@@ -113,11 +114,19 @@ function checkTemplate(template: string): string {
   );
 }
 
-function checkBroker(url: string): string {
-  if (URL.canParse(url) && /^(nats|tls):$/.test(new URL(url).protocol)) return url;
+function checkBroker(url: string, { protocols, example }: BrokerSecrets): string {
+  if (URL.canParse(url) && protocols.test(new URL(url).protocol)) return url;
   throw new ShopError(
-    'the URL of the broker is none that starts with nats:// or tls://',
-    'write for example tls://user:password@nats.example.com:4222; @FILE reads it from a file',
+    `the URL of the broker is none such as ${example}`,
+    'write it like that; @FILE reads it from a file',
+  );
+}
+
+function checkKind(url: string, { protocols }: BrokerSecrets, name: string): void {
+  if (URL.canParse(url) && protocols.test(new URL(url).protocol)) return;
+  throw new ShopError(
+    `Secret broker is for another broker than ${name}, which topology.yaml names`,
+    'delete it to have it made anew: kubectl delete secret broker',
   );
 }
 

@@ -1,15 +1,35 @@
 import { spawnSync } from 'node:child_process';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { cpSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, relative } from 'node:path';
 import { onTestFinished, type TestContext } from 'vitest';
 import { stringify } from 'yaml';
+import { loadBroker } from '../generator/broker.ts';
+import { daprOutputs } from '../generator/dapr-outputs.ts';
+import { kubernetesOutputs } from '../generator/kubernetes.ts';
+import { loadTopology } from '../generator/topology.ts';
+import { applyOutputs, findDrift } from '../generator/write.ts';
 import { skip } from '../tests/cluster/skip.ts';
 import { type Manifest, render } from './manifests.ts';
 
 /** Ends a test, with the reason, where there is no kubectl: it has the kustomize that people apply with. */
 export function needsKubectl(context: TestContext): void {
   if (spawnSync('kubectl', ['version', '--client']).error) skip(context, 'there is no kubectl on the PATH');
+}
+
+/** A copy of what the overlays are made of, as `npm run generate` makes it with that broker in the table. */
+export function checkoutWithBroker(broker: string): string {
+  const root = mkdtempSync(join(tmpdir(), 'sidecart-k8s-'));
+  onTestFinished(() => rmSync(root, { recursive: true }));
+  for (const folder of ['k8s', 'components', 'dapr']) cpSync(folder, join(root, folder), { recursive: true });
+  const topology = { ...loadTopology('topology.yaml'), broker };
+  const outputs = [...daprOutputs(topology, loadBroker(root, broker)), ...kubernetesOutputs(topology)];
+  applyOutputs(
+    root,
+    outputs,
+    findDrift(root, outputs, [], () => true),
+  );
+  return root;
 }
 
 /** What kustomize makes of an overlay of the checkout at `root`, with components of k8s/components/ on top. */
