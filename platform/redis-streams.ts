@@ -31,6 +31,8 @@ export async function withRedis<T>(url: string, work: (send: Send) => Promise<T>
   const client = createClient({
     url,
     name: 'runner',
+    // Its records as lists; the newer protocol has them as maps.
+    RESP: 2,
     commandOptions: { timeout: TIMEOUT_MS },
     socket: { connectTimeout: TIMEOUT_MS, reconnectStrategy: false },
   });
