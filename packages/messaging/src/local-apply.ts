@@ -4,9 +4,11 @@ import { sql } from 'drizzle-orm';
 import { buryMessage } from './bury.ts';
 import { contextOf, readMessage } from './delivery.ts';
 import { buildEnvelope } from './envelope.ts';
-import { type Failure, UnreadableError } from './failures.ts';
+import { type Failure, PoisonError, UnreadableError } from './failures.ts';
 import type { Handler } from './handler.ts';
+import { MAX_STARTS } from './limits.ts';
 import { SELF } from './outbox-insert.ts';
+import type { PoisonGuard } from './poison.ts';
 import type { OutboxMessage } from './relay-queue.ts';
 
 export interface ApplyOptions {
@@ -15,6 +17,7 @@ export interface ApplyOptions {
   handlers: Readonly<Record<string, Handler>>;
   /** Deletes the rows and says how many were there; for tests. */
   remove: (tx: Transaction, messages: readonly OutboxMessage[]) => Promise<number>;
+  poison: Pick<PoisonGuard, 'begin' | 'end'>;
   /** The handler of a message took so long, in seconds. */
   observe: (type: string, seconds: number) => void;
 }
@@ -33,11 +36,29 @@ const BATCH_MS = 25;
 class LostError extends Error {}
 
 /**
+ * Handles some messages, or the first of them alone while processes of this service die without a word: then starts are
+ * counted, and which of several killed it nobody could tell. One that killed it too often is not handled again.
+ */
+export async function applyGuarded(o: ApplyOptions, messages: readonly OutboxMessage[]): Promise<Applied> {
+  const [first] = messages as readonly [OutboxMessage];
+  try {
+    const starts = await o.poison.begin(SELF, first.eventId);
+    if (starts === 0) return applyMessages(o, messages);
+    if (starts > MAX_STARTS) throw new PoisonError(starts - 1);
+  } catch (err) {
+    return { kind: 'failed', at: 0, err };
+  }
+  const applied = await applyMessages(o, [first]);
+  await o.poison.end(SELF, first.eventId);
+  return applied;
+}
+
+/**
  * Runs the handlers of the messages, one after the other, and deletes their rows, in one transaction: their effects and their
  * ends commit together. A row that is not there to be deleted was handled by somebody else, who owned the slot before or
  * after: then all of it is undone.
  */
-export async function applyMessages(o: ApplyOptions, messages: readonly OutboxMessage[]): Promise<Applied> {
+async function applyMessages(o: ApplyOptions, messages: readonly OutboxMessage[]): Promise<Applied> {
   let at = 0;
   try {
     await o.database.db.transaction(async (tx) => {

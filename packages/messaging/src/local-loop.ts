@@ -1,5 +1,5 @@
 import { classifyFailure, rootMessage } from './failures.ts';
-import { type ApplyOptions, applyMessages, buryLocal } from './local-apply.ts';
+import { type ApplyOptions, applyGuarded, buryLocal } from './local-apply.ts';
 import type { LocalReport } from './local-report.ts';
 import type { LocalSession } from './local-session.ts';
 import { createLocalSlots } from './local-slots.ts';
@@ -49,7 +49,7 @@ export async function localLoop(o: LocalLoopOptions): Promise<void> {
   let announceAt = 0;
 
   async function work(slot: number, messages: OutboxMessage[]): Promise<void> {
-    const applied = await applyMessages(o.apply, messages);
+    const applied = await applyGuarded(o.apply, messages);
     if (applied.kind === 'applied') {
       const done = messages.slice(0, applied.count);
       const recovered = slots.handled(slot, done);

@@ -405,6 +405,22 @@ describe('what fails', () => {
   });
 });
 
+test('a message that killed its process five times is set aside, and nothing else with it', async () => {
+  const { admin } = fixture;
+  await write(remind('poison', 1), remind('k', 1), remind('k', 2));
+  await admin`INSERT INTO consumer_run (id, instance, found_dead_at) VALUES (gen_random_uuid(), 'gone', clock_timestamp())`;
+  await admin`INSERT INTO inbox_start (topic, event_id, starts) SELECT 'self', event_id::text, 5 FROM outbox_local WHERE msg_key = 'poison'`;
+  const worker = await start(noting());
+  worker.nudge();
+  await emptied();
+  expect((await effects()).map(({ key }) => key)).toEqual(['k', 'k']);
+  expect([...(await admin`SELECT reason, msg_key AS key FROM dead_letter`)]).toEqual([
+    { reason: 'poison', key: 'poison' },
+  ]);
+  const [left] = await admin`SELECT count(*)::int AS n FROM inbox_start WHERE starts < 5`;
+  expect(left?.n).toBe(0);
+});
+
 test('a Remind without a local handler is refused in send, with the cure', async () => {
   const without = createOutbox({ service: 'orders', catalog, owns: ['orders'] });
   const sending = fixture.database.db.transaction((tx) => without.send(tx, remind('k', 1)));

@@ -8,6 +8,7 @@ import { type ApplyOptions, removeHandled } from './local-apply.ts';
 import { localLoop } from './local-loop.ts';
 import { createLocalReport } from './local-report.ts';
 import { openLocalSession } from './local-session.ts';
+import { createPoisonGuard } from './poison.ts';
 import { keepSession } from './session-keeper.ts';
 import { createWake } from './wake.ts';
 
@@ -54,6 +55,9 @@ export function createLocalWorker(o: LocalWorkerOptions): LocalWorker {
   const report = createLocalReport(o);
   const wake = createWake();
   const nudge = { look: false, announce: false };
+  // Under another name than the consumer's own guard, which would take this one for the process before it.
+  const instance = `${o.database.applicationName}-local`;
+  const poison = createPoisonGuard({ ...o, database: { ...o.database, applicationName: instance } });
   const keeper = keepSession({
     open: () =>
       openLocalSession({
@@ -73,6 +77,7 @@ export function createLocalWorker(o: LocalWorkerOptions): LocalWorker {
           database: o.database,
           handlers: o.handlers,
           remove: o.remove ?? removeHandled,
+          poison,
           observe: report.observe,
         },
         concurrency: o.concurrency ?? 4,
@@ -93,7 +98,13 @@ export function createLocalWorker(o: LocalWorkerOptions): LocalWorker {
       nudge.announce = true;
       wake.up();
     },
-    start: keeper.start,
-    stop: keeper.stop,
+    async start() {
+      await poison.start();
+      await keeper.start();
+    },
+    async stop() {
+      await keeper.stop();
+      await poison.stop();
+    },
   };
 }

@@ -6,6 +6,7 @@ import fc from 'fast-check';
 import postgres from 'postgres';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { z } from 'zod';
+import { buildEnvelope, type StoredHeaders } from './envelope.ts';
 import {
   eventually,
   type Fixture,
@@ -14,8 +15,11 @@ import {
   outbox,
   pause,
   placed,
+  remind,
   reserve,
 } from './fixture.ts';
+import { MAX_MESSAGE_BYTES } from './limits.ts';
+import { createOutbox, MessageTooLargeError } from './outbox.ts';
 
 const seed = Number(process.env.SEED ?? Date.now() % 2 ** 31);
 
@@ -117,6 +121,93 @@ describe('writing', () => {
     );
     expect((await rows()).map((r) => r.msg_key)).toEqual(['still usable']);
   });
+});
+
+describe('size', () => {
+  const text = z.object({ key: z.string(), text: z.string() });
+  const sizes = createOutbox({
+    service: 'orders',
+    catalog: {
+      Long: { topic: 'orders', kind: 'fact', schema: text, key: (d) => d.key },
+      LongRemind: { topic: 'self', kind: 'command', schema: text, key: (d) => d.key },
+    },
+    owns: ['orders'],
+    handles: () => true,
+  });
+  const long = (text: string) => ({ type: 'Long' as const, data: { key: 'k', text } });
+  const publish = (...texts: string[]) =>
+    fixture.database.db.transaction((tx) => sizes.publish(tx, ...texts.map(long)));
+
+  test('a message that the sidecar would not take is refused before the commit, with its size, the limit and the cure', async () => {
+    const tooLong = 'x'.repeat(MAX_MESSAGE_BYTES);
+    const err = await publish('short', tooLong).catch((caught: unknown) => caught);
+    expect(err).toBeInstanceOf(MessageTooLargeError);
+    expect(err).toMatchObject({ code: 'message_too_large', type: 'Long', limit: MAX_MESSAGE_BYTES });
+    expect((err as MessageTooLargeError).bytes).toBeGreaterThan(MAX_MESSAGE_BYTES);
+    expect((err as MessageTooLargeError).message).toMatch(/Long is \d+ bytes .* Cure: store the data/);
+    await expect(
+      fixture.database.db.transaction((tx) => sizes.publish(tx, { ...long(tooLong), delayMs: 1000 })),
+    ).rejects.toThrow(MessageTooLargeError);
+    expect(await rows()).toEqual([]);
+  });
+
+  test('bytes count, not characters, and what is let through fits the sidecar as a whole envelope', async () => {
+    const room = MAX_MESSAGE_BYTES - 2000;
+    await expect(publish('\u20ac'.repeat(room / 3 + 1000))).rejects.toThrow(MessageTooLargeError);
+    await publish('\u20ac'.repeat(Math.floor(room / 3)));
+    const [row] = await rows();
+    const envelope = buildEnvelope('orders', {
+      topic: 'orders',
+      msgKey: row?.msg_key ?? '',
+      eventId: row?.event_id ?? '',
+      keySeq: row?.key_seq ?? '',
+      type: row?.type ?? '',
+      payload: row?.payload,
+      headers: row?.headers as unknown as StoredHeaders,
+    });
+    const bytes = Buffer.byteLength(JSON.stringify(envelope));
+    expect(bytes).toBeGreaterThan(MAX_MESSAGE_BYTES - 4000);
+    expect(bytes).toBeLessThan(4 * 1024 * 1024 - 60_000);
+  });
+
+  test('what goes through no sidecar may be larger', async () => {
+    const data = { key: 'k', text: 'x'.repeat(MAX_MESSAGE_BYTES) };
+    await fixture.database.db.transaction((tx) => sizes.send(tx, { type: 'LongRemind', data }));
+    const [row] = await fixture.admin`SELECT length(payload->>'text') AS length FROM outbox_local`;
+    expect(row?.length).toBe(MAX_MESSAGE_BYTES);
+  });
+});
+
+test('all of a call is one statement, wherever it goes', async () => {
+  const statements: string[] = [];
+  const watched = postgres(fixture.urls.url, {
+    max: 1,
+    debug: (_, statement) => void statements.push(statement),
+  });
+  await drizzle(watched).transaction((tx) =>
+    outbox.send(
+      tx,
+      reserve('k', 1),
+      remind('k', 2),
+      { ...reserve('k', 3), delayMs: 1000 },
+      remind('k', 4),
+      reserve('k', 5),
+    ),
+  );
+  await watched.end();
+  expect(statements.filter((s) => s.includes('outbox'))).toHaveLength(1);
+  const numbers = (table: string) =>
+    fixture.admin`SELECT (payload->>'n')::int AS n, key_seq::int AS seq FROM ${fixture.admin(table)} ORDER BY id`;
+  expect([...(await numbers('outbox'))]).toEqual([
+    { n: 1, seq: 1 },
+    { n: 5, seq: 2 },
+  ]);
+  expect([...(await numbers('outbox_local'))]).toEqual([
+    { n: 2, seq: 1 },
+    { n: 4, seq: 2 },
+  ]);
+  const [delayed] = await fixture.admin`SELECT topic, (payload->>'n')::int AS n FROM outbox_delayed`;
+  expect(delayed).toEqual({ topic: 'commands.inventory', n: 3 });
 });
 
 /** One step of a business transaction: a change with its message, maybe inside a savepoint that is rolled back. */

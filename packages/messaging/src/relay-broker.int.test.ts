@@ -85,44 +85,44 @@ async function end(child: ChildProcess): Promise<void> {
   await ended;
 }
 
-/** Who owns the slots; all of them belong to one, as the first takes what it can get. */
-async function owner(): Promise<string | undefined> {
-  const rows = await fixture.admin<{ name: string }[]>`
-    SELECT DISTINCT replace(application_name, '-relay', '') AS name
+/** How many slots each of the processes owns. */
+async function shares(): Promise<Map<string, number>> {
+  const rows = await fixture.admin<{ name: string; n: number }[]>`
+    SELECT replace(application_name, '-relay', '') AS name, count(*)::int AS n
     FROM pg_locks JOIN pg_stat_activity USING (pid)
-    WHERE locktype = 'advisory' AND classid = 7001 AND granted AND datname = current_database()`;
-  return rows.length === 1 ? rows[0]?.name : undefined;
+    WHERE locktype = 'advisory' AND classid = 7001 AND granted AND datname = current_database() GROUP BY 1`;
+  return new Map(rows.map(({ name, n }) => [name, n]));
 }
 
-test('three relay processes, the owner frozen longer than its session may be silent: slots move on, nothing is lost or applied twice', async () => {
+const levels = async () => [...(await shares()).values()].sort();
+
+test('three relay processes, one frozen longer than its session may be silent and one killed: slots move on, nothing is lost or applied twice', async () => {
   const timeoutMs = 1000;
   const processes = await Promise.all(['r1', 'r2', 'r3'].map((name) => startRelayProcess(name, timeoutMs)));
   try {
     const load = writer('f', 25);
-    const owners: string[] = [];
-    for (let round = 0; round < 2; round++) {
-      await eventually(async () => expect(await owner()).toBeDefined());
-      const owning = await owner();
-      const victim = processes.find((p) => p.name === owning) as RelayProcess;
-      owners.push(victim.name);
+    for (const victim of processes.slice(0, 2)) {
+      await eventually(async () => expect(await levels()).toEqual([5, 5, 6]));
       await pause(300);
       victim.child.kill('SIGSTOP');
       const stoppedAt = performance.now();
       await eventually(async () => {
-        const now = await owner();
-        expect(now).toBeDefined();
-        expect(now).not.toBe(victim.name);
+        expect((await shares()).has(victim.name)).toBe(false);
+        expect(await levels()).toEqual([8, 8]);
       });
       expect(performance.now() - stoppedAt).toBeLessThan(timeoutMs + 5000);
-      await pause(500); // the new owner works, the frozen one still believes that it owns
+      await pause(500); // the new owners work, the frozen one still believes that it owns
       victim.child.kill('SIGCONT');
       await pause(500);
     }
+    const [, , third] = processes as [RelayProcess, RelayProcess, RelayProcess];
+    third.child.kill('SIGKILL');
+    await eventually(async () => expect(await levels()).toEqual([8, 8]));
+    await pause(300);
     const written = await load.stop();
     await eventually(async () => expect(await waiting()).toBe(0), 20_000);
     const events = await broker.messages('orders');
     expectFirstAppearancesInOrder(events, written);
-    expect(new Set(owners).size).toBe(2);
     await expectAppliedOnce(events, written);
   } finally {
     await Promise.all(processes.map(({ child }) => end(child)));

@@ -5,7 +5,8 @@ import fc from 'fast-check';
 import postgres from 'postgres';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import type { CloudEvent } from './envelope.ts';
-import { eventually, type Fixture, openFixture, outbox, pause, placed, reserve } from './fixture.ts';
+import { eventually, type Fixture, openFixture, outbox, pause, placed, remind, reserve } from './fixture.ts';
+import { firstAppearances, recorder } from './fixture-recorder.ts';
 import { OutboxSetupError } from './outbox-check.ts';
 import { createRelay, type Relay, type RelayOptions } from './relay.ts';
 import { slotOf } from './slot.ts';
@@ -23,29 +24,6 @@ afterEach(async () => {
   await Promise.all(relays.splice(0).map((relay) => relay.stop()));
 });
 afterAll(() => fixture?.close());
-
-/** Stands for the broker: keeps what arrives, in order, and knows when two of one key were on their way at once. */
-function recorder(answer: (event: CloudEvent, nth: number) => Promise<void> | void = () => {}) {
-  const arrived: CloudEvent[] = [];
-  const onTheWay = new Map<string, number>();
-  const overlaps: string[] = [];
-  return {
-    arrived,
-    overlaps,
-    async publish(topic: string, event: CloudEvent): Promise<void> {
-      const name = `${topic} ${event.partitionkey}`;
-      const others = onTheWay.get(name) ?? 0;
-      if (others > 0) overlaps.push(name);
-      onTheWay.set(name, others + 1);
-      arrived.push(event);
-      try {
-        await answer(event, arrived.length);
-      } finally {
-        onTheWay.set(name, (onTheWay.get(name) ?? 1) - 1);
-      }
-    },
-  };
-}
 
 async function start(
   publish: RelayOptions['publish'],
@@ -71,20 +49,6 @@ const write = (...messages: ReturnType<typeof placed>[]) =>
 const waiting = async () =>
   Number((await fixture.database.sql<{ n: number }[]>`SELECT count(*)::int AS n FROM outbox`)[0]?.n);
 const emptied = (ms?: number) => eventually(async () => expect(await waiting()).toBe(0), ms);
-
-/** Numbers of each key in the order in which they first arrived. */
-function firstAppearances(arrived: CloudEvent[]): Map<string, number[]> {
-  const seen = new Set<string>();
-  const keys = new Map<string, number[]>();
-  for (const event of arrived) {
-    if (seen.has(event.id)) continue;
-    seen.add(event.id);
-    const numbers = keys.get(event.partitionkey) ?? [];
-    numbers.push(Number(event.sequence));
-    keys.set(event.partitionkey, numbers);
-  }
-  return keys;
-}
 
 function expectInOrder(arrived: CloudEvent[], written: number): void {
   let count = 0;
@@ -262,6 +226,92 @@ describe('the order of commits', () => {
     expect(performance.now() - committed).toBeLessThan(1500);
   });
 
+  test('ids that were rolled back are waited for by nobody', async () => {
+    const broker = recorder();
+    const relay = await start(broker.publish, { pollMs: 2000 });
+    await pause(100);
+    for (let i = 0; i < 5; i++) {
+      const undone = fixture.database.db.transaction(async (tx) => {
+        await outbox.publish(tx, placed('gap', 0), placed('k', 0));
+        throw new Error('undone');
+      });
+      await expect(undone).rejects.toThrow('undone');
+      await write(placed('k', i));
+    }
+    relay.nudge();
+    await emptied();
+    expectInOrder(broker.arrived, 5);
+  });
+
+  test('a transaction that stays open, in this or in another database, holds up nothing', async () => {
+    const broker = recorder();
+    const relay = await start(broker.publish);
+    const elsewhere = new URL(fixture.urls.superUrl);
+    elsewhere.pathname = '/postgres';
+    const others = [fixture.urls.superUrl, elsewhere.href].map((url) => postgres(url, { max: 1 }));
+    const end = Promise.withResolvers<void>();
+    const held: Promise<unknown>[] = [];
+    for (const other of others) {
+      await new Promise<void>((began) => {
+        const open = other.begin(async (tx) => {
+          await tx`SELECT pg_current_xact_id()`;
+          began();
+          await end.promise;
+        });
+        held.push(open);
+      });
+    }
+    for (let i = 0; i < 30; i++) {
+      await write(placed(`k${i % 3}`, i));
+      relay.nudge();
+    }
+    await emptied();
+    expectInOrder(broker.arrived, 30);
+    end.resolve();
+    await Promise.all(held);
+    await Promise.all(others.map((other) => other.end()));
+  });
+
+  test('rows that are dead and cannot be vacuumed are passed once per sweep, not at each look', async () => {
+    const dead = 30_000;
+    const looking = postgres(fixture.urls.superUrl, { max: 1 });
+    const end = Promise.withResolvers<void>();
+    const began = Promise.withResolvers<void>();
+    const pinned = looking.begin('ISOLATION LEVEL REPEATABLE READ READ ONLY', async (tx) => {
+      await tx`SELECT count(*) FROM outbox`;
+      began.resolve();
+      await end.promise;
+    });
+    await began.promise;
+    const { admin } = fixture;
+    await admin`
+      INSERT INTO outbox (slot, topic, msg_key, event_id, key_seq, type, payload, headers)
+      SELECT ${slotOf('k')}, 'orders', 'k', gen_random_uuid(), n, 'Placed', '{}', '{}' FROM generate_series(1, ${dead}::int) AS n`;
+    await admin`DELETE FROM outbox`;
+    const passed = async () => {
+      const [row] = await admin<{ n: number }[]>`
+        SELECT idx_tup_read::int AS n FROM pg_stat_user_indexes WHERE indexrelname = 'outbox_slot'`;
+      return row?.n ?? 0;
+    };
+    const before = await passed();
+    const broker = recorder();
+    const relay = await start(broker.publish, { pollMs: 10 });
+    for (let i = 0; i < 100; i++) {
+      await write(placed('k', i));
+      relay.nudge();
+      await pause(20);
+    }
+    await emptied();
+    await relay.stop(); // which is when a session says what it has counted
+    expect(broker.arrived).toHaveLength(100);
+    const looks = ((await passed()) - before) / dead;
+    expect(looks).toBeGreaterThanOrEqual(1);
+    expect(looks).toBeLessThan(20);
+    end.resolve();
+    await pinned;
+    await looking.end();
+  });
+
   test('and a later message of the same key waits for it', async () => {
     const broker = recorder();
     const relay = await start(broker.publish);
@@ -337,6 +387,49 @@ describe('one relay at a time', () => {
         DROP VIEW public.pg_locks;
         DROP FUNCTION public.pg_try_advisory_lock(int, int)`);
     }
+  });
+
+  test('relays that come take their share, and never are two of a key in flight while slots are given up', async () => {
+    const broker = recorder(() => pause(30));
+    let written = 0;
+    const load = async () => {
+      await write(...Array.from({ length: 100 }, (_, i) => placed(`k${i % 25}`, i)));
+      written += 100;
+    };
+    const levels = async () => [...(await ownership()).values()].map(({ length }) => length).sort();
+    await load();
+    await start(broker.publish, { pollMs: 20, applicationName: 'first' });
+    await eventually(() => expect(broker.arrived.length).toBeGreaterThan(16));
+    const second = await start(broker.publish, { pollMs: 20, applicationName: 'second' });
+    await load();
+    await eventually(async () => expect(await levels()).toEqual([8, 8]));
+    await start(broker.publish, { pollMs: 20, applicationName: 'third' });
+    await load();
+    await eventually(async () => expect(await levels()).toEqual([5, 5, 6]));
+    await second.stop();
+    await load();
+    await eventually(async () => expect(await levels()).toEqual([8, 8]));
+    await emptied(20_000);
+    expect(broker.overlaps).toEqual([]);
+    expect(broker.arrived).toHaveLength(written);
+    expectInOrder(broker.arrived, written);
+  });
+
+  test('control: slots that are lost and not given up have two of a key in flight, in order all the same', async () => {
+    const broker = recorder(() => pause(1500));
+    await start(broker.publish, { pollMs: 20, applicationName: 'first' });
+    await start(broker.publish, { pollMs: 20, applicationName: 'second' });
+    await eventually(async () =>
+      expect([...(await ownership()).values()].map((s) => s.length)).toEqual([8, 8]),
+    );
+    await write(...Array.from({ length: 32 }, (_, i) => placed(`k${i % 16}`, i)));
+    await eventually(() => expect(broker.arrived).toHaveLength(16));
+    await fixture.admin`
+      SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+      WHERE datname = current_database() AND application_name = 'first-relay'`;
+    await emptied(20_000);
+    expect(broker.overlaps.length).toBeGreaterThan(0);
+    expectInOrder(broker.arrived, 32);
   });
 
   test('a commit beside a relay that does not own its slot reaches the owner long before its next poll', async () => {
@@ -432,17 +525,42 @@ describe('start, outage and stop', () => {
     }
   });
 
-  test('ids that are taken in advance are refused at the start', async () => {
-    const { admin } = fixture;
-    await admin`ALTER TABLE outbox ALTER COLUMN id SET CACHE 20`;
-    await expect(start(async () => {})).rejects.toThrow(OutboxSetupError);
-    await admin`ALTER TABLE outbox ALTER COLUMN id SET CACHE 1`;
-  });
+  test.each(['outbox', 'outbox_local'])(
+    'ids of %s that are taken in advance are refused at the start',
+    async (table) => {
+      const { admin } = fixture;
+      await admin`ALTER TABLE ${admin(table)} ALTER COLUMN id SET CACHE 20`;
+      const refused = expect(start(async () => {})).rejects;
+      await refused.toThrow(OutboxSetupError);
+      await admin`ALTER TABLE ${admin(table)} ALTER COLUMN id SET CACHE 1`;
+    },
+  );
+
+  test.each(['outbox', 'outbox_local'])(
+    'rows of %s that wait in slots of another number of slots are refused at the start, with the cure',
+    async (table) => {
+      const { admin } = fixture;
+      await fixture.database.db.transaction(async (tx) => {
+        await outbox.publish(tx, ...Array.from({ length: 200 }, (_, i) => placed(`k${i}`, i)));
+        await outbox.send(tx, ...Array.from({ length: 200 }, (_, i) => remind(`k${i}`, i)));
+      });
+      await admin`UPDATE ${admin(table)} SET slot = slot % 8`; // as 8 slots would have it
+      await expect(start(async () => {})).rejects.toThrow(
+        new RegExp(
+          `${table} has rows that were written for another number of slots than 16.* Cure: run the version that wrote them`,
+        ),
+      );
+      await admin`UPDATE ${admin(table)} SET slot = 0`;
+      await expect(start(async () => {})).rejects.toThrow(OutboxSetupError);
+      await admin`TRUNCATE outbox, outbox_local`;
+      await start(async () => {});
+    },
+  );
 
   test('a missing outbox is refused at the start', async () => {
     const { admin } = fixture;
     await admin`ALTER TABLE outbox RENAME TO elsewhere`;
-    await expect(start(async () => {})).rejects.toThrow('run the migrations');
+    await expect(start(async () => {})).rejects.toThrow('Missing tables: outbox. Cure: run the migrations');
     await admin`ALTER TABLE elsewhere RENAME TO outbox`;
   });
 

@@ -1,0 +1,221 @@
+import { testDeps } from '@sidecart/kit/testing';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest';
+import { createDelayedRelease, type DelayedRelease } from './delayed.ts';
+import { eventually, type Fixture, openFixture, outbox, pause, placed, remind, reserve } from './fixture.ts';
+
+let fixture: Fixture;
+const movers: DelayedRelease[] = [];
+beforeAll(async () => {
+  fixture = await openFixture('delayed');
+});
+beforeEach(() => fixture.clear());
+afterEach(async () => {
+  vi.useRealTimers();
+  await Promise.all(movers.splice(0).map((mover) => mover.stop()));
+});
+afterAll(() => fixture?.close());
+
+async function start(o: { pollMs?: number } = {}): Promise<DelayedRelease> {
+  const mover = createDelayedRelease({ ...testDeps('orders'), database: fixture.database, pollMs: 50, ...o });
+  movers.push(mover);
+  await mover.start();
+  return mover;
+}
+
+const transaction: Fixture['database']['db']['transaction'] = (work) => fixture.database.db.transaction(work);
+const released = () => fixture.admin<{ key: string; n: number; seq: number; topic: string }[]>`
+  SELECT msg_key AS key, (payload->>'n')::int AS n, key_seq::int AS seq, topic FROM outbox ORDER BY id`;
+const waiting = () => fixture.admin<{ key: string; due: number }[]>`
+  SELECT msg_key AS key, extract(epoch FROM due_at - created_at)::float8 AS due FROM outbox_delayed ORDER BY due_at, id`;
+const databaseNow = async () => {
+  const [row] = await fixture.admin<{ now: Date }[]>`SELECT clock_timestamp() AS now`;
+  return row?.now ?? new Date(0);
+};
+/** Time passes for every delayed message. */
+const hurry = (by: string) => fixture.admin`UPDATE outbox_delayed SET due_at = due_at - ${by}::interval`;
+
+describe('when', () => {
+  test('delayMs is counted by the database; notBefore is the instant that it says', async () => {
+    const at = new Date((await databaseNow()).getTime() + 3_600_000);
+    await transaction(async (tx) => {
+      await outbox.publish(tx, { ...placed('a', 1), delayMs: 90_000 }, { ...placed('b', 1), notBefore: at });
+    });
+    const [a, b] = await waiting();
+    expect(a).toMatchObject({ key: 'a' });
+    expect(a?.due).toBeCloseTo(90, 1);
+    const [row] = await fixture.admin<
+      { due: Date }[]
+    >`SELECT due_at AS due FROM outbox_delayed WHERE msg_key = ${b?.key ?? ''}`;
+    expect(row?.due).toEqual(at);
+    await start();
+    await pause(200);
+    expect(await released()).toEqual([]);
+    await hurry('2 minutes');
+    await eventually(async () => expect((await released()).map(({ key }) => key)).toEqual(['a']));
+  });
+
+  test.each([-3_600_000, 3_600_000])(
+    'a clock of this process that is %i ms off changes nothing',
+    async (off) => {
+      vi.useFakeTimers({ toFake: ['Date'], now: Date.now() + off });
+      await transaction(async (tx) => {
+        await outbox.publish(
+          tx,
+          { ...placed('soon', 1), delayMs: 300 },
+          { ...placed('later', 1), delayMs: 600_000 },
+          { ...placed('instant', 1), notBefore: new Date((await databaseNow()).getTime() + 600) },
+        );
+      });
+      await start();
+      expect(await released()).toEqual([]);
+      await eventually(async () =>
+        expect((await released()).map(({ key }) => key)).toEqual(['soon', 'instant']),
+      );
+      expect((await waiting()).map(({ key }) => key)).toEqual(['later']);
+    },
+  );
+
+  test('control: an instant worked out by that clock is off with it', async () => {
+    vi.useFakeTimers({ toFake: ['Date'], now: Date.now() - 3_600_000 });
+    await transaction((tx) =>
+      outbox.publish(tx, { ...placed('k', 1), notBefore: new Date(Date.now() + 600_000) }),
+    );
+    await start();
+    await eventually(async () => expect(await released()).toHaveLength(1));
+  });
+
+  test('what cannot be a time is refused before anything is written', async () => {
+    const refused = (timing: { notBefore?: Date; delayMs?: number }) =>
+      expect(transaction((tx) => outbox.publish(tx, { ...placed('k', 1), ...timing }))).rejects;
+    await refused({ notBefore: new Date(), delayMs: 1 }).toThrow('give one of them');
+    await refused({ notBefore: new Date('never') }).toThrow('give a valid Date');
+    for (const delayMs of [-1, 0.5, Number.NaN, Number.POSITIVE_INFINITY])
+      await refused({ delayMs }).toThrow('give whole milliseconds');
+    expect(await waiting()).toEqual([]);
+  });
+});
+
+describe('order', () => {
+  test('a delayed message has no number and holds up nothing of its key; it is in the order of its release', async () => {
+    await transaction((tx) =>
+      outbox.publish(tx, { ...placed('k', 1), delayMs: 3_600_000 }, placed('k', 2), {
+        ...placed('k', 3),
+        delayMs: 0,
+      }),
+    );
+    expect(await released()).toMatchObject([{ n: 2, seq: 1 }]);
+    await start();
+    await eventually(async () => expect(await released()).toHaveLength(2));
+    await transaction((tx) => outbox.publish(tx, placed('k', 4)));
+    await hurry('2 hours');
+    await eventually(async () => expect(await released()).toHaveLength(4));
+    expect((await released()).map(({ n, seq }) => [n, seq])).toEqual([
+      [2, 1],
+      [3, 2],
+      [4, 3],
+      [1, 4],
+    ]);
+  });
+
+  test('those of a key are released as they become due, by however many movers', async () => {
+    const total = 900;
+    await transaction((tx) =>
+      outbox.publish(
+        tx,
+        ...Array.from({ length: total }, (_, i) => ({
+          ...placed(`k${i % 9}`, i),
+          delayMs: (total - i) * 1000,
+        })),
+      ),
+    );
+    await hurry('1 hour');
+    await Promise.all([start(), start(), start()]);
+    await eventually(async () => expect(await released()).toHaveLength(total));
+    const last = new Map<string, { n: number; seq: number }>();
+    for (const { key, n, seq } of await released()) {
+      const before = last.get(key);
+      expect(seq).toBe((before?.seq ?? 0) + 1);
+      if (before) expect(n, 'the later one was due first').toBeLessThan(before.n);
+      last.set(key, { n, seq });
+    }
+  });
+
+  test('a transaction that holds the counter of a key holds up that key only', async () => {
+    const commit = Promise.withResolvers<void>();
+    const wrote = Promise.withResolvers<void>();
+    await transaction((tx) => outbox.publish(tx, placed('held', 0), placed('free', 0)));
+    const holding = transaction(async (tx) => {
+      await outbox.publish(tx, placed('held', 1));
+      wrote.resolve();
+      await commit.promise;
+    });
+    await wrote.promise;
+    await transaction((tx) =>
+      outbox.publish(
+        tx,
+        { ...placed('held', 2), delayMs: 0 },
+        { ...placed('free', 2), delayMs: 0 },
+        { ...placed('new', 2), delayMs: 0 },
+      ),
+    );
+    await start();
+    await eventually(async () =>
+      expect((await released()).map(({ key }) => key)).toEqual(['held', 'free', 'free', 'new']),
+    );
+    commit.resolve();
+    await holding;
+    await eventually(async () => expect(await waiting()).toEqual([]));
+    expect((await released()).filter(({ key }) => key === 'held').map(({ n, seq }) => [n, seq])).toEqual([
+      [0, 1],
+      [1, 2],
+      [2, 3],
+    ]);
+  });
+});
+
+test('each goes where it belongs: a topic, a queue, this service itself', async () => {
+  await transaction(async (tx) => {
+    await outbox.publish(tx, { ...placed('k', 1), delayMs: 0 });
+    await outbox.send(
+      tx,
+      { ...reserve('k', 2), delayMs: 0 },
+      { ...remind('k', 3), delayMs: 0 },
+      remind('k', 4),
+    );
+  });
+  await start();
+  await eventually(async () => expect(await waiting()).toEqual([]));
+  expect((await released()).map(({ topic }) => topic).sort()).toEqual(['commands.inventory', 'orders']);
+  const local =
+    await fixture.admin`SELECT (payload->>'n')::int AS n, key_seq::int AS seq FROM outbox_local ORDER BY id`;
+  expect([...local]).toEqual([
+    { n: 4, seq: 1 },
+    { n: 3, seq: 2 },
+  ]);
+});
+
+test('what is rolled back is never released, and a mover that is killed in the middle loses and repeats nothing', async () => {
+  const undone = transaction(async (tx) => {
+    await outbox.publish(tx, { ...placed('k', 0), delayMs: 0 });
+    throw new Error('undone');
+  });
+  await expect(undone).rejects.toThrow('undone');
+  const total = 1000;
+  await transaction((tx) =>
+    outbox.publish(
+      tx,
+      ...Array.from({ length: total }, (_, i) => ({ ...placed(`k${i % 50}`, i), delayMs: 0 })),
+    ),
+  );
+  await start();
+  for (let i = 0; i < 5; i++) {
+    await fixture.admin`
+      SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+      WHERE datname = current_database() AND application_name = 'delayed'`;
+    await pause(5);
+  }
+  await eventually(async () => expect(await waiting()).toEqual([]), 20_000);
+  const [made] =
+    await fixture.admin`SELECT count(DISTINCT event_id)::int AS ids, count(*)::int AS rows FROM outbox`;
+  expect(made).toEqual({ ids: total, rows: total });
+});
