@@ -10,7 +10,7 @@ export default defineConfig({
         test: {
           ...common,
           name: 'unit',
-          include: ['{packages,services,generator,platform,k8s,local,clients,tests,bench}/**/*.test.ts'],
+          include: ['{packages,services,generator,platform,k8s,local,clients,operate,tests,bench}/**/*.test.ts'],
           exclude: ['**/node_modules/**', '**/*.{int,e2e,fault,cluster}.test.ts'],
         },
       },
@@ -18,7 +18,7 @@ export default defineConfig({
         test: {
           ...common,
           name: 'int',
-          include: ['{packages,services,generator,platform,k8s,local,clients,tests}/**/*.int.test.ts'],
+          include: ['{packages,services,generator,platform,k8s,local,clients,operate,tests}/**/*.int.test.ts'],
           globalSetup: ['tests/global-setup.ts'],
           testTimeout: 60_000,
           hookTimeout: 60_000,

@@ -3,9 +3,9 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { loadTopology } from '../generator/topology.ts';
+import { portForward } from '../k8s/port-forward.ts';
 import { exitWithUsage, optionsOrExit } from '../local/command-line.ts';
 import { CHECKOUT } from '../local/run-paths.ts';
-import { portForward } from '../tests/cluster/port-forward.ts';
 import { machineLine } from './machine.ts';
 import { markdown, median, percentile } from './statistics.ts';
 

@@ -1,9 +1,9 @@
 import { fileURLToPath } from 'node:url';
 import { loadTopology } from '../../generator/topology.ts';
+import { type PortForward, portForward } from '../../k8s/port-forward.ts';
 import { databaseUrl } from '../../platform/databases.ts';
 import { call, type Target, until } from '../e2e/shop.ts';
 import { kubectl, secretValue } from './kubectl.ts';
-import { type PortForward, portForward } from './port-forward.ts';
 import { scale } from './workloads.ts';
 
 /** Where the shop under test is; `globalSetup` hands it to the test files. */

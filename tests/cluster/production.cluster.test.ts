@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest';
 import { differences } from '../../k8s/differences.ts';
 import { byName, render } from '../../k8s/manifests.ts';
+import { portForward } from '../../k8s/port-forward.ts';
 import { type DatabasePasswords, ensureDatabases } from '../../platform/databases.ts';
 import { openShop } from '../e2e/open-shop.ts';
 import { orderEnds, placeOrder, productWithStock, query, stockOf, type Target, until } from '../e2e/shop.ts';
@@ -9,7 +10,6 @@ import { makeSecrets } from './install.ts';
 import { apply, exists, type KubeObject, kubectl, list, secretValue } from './kubectl.ts';
 import { makeNamespace, removeNamespace } from './namespace.ts';
 import { movedTo, overlayWith } from './overlay.ts';
-import { portForward } from './port-forward.ts';
 import { skip } from './skip.ts';
 import { startStandIns } from './stand-ins.ts';
 import { livePods, nameLabel, waitUntilReady } from './workloads.ts';

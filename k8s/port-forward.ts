@@ -1,7 +1,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { createInterface } from 'node:readline';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { freePort } from '../../local/ports.ts';
+import { freePort } from '../local/ports.ts';
 
 export interface PortForward {
   /** The port on this machine that leads to each port asked for, in their order. It stays the same for the forward's life. */
@@ -20,6 +20,10 @@ export async function portForward(
   namespace: string,
   target: string,
   remotePorts: number[],
+  o: {
+    /** Default: the current one. */
+    context?: string;
+  } = {},
 ): Promise<PortForward> {
   const ports: number[] = [];
   for (const _ of remotePorts) ports.push(await freePort());
@@ -32,7 +36,10 @@ export async function portForward(
     new Promise<void>((ended) => {
       child = spawn(
         'kubectl',
-        ['port-forward', '-n', namespace, '--address', '127.0.0.1', target, ...pairs],
+        [
+          ...(o.context === undefined ? [] : [`--context=${o.context}`]),
+          ...['port-forward', '-n', namespace, '--address', '127.0.0.1', target, ...pairs],
+        ],
         {
           stdio: ['ignore', 'pipe', 'pipe'],
         },

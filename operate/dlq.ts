@@ -1,0 +1,214 @@
+import { readFileSync } from 'node:fs';
+import { userInfo } from 'node:os';
+import { join } from 'node:path';
+import { type ParseArgsConfig, parseArgs } from 'node:util';
+import type { DeadLetterSummary, DeadLetterView } from '@sidecart/messaging/dead-letters';
+import Table from 'cli-table3';
+import { loadTopology } from '../generator/topology.ts';
+import { exitWithUsage } from '../local/command-line.ts';
+import { CHECKOUT } from '../local/run-paths.ts';
+import { ShopError } from '../local/shop-error.ts';
+import { type DeadLettersClient, deadLettersOf } from './dead-letters-client.ts';
+import { clusterServices, localServices, receivers, type ServiceAccess } from './service-access.ts';
+
+const USAGE = `npm run dlq -- COMMAND [options]
+
+Messages that a service could not handle and set aside (docs/messages.md).
+
+  list                          those that wait for a decision, of every service
+  show SERVICE/ID               one, with its content and what was done about it
+  redrive SERVICE/ID...         handle it once more, by the same handler under the same id; --all: all that wait
+  edit SERVICE/ID               put other content in its place: --data FILE, or --envelope FILE when that cannot be read
+  discard SERVICE/ID...         give it up; what waits behind it goes on without it
+
+  --note TEXT       why; discard and edit want it
+  --service NAME    list, redrive --all: of one service only
+  --topic NAME      list, redrive --all: of one topic only
+  --state STATE     list: waiting (default), redriven or discarded
+  --as NAME         who decides (default: the name of the user here)
+  --kubernetes      in the current context's cluster, instead of the shop that runs here
+  --context NAME    in that cluster
+  --namespace NAME  in that namespace (default: that of topology.yaml)
+  --help            this text`;
+
+const text = { type: 'string' } as const;
+const flag = { type: 'boolean' } as const;
+const OPTIONS = {
+  ...{ note: text, service: text, topic: text, state: text, as: text, context: text, namespace: text },
+  ...{ data: text, envelope: text, all: flag, kubernetes: flag, help: { type: 'boolean', short: 'h' } },
+} satisfies ParseArgsConfig['options'];
+type Options = ReturnType<typeof parseArgs<{ options: typeof OPTIONS }>>['values'];
+
+const topology = loadTopology(join(CHECKOUT, 'topology.yaml'));
+const opened = new Map<string, { access: ServiceAccess; client: DeadLettersClient }>();
+
+async function clientOf(service: string, o: Options): Promise<DeadLettersClient> {
+  if (!receivers(topology).includes(service))
+    throw new ShopError(
+      `${service} is no service that takes messages`,
+      `those that do are ${receivers(topology).join(', ')}`,
+    );
+  const known = opened.get(service);
+  if (known) return known.client;
+  const find =
+    o.kubernetes || o.context !== undefined
+      ? clusterServices(topology, { context: o.context, namespace: o.namespace ?? topology.namespace })
+      : localServices(process.env.SIDECART_RUN_DIR || join(CHECKOUT, '.run'));
+  const access = await find(service);
+  const client = deadLettersOf(service, access, o.as ?? userInfo().username);
+  opened.set(service, { access, client });
+  return client;
+}
+
+async function list(o: Options): Promise<DeadLetterSummary[]> {
+  const found: DeadLetterSummary[] = [];
+  for (const service of o.service === undefined ? receivers(topology) : [o.service]) {
+    const items = await (await clientOf(service, o)).list({ state: o.state, topic: o.topic });
+    found.push(...items.map((item) => ({ ...item, id: `${service}/${item.id}` })));
+  }
+  return found;
+}
+
+const COMMANDS: Record<string, (ids: string[], o: Options) => Promise<boolean>> = {
+  async list(ids, o) {
+    if (ids.length > 0) exitWithUsage('list takes no id', USAGE);
+    const items = await list(o);
+    if (items.length === 0) console.log(`None ${o.state ?? 'waiting'}.`);
+    else console.log(tableOf(items));
+    return true;
+  },
+
+  async show(ids, o) {
+    const [{ service, id }] = read(ids, 1);
+    print(service, await (await clientOf(service, o)).show(id));
+    return true;
+  },
+
+  async redrive(ids, o) {
+    if (o.all && ids.length > 0) exitWithUsage('redrive takes ids or --all, not both', USAGE);
+    // The oldest first: they may be of one key.
+    const chosen = o.all ? (await list({ ...o, state: 'waiting' })).map(({ id }) => id).reverse() : ids;
+    if (o.all && chosen.length === 0) console.log('None waiting.');
+    return each(o.all ? chosen : ids, o.all === true, async ({ service, id }) =>
+      (await clientOf(service, o)).redrive(id),
+    );
+  },
+
+  async discard(ids, o) {
+    const note = o.note ?? exitWithUsage('discard wants --note TEXT: why', USAGE);
+    return each(ids, false, async ({ service, id }) => (await clientOf(service, o)).discard(id, note));
+  },
+
+  async edit(ids, o) {
+    const [{ service, id }] = read(ids, 1);
+    const note = o.note ?? exitWithUsage('edit wants --note TEXT: why', USAGE);
+    if ((o.data === undefined) === (o.envelope === undefined))
+      exitWithUsage('edit wants --data FILE or --envelope FILE', USAGE);
+    const content = json(o.data ?? o.envelope ?? '');
+    const edit = o.data === undefined ? { note, envelope: content } : { note, data: content };
+    const { outcome } = await (await clientOf(service, o)).edit(id, edit);
+    console.log(`${service}/${id}: ${outcome}; redrive it next`);
+    return true;
+  },
+};
+
+async function each(
+  ids: string[],
+  mayBeNone: boolean,
+  decide: (which: { service: string; id: string }) => Promise<{ outcome: string; detail?: string }>,
+): Promise<boolean> {
+  let good = true;
+  for (const which of read(ids, mayBeNone ? 0 : undefined)) {
+    const { outcome, detail } = await decide(which);
+    const words = outcome.replaceAll('_', ' ');
+    console.log(`${which.service}/${which.id}: ${words}${detail === undefined ? '' : `: ${detail}`}`);
+    if (outcome === 'failed') good = false;
+  }
+  return good;
+}
+
+type Which = { service: string; id: string };
+function read(ids: string[], count: 1): [Which];
+function read(ids: string[], count?: number): Which[];
+function read(ids: string[], count?: number): Which[] {
+  if (count === 1 ? ids.length !== 1 : count === undefined && ids.length === 0)
+    exitWithUsage(`Expected ${count === 1 ? 'one' : 'at least one'} SERVICE/ID, got ${ids.length}`, USAGE);
+  return ids.map((given) => {
+    const [, service = '', id = ''] = /^([a-z][a-z0-9-]*)\/(\d+)$/.exec(given) ?? [];
+    if (id === '') exitWithUsage(`'${given}' is no SERVICE/ID such as inventory/12`, USAGE);
+    return { service, id };
+  });
+}
+
+function json(file: string): unknown {
+  try {
+    return JSON.parse(readFileSync(file === '-' ? 0 : file, 'utf8'));
+  } catch (cause) {
+    throw new ShopError(
+      `${file} cannot be read as JSON: ${(cause as Error).message}`,
+      'give a file with one JSON value',
+      {
+        cause,
+      },
+    );
+  }
+}
+
+function tableOf(items: DeadLetterSummary[]): string {
+  const table = new Table({
+    head: ['id', 'since', 'topic', 'type', 'key', 'reason', 'detail'],
+    style: { head: [], border: [], compact: true },
+    wordWrap: true,
+    colWidths: [null, null, null, null, null, null, 60],
+  });
+  for (const item of items)
+    table.push([
+      item.id,
+      item.died_at.slice(0, 19).replace('T', ' '),
+      item.topic,
+      item.type ?? '?',
+      `${item.key ?? '?'}${item.holds_key ? ' (held)' : ''}`,
+      item.reason,
+      item.detail.length > 180 ? `${item.detail.slice(0, 177)}...` : item.detail,
+    ]);
+  return table.toString();
+}
+
+function print(service: string, { body, encoding, actions, headers: _, ...item }: DeadLetterView): void {
+  for (const [name, value] of Object.entries({ ...item, id: `${service}/${item.id}` }))
+    if (value !== null) console.log(`${name.padEnd(12)} ${value}`);
+  for (const { at, actor, action, note } of actions) console.log(`${at}  ${actor} ${action}: ${note}`);
+  console.log(encoding === 'base64' ? `\nno text, in base64:\n${body}` : `\n${pretty(body)}`);
+}
+
+function pretty(body: string): string {
+  try {
+    return JSON.stringify(JSON.parse(body), null, 2);
+  } catch {
+    return body;
+  }
+}
+
+function readArguments() {
+  try {
+    return parseArgs({ options: OPTIONS, allowPositionals: true });
+  } catch (err) {
+    return exitWithUsage((err as Error).message, USAGE);
+  }
+}
+
+const { values, positionals } = readArguments();
+const [name = '', ...ids] = positionals;
+const command = COMMANDS[name];
+if (values.help) console.log(USAGE);
+else if (!command) exitWithUsage(name === '' ? 'Name a command' : `Unknown command '${name}'`, USAGE);
+else
+  try {
+    process.exitCode = (await command(ids, values)) ? 0 : 1;
+  } catch (err) {
+    if (!(err instanceof ShopError)) throw err;
+    console.error(`${err.message}\nCure: ${err.cure}`);
+    process.exitCode = 1;
+  } finally {
+    for (const { access } of opened.values()) access.close();
+  }
