@@ -46,7 +46,7 @@ const CLAUSES: Form[] = [
 ];
 
 const STATEMENTS: Form[] = [
-  { matches: /^CREATE (TABLE|SEQUENCE|TYPE|SCHEMA|VIEW)\b/i },
+  { matches: /^CREATE (TABLE|SEQUENCE|TYPE|SCHEMA|VIEW|FUNCTION)\b/i },
   { matches: /^CREATE UNIQUE INDEX\b/i, fault: 'adds a unique index that rows of the old version may break' },
   {
     matches: /^CREATE INDEX\b/i,

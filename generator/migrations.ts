@@ -66,6 +66,19 @@ function contracting(folder: string): string[] {
     );
 }
 
+/** What drizzle-kit cannot write is written by hand once, in the messaging package, and copied: which of it this service lacks. */
+function missingCopies(folder: string): string[] {
+  const source = join(root, 'packages', 'messaging', 'src');
+  const texts = existsSync(folder)
+    ? readdirSync(folder)
+        .filter((file) => file.endsWith('.sql'))
+        .map((file) => readFileSync(join(folder, file), 'utf8'))
+    : [];
+  return readdirSync(source)
+    .filter((file) => file.endsWith('.sql'))
+    .filter((file) => !texts.includes(readFileSync(join(source, file), 'utf8')));
+}
+
 const options = optionsOrExit(USAGE, { check: { type: 'boolean' }, name: { type: 'string' } });
 const services = loadTopology(join(root, 'topology.yaml'))
   .services.filter(({ database }) => database)
@@ -86,6 +99,13 @@ if (options.check) {
         `services/${name}/migrations/${fault}. Add first, and remove one release later. For what nothing uses any more ` +
           'write `-- contract: why` before the statement, for an index of a small table `-- locks: why writers can wait` ' +
           '(docs/kubernetes.md, Upgrade).',
+      );
+      process.exitCode = 1;
+    }
+  for (const { name, folder } of services)
+    for (const file of missingCopies(folder)) {
+      console.error(
+        `services/${name}: no migration is a copy of packages/messaging/src/${file}. Its first lines say how to make one.`,
       );
       process.exitCode = 1;
     }

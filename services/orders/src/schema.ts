@@ -56,4 +56,18 @@ export const orderLines = pgTable(
 
 // biome-ignore lint/performance/noBarrelFile: drizzle-kit makes the migrations of a service from this one file
 export { idempotencyKeys } from '@sidecart/kit/idempotency';
-export { deadLetter, inbox, outbox, outboxSequence } from '@sidecart/messaging/schema';
+export {
+  consumerRun,
+  deadLetter,
+  deadLetterAction,
+  inbox,
+  inboxKey,
+  inboxParked,
+  inboxStart,
+  outbox,
+  outboxDelayed,
+  outboxLocal,
+  outboxSequence,
+  repairCursor,
+  repairMissing,
+} from '@sidecart/messaging/schema';

@@ -51,4 +51,11 @@ export const productPrices = pgTable(
 );
 
 // biome-ignore lint/performance/noBarrelFile: drizzle-kit makes the migrations of a service from this one file
-export { deadLetter, inbox, outbox, outboxSequence } from '@sidecart/messaging/schema';
+export {
+  deadLetter,
+  inbox,
+  outbox,
+  outboxDelayed,
+  outboxLocal,
+  outboxSequence,
+} from '@sidecart/messaging/schema';
