@@ -9,6 +9,7 @@ describe('a migration that an old version lives with has no fault', () => {
     'ALTER TABLE "orders" ADD COLUMN "day" date GENERATED ALWAYS AS (placed_at::date) STORED NOT NULL;',
     'ALTER TABLE "orders" ALTER COLUMN "note" DROP NOT NULL;',
     'ALTER TYPE "public"."status" ADD VALUE \'returned\';',
+    'CREATE FUNCTION "rotate"() RETURNS void LANGUAGE sql AS $$ SELECT 1 $$;',
   ])('%s', (statement) => {
     expect(contractions(statement)).toEqual([]);
   });
@@ -40,6 +41,7 @@ describe('a migration that an old version may not survive is refused', () => {
     'CREATE UNIQUE INDEX "one" ON "public"."orders" USING btree ("note");',
     'CREATE INDEX "orders_by_note" ON "orders" USING btree ("note");',
     'UPDATE "orders" SET "note" = 1;',
+    'CREATE OR REPLACE FUNCTION "rotate"() RETURNS void LANGUAGE sql AS $$ SELECT 2 $$;',
   ])('%s', (statement) => {
     expect(contractions(statement)).toEqual([expect.stringContaining(': ')]);
   });

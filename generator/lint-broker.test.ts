@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 import { expect, test } from 'vitest';
 import { loadBroker, parseBroker } from './broker.ts';
 import * as fixture from './fixture.ts';
-import { lintBroker } from './lint-broker.ts';
+import { keepingFaults, lintBroker } from './lint-broker.ts';
 
 const day = 86_400_000_000_000; // in nanoseconds, as JetStream has it
 const BROKER = `${fixture.BROKER}max_age: ${7 * day}\n`;
@@ -34,6 +34,11 @@ test('streams of Redis that end at another age than their component says', () =>
     expect.stringMatching(/above 0 and below the 8 days/),
     expect.stringMatching(/streamTTL \(168h\)/),
   ]);
+});
+
+test('sent messages that are kept as long as an inbox remembers, or longer', () => {
+  expect(keepingFaults(7, 8)).toEqual([]);
+  expect(keepingFaults(8, 8)).toEqual([expect.stringMatching(/must be below the 8 days .* Lower SENT_DAYS/)]);
 });
 
 test('a broker without streams of its own has no age to look at', () => {

@@ -1,4 +1,4 @@
-import { HANDLER_TIMEOUT_MS, INBOX_DAYS } from '@sidecart/messaging/limits';
+import { HANDLER_TIMEOUT_MS, INBOX_DAYS, SENT_DAYS } from '@sidecart/messaging/limits';
 import { parse } from 'yaml';
 import { type Broker, unfilled } from './broker.ts';
 import { milliseconds } from './duration.ts';
@@ -7,7 +7,15 @@ const DAY_MS = 86_400_000;
 
 /** Rules for a broker's template: what it says of time must fit what every consumer does. */
 export function lintBroker(broker: Broker): string[] {
-  return [...deadlineFaults(broker), ...ageFaults(broker)];
+  return [...deadlineFaults(broker), ...ageFaults(broker), ...keepingFaults()];
+}
+
+/** A sent message that a receiver fetches after its inbox row is gone is applied a second time. */
+export function keepingFaults(sentDays = SENT_DAYS, inboxDays = INBOX_DAYS): string[] {
+  if (sentDays < inboxDays) return [];
+  return [
+    `sent messages are kept for ${sentDays} days (SENT_DAYS of packages/messaging), which must be below the ${inboxDays} days for which an inbox knows a message (INBOX_DAYS): an older one could be fetched and applied twice. Lower SENT_DAYS, or raise INBOX_DAYS.`,
+  ];
 }
 
 /** The app must be the first to give a delivery up. */

@@ -1,0 +1,223 @@
+import fc from 'fast-check';
+import { describe, expect, test } from 'vitest';
+import { createLocalSlots, type LocalSlots } from './local-slots.ts';
+import type { OutboxMessage } from './relay-queue.ts';
+
+const seed = Number(process.env.SEED ?? Date.now() % 2 ** 31);
+
+function message(id: number, key: string, keySeq: number, slot = 0): OutboxMessage {
+  const headers = { time: '', correlationid: '', actor: '', traceparent: '' };
+  return {
+    id: BigInt(id),
+    slot,
+    topic: 'self',
+    msgKey: key,
+    eventId: `${key}-${keySeq}`,
+    keySeq: String(keySeq),
+    type: 'T',
+    payload: {},
+    headers,
+  };
+}
+
+const idsOf = (taken: ReturnType<LocalSlots['take']>) => taken?.messages.map(({ eventId }) => eventId);
+
+/** Reads all of these rows that are asked for. */
+function read(slots: LocalSlots, rows: OutboxMessage[], now: number, owned = [0]): void {
+  const asked = slots.wanted(owned, now);
+  const without = slots.excluded(now);
+  slots.offer(
+    asked,
+    rows.filter((row) => row.id > (asked.get(row.slot) ?? row.id) && !without.includes(row.msgKey)),
+    100,
+  );
+}
+
+describe('a slot', () => {
+  test('has one transaction at a time, with its messages in the order of their ids', () => {
+    const slots = createLocalSlots();
+    read(slots, [message(1, 'a', 1), message(2, 'b', 1), message(3, 'a', 2)], 0);
+    const taken = slots.take();
+    expect(idsOf(taken)).toEqual(['a-1', 'b-1', 'a-2']);
+    expect(slots.take()).toBeUndefined();
+    expect(slots.isBusy(0)).toBe(true);
+    slots.handled(0, taken?.messages.slice(0, 2) ?? []);
+    expect(idsOf(slots.take())).toEqual(['a-2']);
+  });
+
+  test('takes turns with the others', () => {
+    const slots = createLocalSlots();
+    read(slots, [message(1, 'a', 1, 0), message(2, 'b', 1, 1), message(3, 'c', 1, 2)], 0, [0, 1, 2]);
+    const turns = [slots.take(), slots.take(), slots.take()].map((taken) => taken?.slot);
+    expect(turns.sort()).toEqual([0, 1, 2]);
+  });
+
+  test('after a failure goes on with what was before it, then with the one that failed alone', () => {
+    const slots = createLocalSlots();
+    read(slots, [message(1, 'a', 1), message(2, 'b', 1), message(3, 'c', 1)], 0);
+    slots.take();
+    slots.split(0, 1);
+    const before = slots.take();
+    expect(idsOf(before)).toEqual(['a-1']);
+    slots.handled(0, before?.messages ?? []);
+    slots.take();
+    slots.split(0, 0);
+    expect(idsOf(slots.take())).toEqual(['b-1']);
+  });
+
+  test('keeps a failing key out until its time, and tries its first message alone then', () => {
+    const slots = createLocalSlots();
+    const rows = [message(1, 'bad', 1), message(2, 'good', 1), message(3, 'bad', 2), message(4, 'good', 2)];
+    read(slots, rows, 0);
+    slots.take();
+    slots.split(0, 0);
+    slots.take();
+    expect(slots.failed(rows[0] as OutboxMessage, 0, 'no')).toMatchObject({ failures: 1, dueAt: 200 });
+    expect(slots.excluded(0)).toEqual(['bad']);
+    const good = slots.take();
+    expect(idsOf(good)).toEqual(['good-1', 'good-2']);
+    slots.handled(0, good?.messages ?? []);
+    expect(slots.readAt(0)).toBe(200);
+    read(slots, rows.slice(0, 1).concat(rows.slice(2, 3)), 200);
+    const again = slots.take();
+    expect(idsOf(again)).toEqual(['bad-1']);
+    expect(slots.handled(0, again?.messages ?? [])).toBe(true);
+    expect(idsOf(slots.take())).toEqual(['bad-2']);
+    expect(slots.troubles()).toEqual([]);
+  });
+});
+
+type Op =
+  | { op: 'write'; key: number }
+  | { op: 'commit' | 'work' | 'fail' | 'split' | 'steal'; nth: number }
+  | { op: 'read-begins' | 'read-ends' | 'sweep'; nth: number };
+
+const nth = fc.nat(7);
+const of = <T extends string>(...ops: T[]) => fc.record({ op: fc.constantFrom(...ops), nth });
+const operation: fc.Arbitrary<Op> = fc.oneof(
+  { weight: 4, arbitrary: fc.record({ op: fc.constant('write' as const), key: fc.nat(3) }) },
+  { weight: 4, arbitrary: of('commit') },
+  { weight: 5, arbitrary: of('read-begins', 'read-ends') },
+  { weight: 4, arbitrary: of('work') },
+  { weight: 1, arbitrary: of('fail', 'split', 'steal', 'sweep') },
+);
+
+/**
+ * Plays the operations on a table of one slot, then lets everything end well; returns what was handled, in order. A `steal` is
+ * another worker that handles the first message of a key. Rows that are gone when a transaction ends undo it, as the count does.
+ */
+function play(ops: Op[], believe = false): string[] {
+  const slots = createLocalSlots();
+  const table = new Map<bigint, OutboxMessage>();
+  const uncommitted: OutboxMessage[] = [];
+  const numbers = new Map<string, number>();
+  const handled: string[] = [];
+  const written: string[] = [];
+  let reading: { asked: Map<number, bigint>; rows: OutboxMessage[] } | undefined;
+  let lastId = 0;
+  let now = 0;
+
+  const apply = (messages: readonly OutboxMessage[]) => {
+    for (const { id, eventId } of messages) {
+      table.delete(id);
+      handled.push(eventId);
+    }
+  };
+  const inOrder = () => [...table.values()].sort((a, b) => Number(a.id - b.id));
+
+  const step = (o: Op) => {
+    now += 10;
+    switch (o.op) {
+      case 'write': {
+        const key = `k${o.key}`;
+        if (uncommitted.some((m) => m.msgKey === key)) return; // would wait for the counter's row
+        const number = (numbers.get(key) ?? 0) + 1;
+        numbers.set(key, number);
+        lastId += 1;
+        const m = message(lastId, key, number);
+        written.push(m.eventId);
+        uncommitted.push(m);
+        return;
+      }
+      case 'commit': {
+        const [m] = uncommitted.splice(o.nth % Math.max(1, uncommitted.length), 1);
+        if (m) table.set(m.id, m);
+        return;
+      }
+      case 'sweep':
+        return slots.rewindAll();
+      case 'read-begins': {
+        if (reading) return;
+        const asked = slots.wanted([0], now);
+        const after = asked.get(0);
+        if (after === undefined) return;
+        const without = slots.excluded(now);
+        const rows = inOrder().filter((m) => m.id > after && !without.includes(m.msgKey));
+        reading = { asked, rows: rows.slice(0, 3) };
+        return;
+      }
+      case 'read-ends': {
+        if (!reading) return;
+        slots.offer(believe ? new Map([[0, 0n]]) : reading.asked, reading.rows, 3);
+        reading = undefined;
+        return;
+      }
+      case 'steal': {
+        const first = inOrder()[0];
+        if (first) apply([first]);
+        return;
+      }
+      case 'work':
+      case 'fail':
+      case 'split': {
+        const taken = slots.take();
+        if (!taken) return;
+        const [first] = taken.messages as [OutboxMessage];
+        if (o.op === 'split' && taken.messages.length > 1)
+          return slots.split(0, o.nth % taken.messages.length);
+        if (o.op === 'fail' && taken.messages.length === 1) return void slots.failed(first, now, 'no');
+        if (taken.messages.some(({ id }) => !table.has(id))) return slots.lost(0);
+        apply(taken.messages);
+        slots.handled(0, taken.messages);
+      }
+    }
+  };
+
+  for (const o of ops) step(o);
+  for (let i = 0; i < 300 && (uncommitted.length > 0 || table.size > 0); i++) {
+    for (const op of ['commit', 'read-ends', 'sweep', 'read-begins', 'read-ends', 'work'] as const)
+      step({ op, nth: 0 });
+    now += 1000;
+  }
+  expect(handled.toSorted(), 'each once').toEqual(written.toSorted());
+  return handled;
+}
+
+function expectOrder(handled: string[]): void {
+  const next = new Map<string, number>();
+  for (const id of handled) {
+    const [key, number] = id.split('-') as [string, string];
+    expect(Number(number), id).toBe((next.get(key) ?? 0) + 1);
+    next.set(key, Number(number));
+  }
+}
+
+describe('whatever happens', () => {
+  test('each message is handled once, and each key in its order', () => {
+    fc.assert(
+      fc.property(fc.array(operation, { minLength: 10, maxLength: 150 }), (ops) => expectOrder(play(ops))),
+      { seed, numRuns: 2000 },
+    );
+  });
+
+  test('control: believing every read breaks the order when a lower id is committed late', () => {
+    const at = (op: Exclude<Op['op'], 'write'>, n = 0) => ({ op, nth: n }) as Op;
+    const read = [at('read-begins'), at('read-ends'), at('work')];
+    const lateCommit: Op[] = [
+      ...[{ op: 'write' as const, key: 0 }, { op: 'write' as const, key: 1 }, at('commit', 1), ...read],
+      ...[at('commit'), { op: 'write' as const, key: 0 }, at('commit'), ...read],
+    ];
+    expectOrder(play(lateCommit));
+    expect(() => expectOrder(play(lateCommit, true))).toThrow('k0-2');
+  });
+});
