@@ -17,9 +17,13 @@ export function overlayWith(
   const release = parse(readFileSync(join('k8s/overlays', overlay, 'release.yaml'), 'utf8')) as {
     data: { images: string };
   };
+  const { namespace } = parse(readFileSync(join('k8s/overlays', overlay, 'kustomization.yaml'), 'utf8')) as {
+    namespace: string;
+  };
   const kustomization = {
     apiVersion: 'kustomize.config.k8s.io/v1beta1',
     kind: 'Kustomization',
+    namespace, // what a component adds here is in no namespace yet
     resources: [`../../../k8s/overlays/${overlay}`],
     components: (more.components ?? []).map((component) => `../../../k8s/components/${component}`),
     images: Object.entries(more.images ?? {}).map(([service, image]) => {
