@@ -32,7 +32,7 @@ const APART_MS = 20;
 
 /**
  * What is due, in that order, of keys whose counter nobody holds: a transaction that does would hold up all the others as well,
- * and is waited for outside. One process at a time, or a key's messages could pass each other.
+ * and is waited for outside. One process at a time; another one would find the same rows, and wait for nothing.
  */
 const DUE = `
   WITH turn AS MATERIALIZED (SELECT pg_try_advisory_xact_lock(${LOCKS.release}, 0) AS mine),

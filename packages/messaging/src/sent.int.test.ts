@@ -119,6 +119,31 @@ describe('what the broker acknowledged', () => {
   });
 });
 
+test('a part that is made for the day while rows go to the default one takes them, and the relay keeps its session', async () => {
+  const { admin, urls } = fixture;
+  const relay = await relayAll();
+  const sessions = () =>
+    admin`SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'orders-relay'`;
+  const before = await sessions();
+  const part = await partOf(0);
+  const other = postgres(urls.superUrl, { max: 1 });
+  await other.begin(async (tx) => {
+    await tx`LOCK TABLE sent_default IN ACCESS EXCLUSIVE MODE`;
+    await write(1);
+    await eventually(async () => {
+      const [row] = await admin`
+        SELECT count(*)::int AS n FROM pg_stat_activity
+        WHERE datname = current_database() AND application_name = 'orders-relay' AND wait_event_type = 'Lock'`;
+      expect(row?.n).toBe(1);
+    });
+    await tx`SELECT rotate_sent(${SENT_DAYS}::int)`;
+  });
+  await other.end();
+  await eventually(async () => expect((await where()).map((row) => row.part)).toEqual([part]));
+  expect([...(await sessions())]).toEqual([...before]);
+  await relay.stop();
+});
+
 describe('rotation', () => {
   test('as the application role: makes the parts of today and the next two days, drops what is too old, again and again', async () => {
     await rotate();
