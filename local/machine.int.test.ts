@@ -87,6 +87,26 @@ describe('what prevents a start is named with its cure', () => {
   });
 });
 
+test('on Redis it is redis-server that has to be here, and NATS is nobody’s business', async () => {
+  const machine = { ...(await completeMachine()), server: thisMachine('redis').server };
+  delete machine.env.SIDECART_NATS_SERVER;
+  const [missing] = await findingsOf(machine, 'redis-server');
+  expect(missing).toMatchObject({
+    state: 'wrong',
+    cure: expect.stringContaining('apt-get install redis-server'),
+  });
+  const path = await fakeProgram(join(machine.env.PATH ?? '', 'redis-server'), 'redisServer', '7.0.15');
+  expect(await findingsOf(machine, 'redis-server')).toEqual([
+    { what: 'redis-server', state: 'ok', is: `7.0.15, ${path}` },
+  ]);
+  expect(await findingsOf(machine, 'nats-server')).toEqual([]);
+  await requireMachine(machine);
+});
+
+test('a broker that local mode does not know is told with those that it does', () => {
+  expect(() => thisMachine('kafka')).toThrow('local mode cannot start the broker kafka');
+});
+
 describe('what is not here yet prevents nothing', () => {
   test('a program that can be downloaded', async () => {
     const machine = await completeMachine();

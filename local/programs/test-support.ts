@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { create } from 'tar';
 import { onTestFinished } from 'vitest';
-import { PINS, type ProgramName } from './pins.ts';
+import { type InstalledName, PINS, type ProgramName } from './pins.ts';
 import { currentPlatform } from './platform.ts';
 
 /** A machine of its own for one test: an empty home, an empty cache, nothing on PATH, downloads switched off. */
@@ -24,11 +24,16 @@ export async function emptyMachine(): Promise<{ folder: string; env: NodeJS.Proc
 }
 
 /** Writes a script that answers like the program when asked for its version, and does nothing else. */
-export async function fakeProgram(path: string, program: ProgramName, version: string): Promise<string> {
+export async function fakeProgram(
+  path: string,
+  program: ProgramName | InstalledName,
+  version: string,
+): Promise<string> {
   const answers = {
     daprd: version,
     sentry: `level=info msg="Starting Dapr Sentry certificate authority -- version ${version} -- commit abc"`,
     natsServer: `nats-server: v${version}`,
+    redisServer: `Redis server v=${version} sha=00000000:0 malloc=jemalloc-5.3.0 bits=64 build=ae4d7c971a948f0`,
   };
   return await writeScript(path, `echo '${answers[program]}'`);
 }

@@ -11,15 +11,13 @@ import { daprOutputs } from '../../generator/dapr-outputs.ts';
 import { parseTopology } from '../../generator/topology.ts';
 import { baseEnv } from '../../local/launch.ts';
 import { freePort } from '../../local/ports.ts';
-import { ProgramError } from '../../local/programs/errors.ts';
-import { ensureInstalled } from '../../local/programs/installed.ts';
 import { ensurePrograms } from '../../local/programs/programs.ts';
 import { redisCommand, redisUrl } from '../../local/redis.ts';
 import { redisBroker } from '../../local/redis-broker.ts';
 import { writeSidecarFiles } from '../../local/sidecar.ts';
 import { testFolder } from '../../local/testing.ts';
+import { needsRedis } from '../../platform/fixture-redis.ts';
 import { pingRedis, withRedis } from '../../platform/redis-streams.ts';
-import { skip } from '../cluster/skip.ts';
 
 /** A sender and a reader of one topic, on a real Redis, with what the generator makes of the template. */
 export interface RedisRig {
@@ -56,9 +54,7 @@ export async function openRedisRig(
   context: TestContext,
   change: (template: string) => string = (template) => template,
 ): Promise<RedisRig> {
-  const server = await ensureInstalled('redisServer', process.env).catch((err: Error) => err);
-  if (server instanceof ProgramError) skip(context, server.message);
-  if (server instanceof Error) throw server;
+  const program = await needsRedis(context);
   const { daprd } = await ensurePrograms({ env: process.env, only: ['daprd'], progress: () => {} });
   const folder = testFolder();
   const outputs = daprOutputs(parseTopology(TABLE), loadBroker(process.cwd(), 'redis'));
@@ -80,7 +76,7 @@ export async function openRedisRig(
   const url = redisUrl(port, 'secret');
   let redis: ChildProcess | undefined;
   const start = async () => {
-    const command = redisCommand({ program: server.path, folder, port, password: 'secret' });
+    const command = redisCommand({ program, folder, port, password: 'secret' });
     redis = run(command.file, command.args, 'redis.log');
     await until('Redis to answer', () => pingRedis(url).then(() => true));
   };
