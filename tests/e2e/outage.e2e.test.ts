@@ -8,6 +8,7 @@ import {
   placeOrder,
   placeUntilAccepted,
   productWithStock,
+  query,
   sleep,
   stockOf,
   testShop,
@@ -84,5 +85,27 @@ describe('an outage', () => {
     expect(await orderEnds(url, await placeUntilAccepted(url, [{ sku, quantity: 1 }]), 90_000)).toBe(
       'confirmed',
     );
+  }, 200_000);
+
+  test('of a broker that loses what it acknowledged: within a minute it is fetched from who sent it, and delivery goes on', async () => {
+    const sku = await productWithStock(url, 10);
+    // Nobody takes the commands, so the broker alone has them when it loses its disk. Each is the only one of its key.
+    await shop.find('inventory').hold();
+    const ids: string[] = [];
+    for (let i = 0; i < 5; i += 1) ids.push(await placeUntilAccepted(url, [{ sku, quantity: 1 }]));
+    await until(
+      'everything to be acknowledged',
+      async () => (await query(shop, 'orders', 'SELECT FROM outbox')).length === 0,
+      30_000,
+    );
+    await shop.find(shop.broker).hold();
+    await shop.wipeBroker();
+    await shop.find(shop.broker).release();
+    await shop.find('inventory').release();
+    for (const id of ids) expect(await orderEnds(url, id, 60_000)).toBe('confirmed');
+    await until('stock to move once', async () => (await stockOf(url, sku)).committed === 5, 60_000);
+    const next = await placeUntilAccepted(url, [{ sku, quantity: 1 }]);
+    expect(await orderEnds(url, next, 60_000)).toBe('confirmed');
+    expect(await deadLetters(shop)).toEqual([]);
   }, 200_000);
 });
