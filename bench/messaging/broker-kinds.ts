@@ -16,7 +16,7 @@ import {
   writerPool,
 } from './business.ts';
 import { type CellJob, type CellOutcome, WRITERS } from './cell.ts';
-import { execute, type Mark, shares } from './cell-kinds.ts';
+import { execute, type Mark, shares, warmMs } from './cell-kinds.ts';
 import { createLedger, type Ledger, type Message } from './ledger.ts';
 import { ownService } from './own-service.ts';
 import { createWriting, type Writing } from './writers.ts';
@@ -26,7 +26,6 @@ type BrokerJob = Extract<CellJob, { kind: 'broker' }>;
 /** What the relay has in flight at most, and so the bare sidecar too. */
 const IN_FLIGHT = 16;
 const WINDOW = 500;
-const WARM_MS = 1000;
 const DRAIN_MS = 60_000;
 
 interface Sender {
@@ -76,7 +75,7 @@ async function measure(
     job.load === 'writers'
       ? writing.closedLoop({ writers, window: WINDOW, stop: stop.signal })
       : writing.paced({ perSecond: job.perSecond, stop: stop.signal });
-  await Promise.race([sleep(WARM_MS), loads]);
+  await Promise.race([sleep(warmMs(job.ms)), loads]);
   await mark('begin');
   const [from, before] = [now(), ledger.handledCount()];
   await Promise.race([sleep(job.ms), loads]);
@@ -103,7 +102,7 @@ async function drain(
       await writing.transaction(each);
     }
   };
-  const writeAll = () => Promise.all(Array.from({ length: own ? 4 : IN_FLIGHT }, writer));
+  const writeAll = () => Promise.all(Array.from({ length: own ? 1 : IN_FLIGHT }, writer));
   if (own) await writeAll();
   await mark('begin');
   const from = now();

@@ -11,6 +11,7 @@ import type { BrokerPlace } from './cell.ts';
 /** NATS with the shop's settings, two sidecars, and the receiving service behind the second of them. */
 export interface BrokerRig {
   place: BrokerPlace;
+  /** Ids of the processes that are in a message's way, by what they are. */
   processes(): Record<string, number>;
   stop(): Promise<void>;
 }
@@ -46,7 +47,15 @@ export async function startBroker(folder: string): Promise<BrokerRig> {
     const rig = await startRig(folder, { brokerUrl, callee: 'bench/messaging/receiver.ts', lanes: LANES });
     return {
       place: { publishUrl: rig.publish.url, headers: rig.publish.headers, receiverUrl: rig.calleeUrl },
-      processes: () => ({ ...rig.processes(), nats: nats.pid }),
+      processes() {
+        const pids = rig.processes();
+        return {
+          receiver: pids['bench-callee'] ?? 0,
+          'sending sidecar': pids['bench-caller-dapr'] ?? 0,
+          'receiving sidecar': pids['bench-callee-dapr'] ?? 0,
+          NATS: nats.pid,
+        };
+      },
       async stop() {
         await rig.stop();
         await nats.end();

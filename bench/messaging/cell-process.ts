@@ -23,7 +23,7 @@ function run(job: CellJob): Promise<CellOutcome> {
     case 'backlog':
       return drainBacklog(job, mark);
     case 'bursts':
-      return benchBursts(job, mark);
+      return benchBursts(job);
     case 'soak':
       return soak(job, mark);
     case 'raw':
@@ -41,6 +41,9 @@ try {
 } catch (err) {
   // The message of a failed query has the whole query in it, parameters included.
   const reasons = [err, err instanceof Error ? err.cause : undefined].filter((one) => one instanceof Error);
-  await tell({ error: reasons.map(({ message }) => message.slice(0, 300)).join(' | ') || String(err) });
+  await tell({
+    error:
+      reasons.map(({ message }) => message.replaceAll(/\s+/g, ' ').slice(0, 150)).join(' | ') || String(err),
+  });
 }
 process.exit(0);

@@ -6,7 +6,7 @@ import { now } from '../machine.ts';
 import { BENCH_TYPE, SELF_TYPE } from './bench-catalog.ts';
 import { BUSINESS_NOTE, BUSINESS_TABLE, business } from './business.ts';
 import { type CellJob, type CellOutcome, PRICE, WRITERS } from './cell.ts';
-import { execute, type Mark, shares } from './cell-kinds.ts';
+import { execute, type Mark, shares, warmMs } from './cell-kinds.ts';
 import type { Message } from './ledger.ts';
 import { ownService } from './own-service.ts';
 import { paddedMessage } from './payload.ts';
@@ -39,8 +39,6 @@ const BODIES: Record<(typeof PRICE.bodies)[number], Body> = {
     await Promise.all([insertBusiness(tx, message), tx.insert(line).values(lines), send(tx, message)]);
   },
 };
-const WARM_MS = 1000;
-
 /** The same transaction with and without a message. Nothing is published or handled meanwhile: this is what the writer pays. */
 export async function price(job: Extract<CellJob, { kind: 'price' }>, mark: Mark): Promise<CellOutcome> {
   const [bodyName, kind] = job.arm.split(', ');
@@ -76,7 +74,7 @@ export async function price(job: Extract<CellJob, { kind: 'price' }>, mark: Mark
     await Promise.all(Array.from({ length: WRITERS }, writer));
     return (now() - from) / 1000;
   };
-  await forMs(WARM_MS);
+  await forMs(warmMs(job.ms));
   samples.length = 0;
   await mark('begin');
   const seconds = await forMs(job.ms);

@@ -96,7 +96,7 @@ export function cpuPer1000(good: readonly Result[]): string {
 function walEach(good: readonly Result[]): string {
   const count = good.reduce((sum, one) => sum + one.count, 0);
   const bytes = good.reduce((sum, one) => sum + one.walBytes, 0);
-  return count > 0 ? (bytes / count).toFixed(0) : '';
+  return bytes > 0 ? (bytes / count).toFixed(0) : '';
 }
 
 /** `exact`, or in how many rounds it was not; beside an arm that was too slow for its load what it still had. */
