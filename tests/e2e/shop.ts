@@ -19,7 +19,7 @@ export interface Target extends Pick<Shop, 'gatewayUrl' | 'endpoints' | 'compone
 }
 
 /** One of processes of this machine, with all the ways to disturb them. */
-export type LocalShop = Shop & Target;
+export type LocalShop = Shop & Target & { runDir: string };
 
 /** A whole shop of real processes for one test file, in a folder of its own; `stop` leaves nothing behind. */
 export async function testShop(options: Partial<ShopOptions> = {}): Promise<LocalShop> {
@@ -27,6 +27,7 @@ export async function testShop(options: Partial<ShopOptions> = {}): Promise<Loca
   const shop = await startShop({ runDir, ...(BROKER && { broker: BROKER }), ...options });
   return {
     ...shop,
+    runDir,
     log: (service) => readFile(shop.find(service).logFile, 'utf8'),
     hold: (service) => shop.find(service).hold(),
     release: (service) => shop.find(service).release(),

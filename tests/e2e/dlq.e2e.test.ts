@@ -1,0 +1,118 @@
+import { randomUUID } from 'node:crypto';
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { execa } from 'execa';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import {
+  call,
+  callThrough,
+  type LocalShop,
+  productWithStock,
+  query,
+  stockOf,
+  testShop,
+  until,
+} from './shop.ts';
+
+let shop: LocalShop;
+beforeAll(async () => {
+  shop = await testShop();
+});
+afterAll(() => shop?.stop());
+
+/** `npm run dlq -- ...` as an operator runs it. */
+async function dlq(...args: string[]): Promise<{ code: number | undefined; output: string }> {
+  const { exitCode, all } = await execa(
+    process.execPath,
+    ['local/bootstrap.mjs', 'operate/dlq.ts', ...args],
+    {
+      env: { SIDECART_RUN_DIR: shop.runDir },
+      all: true,
+      reject: false,
+    },
+  );
+  return { code: exitCode, output: all };
+}
+
+/** A command that orders would never send, with a quantity that is a word. */
+async function sendBroken(orderId: string, sku: string): Promise<void> {
+  const event = {
+    specversion: '1.0',
+    id: randomUUID(),
+    source: '/sidecart/orders',
+    type: 'ReserveStock',
+    datacontenttype: 'application/json',
+    partitionkey: orderId,
+    sequence: '1',
+    data: { order_id: orderId, lines: [{ sku, quantity: 'two' }] },
+  };
+  const [component] = shop.components('commands.inventory');
+  const answer = await callThrough(shop, 'orders', `/v1.0/publish/${component}/commands.inventory`, {
+    method: 'POST',
+    body: event,
+    headers: { 'content-type': 'application/cloudevents+json' },
+  });
+  expect(answer.status).toBe(204);
+}
+
+test('what inventory cannot read is listed, does not get better by itself, is mended and redriven, once', async () => {
+  expect(await dlq('list')).toEqual({ code: 0, output: 'None waiting.' });
+  const sku = await productWithStock(shop.gatewayUrl, 5);
+  const orderId = `ord_${randomUUID()}`;
+  await sendBroken(orderId, sku);
+  await until(
+    'the dead letter',
+    async () => (await query(shop, 'inventory', 'SELECT FROM dead_letter')).length === 1,
+  );
+
+  const { output } = await dlq('list');
+  for (const word of ['inventory/1', 'commands.inventory', 'ReserveStock', orderId, 'schema'])
+    expect(output).toContain(word);
+  const again = await dlq('redrive', '--all');
+  expect([again.code, again.output]).toEqual([1, expect.stringContaining('inventory/1: failed')]);
+
+  const file = join(shop.runDir, 'mended.json');
+  await writeFile(file, JSON.stringify({ order_id: orderId, lines: [{ sku, quantity: 2 }] }));
+  const edit = ['edit', 'inventory/1', '--data', file, '--note', 'two is 2', '--as', 'ana'];
+  expect(await dlq(...edit)).toMatchObject({ code: 0, output: expect.stringContaining('edited') });
+  expect(await dlq('redrive', 'inventory/1', '--as', 'ana')).toEqual({
+    code: 0,
+    output: 'inventory/1: applied',
+  });
+  expect(await stockOf(shop.gatewayUrl, sku)).toMatchObject({ reserved: 2 });
+  expect(await dlq('redrive', 'inventory/1')).toEqual({ code: 0, output: 'inventory/1: already redriven' });
+  expect(await stockOf(shop.gatewayUrl, sku)).toMatchObject({ reserved: 2 });
+
+  const shown = (await dlq('show', 'inventory/1')).output;
+  for (const word of ['redriven', 'ana edit: two is 2', 'ana redrive: applied'])
+    expect(shown).toContain(word);
+
+  // Inventory's answer is about an order that orders never placed.
+  await until('the next dead letter', async () => (await dlq('list')).output.includes('orders/1'));
+  expect(await dlq('discard', 'orders/1', '--note', 'there is no such order')).toEqual({
+    code: 0,
+    output: 'orders/1: discarded',
+  });
+  expect(await dlq('list')).toEqual({ code: 0, output: 'None waiting.' });
+});
+
+test('mistakes are told, each with what to do', async () => {
+  for (const [args, code, words] of [
+    [['redrive', 'inventory/77'], 1, 'There is no such thing'],
+    [['redrive', 'products/1'], 1, 'products is no service that takes messages'],
+    [['redrive', '1'], 2, 'is no SERVICE/ID'],
+    [['redrive'], 2, 'Expected at least one SERVICE/ID'],
+    [['discard', 'inventory/1'], 2, 'wants --note'],
+    [['edit', 'inventory/1', '--note', 'x', '--data', 'nowhere.json'], 1, 'nowhere.json cannot be read'],
+    [['burn'], 2, "Unknown command 'burn'"],
+  ] as const) {
+    const answer = await dlq(...args);
+    expect([args, answer.code, answer.output]).toEqual([args, code, expect.stringContaining(words)]);
+    expect(answer.output).not.toMatch(/\n\s+at /);
+  }
+});
+
+test('the admin API is nobody’s: not routed by the gateway, not allowed to another’s sidecar', async () => {
+  expect((await call(shop.gatewayUrl, 'GET', '/admin/dead-letters')).status).toBe(404);
+  expect((await callThrough(shop, 'orders', '/admin/dead-letters', { appId: 'inventory' })).status).toBe(403);
+});
