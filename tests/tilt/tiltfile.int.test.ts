@@ -112,12 +112,13 @@ describe('tilt up', () => {
     const { buttons } = await define();
     const { scripts } = JSON.parse(readFileSync(join(CHECKOUT, 'package.json'), 'utf8'));
     expect(buttons.map(({ name }) => name)).toEqual(
-      ['demo', 'import', 'replay', 'doctor'].map((name) => `client-${name}`),
+      ['demo', 'import', 'replay', 'doctor', 'dead-letters'].map((name) => `client-${name}`),
     );
-    for (const { command, inputs, resource } of buttons) {
+    for (const { name, command, inputs, resource } of buttons) {
       const [, script = '', rest = ''] = /^npm run (\w+)(.*)$/.exec(command.at(-1) ?? '') ?? [];
       expect(scripts).toHaveProperty(script);
-      expect(rest).toBe(inputs.length > 0 ? ` -- "$${inputs[0]}"` : '');
+      const given = name === 'client-dead-letters' ? ' -- list --kubernetes' : '';
+      expect(rest).toBe(inputs.length > 0 ? ` -- "$${inputs[0]}"` : given);
       expect(resource).toBe(topology.edge);
     }
   });
