@@ -24,7 +24,8 @@ export interface ApplyOptions {
 
 /** What came of one transaction over some messages. */
 export type Applied =
-  | { kind: 'applied'; count: number }
+  /** The first so many, whose handlers took so long together. */
+  | { kind: 'applied'; count: number; ms: number }
   /** Somebody else had some of them already; nothing was done. */
   | { kind: 'lost' }
   /** Nothing was done, because of the message at this place, or behind the last one, of the transaction itself. */
@@ -60,15 +61,17 @@ export async function applyGuarded(o: ApplyOptions, messages: readonly OutboxMes
  */
 async function applyMessages(o: ApplyOptions, messages: readonly OutboxMessage[]): Promise<Applied> {
   let at = 0;
+  let ms = 0;
   try {
     await o.database.db.transaction(async (tx) => {
-      const until = performance.now() + BATCH_MS;
-      for (; at < messages.length && (at === 0 || performance.now() < until); at++) {
+      const beganAt = performance.now();
+      for (; at < messages.length && ms < BATCH_MS; at++) {
         await handleOne(o, tx, messages[at] as OutboxMessage);
+        ms = performance.now() - beganAt;
       }
       if ((await o.remove(tx, messages.slice(0, at))) < at) throw new LostError();
     });
-    return { kind: 'applied', count: at };
+    return { kind: 'applied', count: at, ms };
   } catch (err) {
     return err instanceof LostError ? { kind: 'lost' } : { kind: 'failed', at, err };
   }

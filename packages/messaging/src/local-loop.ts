@@ -10,7 +10,7 @@ import type { Wake } from './wake.ts';
 export interface LocalLoopOptions {
   session: LocalSession;
   apply: ApplyOptions;
-  /** Slots at work at a time; each takes a connection of the pool. */
+  /** Transactions at a time; each takes a connection of the pool. */
   concurrency: number;
   pollMs: number;
   /** Ends the loop after the transactions under way. */
@@ -29,12 +29,16 @@ const MEASURE_MS = 5000;
 const MEASURE_APART = 50;
 /** The other workers are told of commits at most this often, in ms: a NOTIFY takes a lock of the whole server. */
 const ANNOUNCE_MS = 20;
+/** While a transaction is under way the table is looked at so far apart, in ms, however much is committed: more comes at once. */
+const LOOK_APART_MS = 3;
+/** A transaction that takes longer is not waited for by what could share the next one, in ms. */
+const HOLD_MS = 10;
 /** Rows of one slot in one read. */
 const READ_LIMIT = 100;
 
 /**
  * Handles messages with one session until it is lost (then it throws) or the worker is stopped. The session only owns slots
- * and reads; transactions go through the pool, up to `concurrency` at a time, never two of one slot.
+ * and reads; transactions go through the pool, up to `concurrency` at a time, never two with messages of one slot.
  */
 export async function localLoop(o: LocalLoopOptions): Promise<void> {
   const { session, report, wake, nudge } = o;
@@ -47,23 +51,28 @@ export async function localLoop(o: LocalLoopOptions): Promise<void> {
   let shareAt = 0;
   let measureAt = 0;
   let announceAt = 0;
+  let lookedAt = 0;
+  let holdUntil = 0;
 
-  async function work(slot: number, messages: OutboxMessage[]): Promise<void> {
-    const applied = await applyGuarded(o.apply, messages);
+  async function work(taken: OutboxMessage[]): Promise<void> {
+    const applied = await applyGuarded(o.apply, taken);
     if (applied.kind === 'applied') {
-      const done = messages.slice(0, applied.count);
-      const recovered = slots.handled(slot, done);
-      report.handled(done);
+      const recovered = slots.handled(taken, applied.count, applied.ms);
+      report.handled(taken.slice(0, applied.count));
       if (recovered) report.troubles(slots.troubles());
     } else if (applied.kind === 'lost') {
-      slots.lost(slot);
-      report.lost(slot);
-    } else if (messages.length > 1) {
-      slots.split(slot, applied.at);
+      lost(taken);
+    } else if (taken.length > 1) {
+      slots.split(taken, applied.at);
     } else {
-      await failed(messages[0] as OutboxMessage, applied.err);
+      await failed(taken[0] as OutboxMessage, applied.err);
       report.troubles(slots.troubles());
     }
+  }
+
+  function lost(taken: OutboxMessage[]): void {
+    slots.lost(taken);
+    report.lost();
   }
 
   async function failed(message: OutboxMessage, err: unknown): Promise<void> {
@@ -73,15 +82,12 @@ export async function localLoop(o: LocalLoopOptions): Promise<void> {
     const holdsKey = o.apply.handlers[message.type]?.ordered ?? false;
     const { kind: _, ...why } = failure;
     try {
-      if (!(await buryLocal(o.apply, message, { ...why, holdsKey, attempts }))) {
-        slots.lost(message.slot);
-        return report.lost(message.slot);
-      }
+      if (!(await buryLocal(o.apply, message, { ...why, holdsKey, attempts }))) return lost([message]);
     } catch (buryErr) {
       return retry(message, buryErr, true);
     }
     if (holdsKey) slots.heldBy(message);
-    else slots.handled(message.slot, [message]);
+    else slots.handled([message], 1, 0);
     report.buried(message, failure, attempts);
   }
 
@@ -92,9 +98,10 @@ export async function localLoop(o: LocalLoopOptions): Promise<void> {
 
   function startWork(): void {
     while (running.size < o.concurrency && !o.stopping.aborted && session.isFresh()) {
-      const next = slots.take();
-      if (!next) return;
-      const done = work(next.slot, next.messages).finally(() => {
+      const taken = slots.take(running.size > 0 && performance.now() < holdUntil);
+      if (!taken) return;
+      holdUntil = performance.now() + HOLD_MS;
+      const done = work(taken).finally(() => {
         running.delete(done);
         startWork();
         wake.up();
@@ -123,6 +130,7 @@ export async function localLoop(o: LocalLoopOptions): Promise<void> {
   }
 
   async function read(now: number): Promise<void> {
+    const polled = now >= pollAt;
     pollAt = now + o.pollMs;
     nudge.look = false;
     if (now >= sweepAt) {
@@ -130,11 +138,16 @@ export async function localLoop(o: LocalLoopOptions): Promise<void> {
       slots.rewindAll();
     }
     const asked = slots.wanted(kept(), now);
-    if (asked.size === 0) return session.ping();
-    slots.offer(asked, await session.read(asked, slots.excluded(now), READ_LIMIT), READ_LIMIT);
+    if (asked.size > 0)
+      slots.offer(asked, await session.read(asked, slots.excluded(now), READ_LIMIT), READ_LIMIT);
+    else if (polled) await session.ping();
+    lookedAt = performance.now();
   }
 
-  const readAt = () => (nudge.look ? 0 : Math.min(pollAt, sweepAt, slots.readAt(performance.now())));
+  function readAt(): number {
+    const told = nudge.look ? (running.size > 0 ? lookedAt + LOOK_APART_MS : 0) : Number.POSITIVE_INFINITY;
+    return Math.min(told, pollAt, sweepAt, slots.readAt(performance.now()));
+  }
 
   const onLost = () => wake.up();
   session.signal.addEventListener('abort', onLost);
@@ -159,7 +172,8 @@ export async function localLoop(o: LocalLoopOptions): Promise<void> {
       }
       startWork();
       const tell = nudge.announce ? announceAt : Number.POSITIVE_INFINITY;
-      const next = Math.min(readAt(), shareAt, measureAt, tell);
+      const held = holdUntil > performance.now() ? holdUntil : Number.POSITIVE_INFINITY;
+      const next = Math.min(readAt(), shareAt, measureAt, tell, held);
       await wake.sleep(Math.max(0, next - performance.now()));
     }
   } finally {

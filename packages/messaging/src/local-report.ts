@@ -16,7 +16,7 @@ export interface LocalReport {
   observe(type: string, seconds: number): void;
   failed(message: OutboxMessage, trouble: Trouble, err: unknown, expected: boolean): void;
   buried(message: OutboxMessage, failure: Extract<Failure, { kind: 'permanent' }>, attempts: number): void;
-  lost(slot: number): void;
+  lost(): void;
   /** The keys that wait for another try; to be told after each change. */
   troubles(troubles: Trouble[]): void;
   depth(slots: SlotDepth[]): void;
@@ -91,8 +91,8 @@ export function createLocalReport(o: { log: Logger; metrics: Metrics; health: He
         'Message can never be handled; kept in dead_letter',
       );
     },
-    lost(slot) {
-      log.warn({ slot }, 'Messages of a slot were handled by another worker; nothing was done twice');
+    lost() {
+      log.warn('Messages were handled by another worker at the same time; nothing was done twice');
     },
     troubles(troubles) {
       failing = troubles;

@@ -20,7 +20,7 @@ function message(id: number, key: string, keySeq: number, slot = 0): OutboxMessa
   };
 }
 
-const idsOf = (taken: ReturnType<LocalSlots['take']>) => taken?.messages.map(({ eventId }) => eventId);
+const idsOf = (taken: ReturnType<LocalSlots['take']>) => taken?.map(({ eventId }) => eventId);
 
 /** Reads all of these rows that are asked for. */
 function read(slots: LocalSlots, rows: OutboxMessage[], now: number, owned = [0]): void {
@@ -34,55 +34,94 @@ function read(slots: LocalSlots, rows: OutboxMessage[], now: number, owned = [0]
 }
 
 describe('a slot', () => {
-  test('has one transaction at a time, with its messages in the order of their ids', () => {
+  test('is in one transaction at a time, with its messages in the order of their ids', () => {
     const slots = createLocalSlots();
     read(slots, [message(1, 'a', 1), message(2, 'b', 1), message(3, 'a', 2)], 0);
-    const taken = slots.take();
+    const taken = slots.take(false);
     expect(idsOf(taken)).toEqual(['a-1', 'b-1', 'a-2']);
-    expect(slots.take()).toBeUndefined();
+    expect(slots.take(false)).toBeUndefined();
     expect(slots.isBusy(0)).toBe(true);
-    slots.handled(0, taken?.messages.slice(0, 2) ?? []);
-    expect(idsOf(slots.take())).toEqual(['a-2']);
+    slots.handled(taken ?? [], 2, 1);
+    expect(idsOf(slots.take(false))).toEqual(['a-2']);
   });
 
-  test('takes turns with the others', () => {
+  test('shares a transaction with others while handlers are fast, and has its own when they are slow', () => {
     const slots = createLocalSlots();
-    read(slots, [message(1, 'a', 1, 0), message(2, 'b', 1, 1), message(3, 'c', 1, 2)], 0, [0, 1, 2]);
-    const turns = [slots.take(), slots.take(), slots.take()].map((taken) => taken?.slot);
-    expect(turns.sort()).toEqual([0, 1, 2]);
+    const three = [message(1, 'a', 1, 0), message(2, 'b', 1, 1), message(3, 'c', 1, 2)];
+    read(slots, three, 0, [0, 1, 2]);
+    const together = slots.take(false);
+    expect(idsOf(together)?.toSorted()).toEqual(['a-1', 'b-1', 'c-1']);
+    slots.handled(together ?? [], 3, 300);
+    read(slots, [message(4, 'a', 2, 0), message(5, 'b', 2, 1), message(6, 'c', 2, 2)], 30, [0, 1, 2]);
+    const each = [slots.take(false), slots.take(true), slots.take(true)].map((taken) => idsOf(taken));
+    expect(each.flat().toSorted()).toEqual(['a-2', 'b-2', 'c-2']);
+    expect(each.map((ids) => ids?.length)).toEqual([1, 1, 1]);
+  });
+
+  test('with little to do waits while another transaction is under way', () => {
+    const slots = createLocalSlots();
+    read(slots, [message(1, 'a', 1, 0)], 0, [0, 1]);
+    const first = slots.take(false) ?? [];
+    read(slots, [message(2, 'b', 1, 1)], 30, [0, 1]);
+    expect(slots.take(true)).toBeUndefined();
+    slots.handled(first, 1, 1);
+    expect(idsOf(slots.take(false))).toEqual(['b-1']);
   });
 
   test('after a failure goes on with what was before it, then with the one that failed alone', () => {
     const slots = createLocalSlots();
-    read(slots, [message(1, 'a', 1), message(2, 'b', 1), message(3, 'c', 1)], 0);
-    slots.take();
-    slots.split(0, 1);
-    const before = slots.take();
+    read(
+      slots,
+      [message(1, 'a', 1), message(2, 'b', 1), message(3, 'c', 1), message(4, 'd', 1, 1)],
+      0,
+      [0, 1],
+    );
+    const all = slots.take(false) ?? [];
+    expect(idsOf(all)).toEqual(['a-1', 'b-1', 'c-1', 'd-1']);
+    slots.split(all, 1);
+    const before = slots.take(false) ?? [];
     expect(idsOf(before)).toEqual(['a-1']);
-    slots.handled(0, before?.messages ?? []);
-    slots.take();
-    slots.split(0, 0);
-    expect(idsOf(slots.take())).toEqual(['b-1']);
+    expect(idsOf(slots.take(false))).toEqual(['d-1']);
+    slots.handled(before, 1, 1);
+    const again = slots.take(false) ?? [];
+    expect(idsOf(again)).toEqual(['b-1', 'c-1']);
+    slots.split(again, 0);
+    expect(idsOf(slots.take(false))).toEqual(['b-1']);
+  });
+
+  test('of a transaction that failed as a whole is halved until one is left', () => {
+    const slots = createLocalSlots();
+    read(
+      slots,
+      [1, 2, 3, 4].map((n) => message(n, `k${n}`, 1)),
+      0,
+    );
+    const sizes: (number | undefined)[] = [];
+    for (let i = 0; i < 3; i++) {
+      const taken = slots.take(false) ?? [];
+      sizes.push(taken.length);
+      slots.split(taken, taken.length);
+    }
+    expect(sizes).toEqual([4, 2, 1]);
   });
 
   test('keeps a failing key out until its time, and tries its first message alone then', () => {
     const slots = createLocalSlots();
     const rows = [message(1, 'bad', 1), message(2, 'good', 1), message(3, 'bad', 2), message(4, 'good', 2)];
     read(slots, rows, 0);
-    slots.take();
-    slots.split(0, 0);
-    slots.take();
+    slots.split(slots.take(false) ?? [], 0);
+    slots.take(false);
     expect(slots.failed(rows[0] as OutboxMessage, 0, 'no')).toMatchObject({ failures: 1, dueAt: 200 });
     expect(slots.excluded(0)).toEqual(['bad']);
-    const good = slots.take();
+    const good = slots.take(false) ?? [];
     expect(idsOf(good)).toEqual(['good-1', 'good-2']);
-    slots.handled(0, good?.messages ?? []);
+    slots.handled(good, 2, 1);
     expect(slots.readAt(0)).toBe(200);
     read(slots, rows.slice(0, 1).concat(rows.slice(2, 3)), 200);
-    const again = slots.take();
+    const again = slots.take(false) ?? [];
     expect(idsOf(again)).toEqual(['bad-1']);
-    expect(slots.handled(0, again?.messages ?? [])).toBe(true);
-    expect(idsOf(slots.take())).toEqual(['bad-2']);
+    expect(slots.handled(again, 1, 1)).toBe(true);
+    expect(idsOf(slots.take(false))).toEqual(['bad-2']);
     expect(slots.troubles()).toEqual([]);
   });
 });
@@ -103,7 +142,7 @@ const operation: fc.Arbitrary<Op> = fc.oneof(
 );
 
 /**
- * Plays the operations on a table of one slot, then lets everything end well; returns what was handled, in order. A `steal` is
+ * Plays the operations on a table of two slots, then lets everything end well; returns what was handled, in order. A `steal` is
  * another worker that handles the first message of a key. Rows that are gone when a transaction ends undo it, as the count does.
  */
 function play(ops: Op[], believe = false): string[] {
@@ -134,7 +173,7 @@ function play(ops: Op[], believe = false): string[] {
         const number = (numbers.get(key) ?? 0) + 1;
         numbers.set(key, number);
         lastId += 1;
-        const m = message(lastId, key, number);
+        const m = message(lastId, key, number, o.key % 2);
         written.push(m.eventId);
         uncommitted.push(m);
         return;
@@ -148,17 +187,20 @@ function play(ops: Op[], believe = false): string[] {
         return slots.rewindAll();
       case 'read-begins': {
         if (reading) return;
-        const asked = slots.wanted([0], now);
-        const after = asked.get(0);
-        if (after === undefined) return;
+        const asked = slots.wanted([0, 1], now);
         const without = slots.excluded(now);
-        const rows = inOrder().filter((m) => m.id > after && !without.includes(m.msgKey));
-        reading = { asked, rows: rows.slice(0, 3) };
+        const rows = [...asked].flatMap(([slot, after]) =>
+          inOrder()
+            .filter((m) => m.slot === slot && m.id > after && !without.includes(m.msgKey))
+            .slice(0, 3),
+        );
+        reading = { asked, rows: rows.sort((a, b) => Number(a.id - b.id)) };
         return;
       }
       case 'read-ends': {
         if (!reading) return;
-        slots.offer(believe ? new Map([[0, 0n]]) : reading.asked, reading.rows, 3);
+        const asked = [...reading.asked.keys()].map((slot) => [slot, 0n] as const);
+        slots.offer(believe ? new Map(asked) : reading.asked, reading.rows, 3);
         reading = undefined;
         return;
       }
@@ -170,15 +212,15 @@ function play(ops: Op[], believe = false): string[] {
       case 'work':
       case 'fail':
       case 'split': {
-        const taken = slots.take();
+        const taken = slots.take(false);
         if (!taken) return;
-        const [first] = taken.messages as [OutboxMessage];
-        if (o.op === 'split' && taken.messages.length > 1)
-          return slots.split(0, o.nth % taken.messages.length);
-        if (o.op === 'fail' && taken.messages.length === 1) return void slots.failed(first, now, 'no');
-        if (taken.messages.some(({ id }) => !table.has(id))) return slots.lost(0);
-        apply(taken.messages);
-        slots.handled(0, taken.messages);
+        const [first] = taken as [OutboxMessage];
+        if (o.op === 'split' && taken.length > 1) return slots.split(taken, o.nth % (taken.length + 1));
+        if (o.op === 'fail' && taken.length === 1) return void slots.failed(first, now, 'no');
+        if (taken.some(({ id }) => !table.has(id))) return slots.lost(taken);
+        const count = Math.min(taken.length, 1 + o.nth);
+        apply(taken.slice(0, count));
+        slots.handled(taken, count, 1);
       }
     }
   };
@@ -212,9 +254,9 @@ describe('whatever happens', () => {
 
   test('control: believing every read breaks the order when a lower id is committed late', () => {
     const at = (op: Exclude<Op['op'], 'write'>, n = 0) => ({ op, nth: n }) as Op;
-    const read = [at('read-begins'), at('read-ends'), at('work')];
+    const read = [at('read-begins'), at('read-ends'), at('work', 7)];
     const lateCommit: Op[] = [
-      ...[{ op: 'write' as const, key: 0 }, { op: 'write' as const, key: 1 }, at('commit', 1), ...read],
+      ...[{ op: 'write' as const, key: 0 }, { op: 'write' as const, key: 2 }, at('commit', 1), ...read],
       ...[at('commit'), { op: 'write' as const, key: 0 }, at('commit'), ...read],
     ];
     expectOrder(play(lateCommit));

@@ -25,28 +25,31 @@ interface SlotState {
 }
 
 /**
- * What a local worker has in memory of its slots, and which messages may be handled next. One transaction per slot at a
- * time, messages in the order of their ids, a key that fails holds up itself alone. Knows nothing of the database. Times are
- * milliseconds of one monotonic clock.
+ * What a local worker has in memory of its slots, and which messages may be handled next. A slot is in one transaction at a
+ * time, its messages in the order of their ids; a key that fails holds up itself alone. Knows nothing of the database. Times
+ * are milliseconds of one monotonic clock.
  */
 export interface LocalSlots {
-  /** Begins a read: for each slot that is to be read, the id above which. */
+  /** Begins a read: for each slot that is to be read, the id above which. The others are read when they are done. */
   wanted(slots: readonly number[], now: number): Map<number, bigint>;
   /** Ends it, with its rows sorted by id. A slot with `limit` rows is taken to have more. */
   offer(asked: ReadonlyMap<number, bigint>, rows: OutboxMessage[], limit: number): void;
   /** Reads every slot from its start next time. */
   rewindAll(): void;
-  /** The messages for one transaction, and their slot, which is busy from now on. */
-  take(): { slot: number; messages: OutboxMessage[] } | undefined;
-  /** These, the first of what was taken, have been handled. True when this ended the trouble of a key. */
-  handled(slot: number, messages: readonly OutboxMessage[]): boolean;
-  /** The transaction failed at the n-th message: what is before it is tried again together, then that one alone. */
-  split(slot: number, at: number): void;
-  /** The one message failed; its key waits. */
+  /**
+   * The messages for one transaction; their slots are busy from now on. With `hold` there must be enough for a commit of its own:
+   * a few messages wait for the transaction under way, and for what comes meanwhile.
+   */
+  take(hold: boolean): OutboxMessage[] | undefined;
+  /** The first so many of what was taken have been handled, in so many ms. True when this ended the trouble of a key. */
+  handled(taken: readonly OutboxMessage[], count: number, ms: number): boolean;
+  /** Nothing was done because of the n-th: what is before it in its slot is tried again together, then that one alone. */
+  split(taken: readonly OutboxMessage[], at: number): void;
+  /** The one message that was taken failed; its key waits. */
   failed(message: OutboxMessage, now: number, error: string): Trouble;
-  /** The message is gone, and so is all that memory has of its slot. */
-  lost(slot: number): void;
-  /** The message became a dead letter that holds its key. */
+  /** Some of them were gone: what memory has of their slots is out of date. */
+  lost(taken: readonly OutboxMessage[]): void;
+  /** The one message that was taken became a dead letter that holds its key. */
   heldBy(message: OutboxMessage): void;
   /** How often the message has failed before. */
   failuresOf(message: OutboxMessage): number;
@@ -61,6 +64,8 @@ export interface LocalSlots {
 
 /** Messages of one transaction at most. */
 const BATCH = 100;
+/** Slots share a transaction, and others are waited for, as long as its handlers take no longer than this, in ms. */
+const SMALL_MS = 5;
 /** Two reads of a slot from its start are at least so far apart, in ms, however much is doubted. */
 const REWIND_APART_MS = 20;
 /** Keys whose last number is remembered. */
@@ -72,7 +77,9 @@ export function createLocalSlots(): LocalSlots {
   /** The last number of each key that was read. */
   const last = new Map<string, bigint>();
   /** Slots that have something to handle take turns. */
-  let turn = 0;
+  let turn = -1;
+  /** What a message takes lately, in ms. */
+  let pace = 1;
 
   function stateOf(slot: number): SlotState {
     let state = slots.get(slot);
@@ -112,6 +119,12 @@ export function createLocalSlots(): LocalSlots {
     }
   }
 
+  /** The messages of a slot that may share a transaction; the first one of a key that failed is alone in its own. */
+  function nextOf({ pending, limit }: SlotState): OutboxMessage[] {
+    const failing = troubles.size === 0 ? -1 : pending.findIndex(({ msgKey }) => troubles.has(msgKey));
+    return pending.slice(0, failing === -1 ? limit : Math.min(limit, Math.max(1, failing)));
+  }
+
   const failuresOf = ({ msgKey }: OutboxMessage) => troubles.get(msgKey)?.failures ?? 0;
 
   return {
@@ -122,7 +135,10 @@ export function createLocalSlots(): LocalSlots {
       const asked = new Map<number, bigint>();
       for (const slot of owned) {
         const state = stateOf(slot);
-        if (state.busy) continue;
+        if (state.busy) {
+          state.more = true;
+          continue;
+        }
         if (state.rewind && now - state.rewoundAt >= REWIND_APART_MS) {
           state.rewind = false;
           state.rewoundAt = now;
@@ -130,6 +146,7 @@ export function createLocalSlots(): LocalSlots {
           state.after = 0n;
         }
         if (state.pending.length === 0) asked.set(slot, state.after);
+        else state.more = true;
       }
       return asked;
     },
@@ -159,29 +176,48 @@ export function createLocalSlots(): LocalSlots {
       for (const state of slots.values()) state.rewind = true;
     },
 
-    take() {
+    take(hold) {
       const ready = [...slots].filter(([, state]) => !state.busy && state.pending.length > 0);
-      if (ready.length === 0) return undefined;
-      const [slot, state] = ready.find(([number]) => number > turn) ?? (ready[0] as [number, SlotState]);
-      turn = slot;
-      state.busy = true;
-      const alone = state.pending.findIndex(({ msgKey }) => troubles.has(msgKey));
-      const end = alone === -1 ? state.limit : Math.min(state.limit, Math.max(1, alone));
-      return { slot, messages: state.pending.slice(0, end) };
+      const small = Math.max(1, Math.floor(SMALL_MS / pace));
+      if (hold && ready.reduce((n, [, { pending }]) => n + pending.length, 0) < small) return undefined;
+      const after = Math.max(
+        0,
+        ready.findIndex(([slot]) => slot > turn),
+      );
+      const taken: OutboxMessage[] = [];
+      for (const [slot, state] of [...ready.slice(after), ...ready.slice(0, after)]) {
+        const messages = nextOf(state);
+        const alone = state.limit < BATCH || troubles.has(state.pending[0]?.msgKey ?? '');
+        if (taken.length > 0 && (alone || taken.length + messages.length > Math.min(BATCH, small))) continue;
+        turn = slot;
+        state.busy = true;
+        taken.push(...messages);
+        if (alone) break;
+      }
+      return taken.length > 0 ? taken : undefined;
     },
 
-    handled(slot, messages) {
-      const state = stateOf(slot);
-      state.busy = false;
-      state.limit = BATCH;
-      state.pending.splice(0, messages.length);
-      return messages.map(({ msgKey }) => troubles.delete(msgKey)).includes(true);
+    handled(taken, count, ms) {
+      const done = new Set(taken.slice(0, count));
+      for (const [slot, messages] of bySlot(taken)) {
+        const state = stateOf(slot);
+        state.busy = false;
+        state.limit = BATCH;
+        state.pending.splice(0, messages.filter((message) => done.has(message)).length);
+      }
+      if (count > 0) pace = Math.max(0.01, 0.8 * pace + (0.2 * ms) / count);
+      return [...done].map(({ msgKey }) => troubles.delete(msgKey)).includes(true);
     },
 
-    split(slot, at) {
-      const state = stateOf(slot);
-      state.busy = false;
-      state.limit = Math.max(1, at);
+    split(taken, at) {
+      const failed = taken[at];
+      for (const [slot, messages] of bySlot(taken)) {
+        const state = stateOf(slot);
+        state.busy = false;
+        // The transaction itself failed: which of them it was is found by halving.
+        if (!failed) state.limit = Math.max(1, Math.floor(messages.length / 2));
+        else if (failed.slot === slot) state.limit = Math.max(1, messages.indexOf(failed));
+      }
     },
 
     failed(message, now, error) {
@@ -196,12 +232,14 @@ export function createLocalSlots(): LocalSlots {
       return trouble;
     },
 
-    lost(slot) {
-      const state = stateOf(slot);
-      state.busy = false;
-      state.limit = BATCH;
-      state.pending = [];
-      state.rewind = true;
+    lost(taken) {
+      for (const slot of bySlot(taken).keys()) {
+        const state = stateOf(slot);
+        state.busy = false;
+        state.limit = BATCH;
+        state.pending = [];
+        state.rewind = true;
+      }
     },
 
     heldBy(message) {
@@ -234,4 +272,8 @@ export function createLocalSlots(): LocalSlots {
       return soonest;
     },
   };
+}
+
+function bySlot(messages: readonly OutboxMessage[]): Map<number, OutboxMessage[]> {
+  return Map.groupBy(messages, ({ slot }) => slot);
 }

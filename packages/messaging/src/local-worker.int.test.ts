@@ -302,6 +302,25 @@ describe('several workers', () => {
   });
 });
 
+test('a handler that takes long holds up its own slot only, also when there is little to do', async () => {
+  const end = Promise.withResolvers<void>();
+  const handler = noting(({ key }) => (key === 'slow' ? end.promise : undefined));
+  const worker = await start(handler);
+  await write(remind('slow', 1));
+  worker.nudge();
+  await pause(300);
+  const other =
+    Array.from({ length: 500 }, (_, i) => `o${i}`).find((k) => slotOf(k) !== slotOf('slow')) ?? '';
+  for (let i = 0; i < 3; i++) {
+    await write(remind(other, i));
+    worker.nudge();
+    await eventually(async () => expect(await effects()).toHaveLength(i + 1));
+  }
+  end.resolve();
+  await emptied();
+  await expectOnceInOrder(4);
+});
+
 describe('what fails', () => {
   test('a failing message holds up its own key only, shows, and is handled when it can be', async () => {
     let cured = false;
@@ -396,10 +415,9 @@ describe('what fails', () => {
 
   test('a message that breaks its schema or has no handler is a dead letter', async () => {
     const strict = catalog.Remind.schema.refine((d) => d.n < 10, 'n is too big');
-    const worker = await start(() => on(strict, async () => {}));
     await write(remind('k', 1), remind('k', 10));
     await fixture.admin`UPDATE outbox_local SET type = 'Gone' WHERE key_seq = 1`;
-    worker.nudge();
+    await start(() => on(strict, async () => {}));
     await emptied();
     expect((await dead()).map(({ reason }) => reason).sort()).toEqual(['schema', 'unknown_type']);
   });
@@ -408,7 +426,8 @@ describe('what fails', () => {
 test('a message that killed its process five times is set aside, and nothing else with it', async () => {
   const { admin } = fixture;
   await write(remind('poison', 1), remind('k', 1), remind('k', 2));
-  await admin`INSERT INTO consumer_run (id, instance, found_dead_at) VALUES (gen_random_uuid(), 'gone', clock_timestamp())`;
+  await admin`
+    INSERT INTO consumer_run (id, instance, found_dead_at) VALUES (gen_random_uuid(), 'gone', clock_timestamp())`;
   await admin`INSERT INTO inbox_start (topic, event_id, starts) SELECT 'self', event_id::text, 5 FROM outbox_local WHERE msg_key = 'poison'`;
   const worker = await start(noting());
   worker.nudge();

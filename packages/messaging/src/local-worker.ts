@@ -21,7 +21,7 @@ export interface LocalWorkerOptions {
   log: Logger;
   metrics: Metrics;
   health: Health;
-  /** Slots at work at a time, each with a connection of the pool; default 4. */
+  /** Transactions at a time, each with a connection of the pool; default 4. */
   concurrency?: number;
   /** How often the table is looked at without a nudge, in ms; default 200. */
   pollMs?: number;
