@@ -113,9 +113,10 @@ function redisFaults(value: Value): string[] {
     queueDepth: 'the default of 100 reads far more ahead than is handled before it counts as failed',
     processingTimeout: 'the documented default is not the real one',
     redeliverInterval: 'the documented default is not the real one',
+    readTimeout: 'a read would wait for ever for a server that vanished without a word',
     streamTTL: 'a stream would grow for ever, in memory',
   });
-  for (const name of ['processingTimeout', 'redeliverInterval', 'streamTTL']) {
+  for (const name of ['processingTimeout', 'redeliverInterval', 'readTimeout', 'streamTTL']) {
     const text = value(name);
     if (text === undefined || (milliseconds(text) ?? 0) > 0) continue;
     faults.push(

@@ -32,6 +32,7 @@ test.each([
   ['no queue depth', FACTS, without('queueDepth'), '', /queueDepth is missing/],
   ['no processing timeout', FACTS, without('processingTimeout'), '', /processingTimeout is missing/],
   ['no interval', FACTS, without('redeliverInterval'), '', /redeliverInterval is missing/],
+  ['reads without an end', FACTS, without('readTimeout'), '', /readTimeout is missing/],
   ['streams without an end', FACTS, without('streamTTL'), '', /streamTTL is missing/],
   ['no second delivery', FACTS, value('processingTimeout'), '$1"0"', /processingTimeout is 0: 0 switches/],
   ['a bare number', FACTS, value('redeliverInterval'), '$1"15"', /redeliverInterval is 15: .*milliseconds/],
@@ -50,6 +51,13 @@ test.each([
     /to whoever answers/,
   ],
   [
+    'more failing messages than workers',
+    FACTS,
+    value('queueDepth'),
+    '$1"16"',
+    /may take all workers, 96000 ms of work .* in every 80000 ms/,
+  ],
+  [
     'a password in plain text',
     FACTS,
     /(name: redisPassword\n +)secretKeyRef.*/,
@@ -61,7 +69,7 @@ test.each([
   [
     'a retry at growing intervals',
     RESILIENCY,
-    /policy: constant\n +duration: 2s/,
+    /policy: constant\n +duration: 1s/,
     'policy: exponential',
     /has no retry at a constant interval/,
   ],
@@ -70,14 +78,14 @@ test.each([
     RESILIENCY,
     'maxRetries: 6',
     'maxRetries: 5',
-    /may fail after 10000 ms.*lost/,
+    /may fail after 5000 ms.*lost/,
   ],
   [
     'a longer wait of the component',
     FACTS,
     value('processingTimeout'),
-    '$112s',
-    /before processingTimeout \(12000/,
+    '$16s',
+    /before processingTimeout \(6000/,
   ],
   [
     'a retry after some answers only',

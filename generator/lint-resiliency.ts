@@ -199,7 +199,10 @@ function deliveryFaults(
   }
   const processingTimeout = patience('processingTimeout');
   if (component.spec.type !== 'pubsub.redis' || processingTimeout === undefined) return [];
-  return lostByRedis(delivering, processingTimeout, retry);
+  return [
+    ...lostByRedis(delivering, processingTimeout, retry),
+    ...stuckInRedis(delivering, (name) => metadataOf(component, name), retry),
+  ];
 }
 
 /** Dapr's Redis component acknowledges a delivery that failed before its processingTimeout: the message is gone. */
@@ -223,6 +226,24 @@ function lostByRedis(delivering: string, processingTimeout: number, retry: Retry
       `${delivering} is not repeated after an answer of ${left}, ${lost}. Make matching.httpStatusCodes 100-599.`,
     );
   return faults;
+}
+
+/**
+ * A message that fails keeps a worker for as long as its retries take, and comes again with the next look for open ones.
+ * If those of one look need all workers until the next, messages that would not fail get next to no turn.
+ */
+function stuckInRedis(
+  delivering: string,
+  value: (name: string) => unknown,
+  retry: Retry | undefined,
+): string[] {
+  const busy =
+    Number(value('queueDepth')) * (retry?.maxRetries ?? 0) * (milliseconds(retry?.duration ?? '') ?? 0);
+  const there = Number(value('concurrency')) * (milliseconds(String(value('redeliverInterval'))) ?? 0);
+  if (!(busy >= there)) return [];
+  return [
+    `${delivering}: messages that fail may take all workers, ${busy} ms of work (queueDepth x retries) in every ${there} ms (concurrency x redeliverInterval). Lower queueDepth or the retries, or raise the others.`,
+  ];
 }
 
 /** Reads Dapr's list of codes, such as `429,500-599`. */

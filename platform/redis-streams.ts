@@ -1,5 +1,3 @@
-import { createClient } from '@redis/client';
-
 /** A stream as `npm run generate` writes it down for Redis. */
 export interface RedisStreamWanted {
   /** Its key. */
@@ -26,8 +24,12 @@ type Send = (...command: string[]) => Promise<unknown>;
 
 const TIMEOUT_MS = 2_000;
 
-/** Runs `work` on a connection of its own, as this is asked every few seconds only. */
+/**
+ * Runs `work` on a connection of its own, as this is asked every few seconds only. The client is loaded here: it costs
+ * tens of megabytes that a shop on another broker need not pay.
+ */
 export async function withRedis<T>(url: string, work: (send: Send) => Promise<T>): Promise<T> {
+  const { createClient } = await import('@redis/client');
   const client = createClient({
     url,
     name: 'runner',

@@ -2,7 +2,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdirSync, openSync, readFileSync, writeFileSync } from 'node:fs';
 import http from 'node:http';
-import type { AddressInfo } from 'node:net';
+import net, { type AddressInfo, type Socket } from 'node:net';
 import { dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { onTestFinished, type TestContext } from 'vitest';
@@ -24,7 +24,12 @@ export interface RedisRig {
   url: string;
   /** Runs one command and gives its answer. */
   ask(...command: string[]): Promise<unknown>;
-  redis: { start(): Promise<void>; kill(): Promise<void> };
+  redis: {
+    start(): Promise<void>;
+    kill(): Promise<void>;
+    /** As when its host loses power: the sidecars' connections stay open, and nothing comes back on them. New ones work. */
+    vanish(): void;
+  };
   /** Starts the reader's sidecar; `kill` ends it by force. */
   startReader(): Promise<{ kill(): Promise<void> }>;
   /** Publishes through the sender's sidecar; the status, and the text of its answer. */
@@ -82,6 +87,7 @@ export async function openRedisRig(
   };
   await start();
 
+  const wire = await openWire(port);
   const startSidecar = async (appId: string, appPort?: number) => {
     const files = {
       resourcesDir: join(folder, 'resources', appId),
@@ -90,7 +96,7 @@ export async function openRedisRig(
     mkdirSync(files.resourcesDir, { recursive: true });
     writeSidecarFiles({
       appId,
-      secrets: { broker: redisBroker.secret(port, 'secret') },
+      secrets: { broker: redisBroker.secret(wire.port, 'secret') },
       secretsFile: join(folder, `${appId}-secrets.json`),
       nameResolutionFile: join(folder, 'names', 'hosts.db'),
       files,
@@ -142,7 +148,7 @@ export async function openRedisRig(
   return Object.assign(rig, {
     url,
     ask: (...command: string[]) => withRedis(url, (send) => send(...command)),
-    redis: { start, kill: () => killed(redis) },
+    redis: { start, kill: () => killed(redis), vanish: wire.cut },
     startReader: () => startSidecar('readers', appPort),
     async publish(id: string, topic = 'books') {
       const event = { specversion: '1.0', id, source: '/test', type: 'BookAdded', data: {} };
@@ -155,6 +161,39 @@ export async function openRedisRig(
     },
     handled: () => new Set(rig.deliveries.filter(({ status }) => status === 200).map(({ id }) => id)),
   });
+}
+
+/** What lies between the sidecars and Redis. */
+async function openWire(target: number): Promise<{ port: number; cut(): void }> {
+  const pairs = new Set<[Socket, Socket]>();
+  const server = net.createServer((near) => {
+    const far = net.connect(target, '127.0.0.1');
+    const pair: [Socket, Socket] = [near, far];
+    pairs.add(pair);
+    for (const [one, other] of [pair, [far, near]] as const)
+      one
+        .pipe(other)
+        .on('error', () => {})
+        .on('close', () => pairs.has(pair) && one.destroy());
+  });
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const all: Socket[] = [];
+  server.on('connection', (socket) => all.push(socket));
+  onTestFinished(() => {
+    for (const socket of all) socket.destroy();
+    server.close();
+  });
+  return {
+    port: (server.address() as AddressInfo).port,
+    cut() {
+      for (const [near, far] of pairs) {
+        near.unpipe(far).pause();
+        far.unpipe(near).destroy();
+      }
+      pairs.clear();
+    },
+  };
 }
 
 /** The reader's app: hands each delivery to `receive`, and answers with the status that it gives. */

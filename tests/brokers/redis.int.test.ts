@@ -9,7 +9,7 @@ import {
 } from '../../platform/redis-streams.ts';
 import { openRedisRig, type RedisRig, until } from './redis-rig.ts';
 
-const ids = Array.from({ length: 12 }, (_, i) => `book-${i}`);
+const ids = Array.from({ length: 6 }, (_, i) => `book-${i}`);
 const groups = [{ app: 'readers', stream: 'books', name: 'readers-books' }];
 
 async function publishAll(rig: RedisRig): Promise<void> {
@@ -21,7 +21,7 @@ const open = async (rig: RedisRig) => ((await rig.ask('XPENDING', 'books', 'read
 
 test('deliveries that fail for longer than the component waits for one come again until they are handled', async (context) => {
   const rig = await openRedisRig(context);
-  const end = performance.now() + 14_000;
+  const end = performance.now() + 8_000;
   // 401 is what an app answers that was given another token.
   rig.answer = (id) => (performance.now() > end ? 200 : id.endsWith('1') ? 401 : 503);
   await rig.startReader();
@@ -93,6 +93,23 @@ test('in a Redis that came back empty, sidecars make stream and group again', as
   expect(await rig.publish('after')).toMatchObject({ status: 204 });
   await until('it to be handled', () => rig.handled().has('after'));
   expect(await missingGroups(rig.url, groups)).toEqual([]);
+});
+
+test.for([
+  ['with a readTimeout it is noticed', '3s', true],
+  ['control: without one it is not', '0', false],
+] as const)('a Redis that vanishes without a word: %s', async ([, readTimeout, noticed], context) => {
+  const rig = await openRedisRig(context, (template) =>
+    template.replace(/(name: readTimeout\n +value: ).*/, `$1"${readTimeout}"`),
+  );
+  await rig.startReader();
+  await rig.publish('before');
+  await until('it to be handled', () => rig.handled().has('before'));
+  rig.redis.vanish();
+  await until('a publish to be taken', async () => (await rig.publish('after')).status === 204);
+  if (noticed) await until('it to be handled', () => rig.handled().has('after'));
+  else await sleep(8_000);
+  expect(rig.handled().has('after')).toBe(noticed);
 });
 
 test('a probe shows that Redis is well and leaves nothing, once its key is closed', async (context) => {
