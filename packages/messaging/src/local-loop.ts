@@ -22,6 +22,8 @@ export interface LocalLoopOptions {
 
 /** Every so often all slots are read from their lowest id, in ms. */
 const SWEEP_MS = 1000;
+/** A sweep is so many times its own length apart from the next at least: it passes all rows that no vacuum has removed yet. */
+const SWEEP_SHARE = 20;
 /** How often it is looked who is there to share the slots with, in ms. */
 const SHARE_MS = 500;
 const MEASURE_MS = 5000;
@@ -47,6 +49,7 @@ export async function localLoop(o: LocalLoopOptions): Promise<void> {
   /** Slots that others are to have as soon as nothing of them is under way here. */
   const leaving = new Set<number>();
   let sweepAt = 0;
+  let sweepMs = 0;
   let pollAt = 0;
   let shareAt = 0;
   let measureAt = 0;
@@ -135,6 +138,7 @@ export async function localLoop(o: LocalLoopOptions): Promise<void> {
     nudge.look = false;
     if (now >= sweepAt) {
       sweepAt = now + SWEEP_MS;
+      sweepMs = 0;
       slots.rewindAll();
     }
     const asked = slots.wanted(kept(), now);
@@ -142,6 +146,9 @@ export async function localLoop(o: LocalLoopOptions): Promise<void> {
       slots.offer(asked, await session.read(asked, slots.excluded(now), READ_LIMIT), READ_LIMIT);
     else if (polled) await session.ping();
     lookedAt = performance.now();
+    if (![...asked.values()].includes(0n)) return;
+    sweepMs += lookedAt - now;
+    sweepAt = Math.max(sweepAt, lookedAt + SWEEP_SHARE * sweepMs);
   }
 
   function readAt(): number {
