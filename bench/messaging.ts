@@ -10,7 +10,7 @@ import { rate } from './messaging/goals.ts';
 import { GROUPS, type Group, type PlannedCell, planOf, rotated, type Settings } from './messaging/plan.ts';
 import { reportOf } from './messaging/report.ts';
 import { openResults, type Result, type Results } from './messaging/results.ts';
-import { runCell } from './messaging/run-cell.ts';
+import { bundleCells, runCell } from './messaging/run-cell.ts';
 import { type Server, startServer } from './messaging/server.ts';
 
 const USAGE = `npm run bench -- messaging [options]
@@ -69,6 +69,7 @@ function readOptions() {
 }
 
 async function run(settings: Settings, only: string[], results: Results): Promise<void> {
+  const program = bundleCells();
   const folder = mkdtempSync(join(tmpdir(), 'sidecart-bench-'));
   const server = await startServer(folder);
   let rig: BrokerRig | undefined;
@@ -93,7 +94,7 @@ async function run(settings: Settings, only: string[], results: Results): Promis
           await rig?.stop();
           rig = undefined;
         }
-        for (const arm of left) await runOne({ planned, arm, round, server, rig, results });
+        for (const arm of left) await runOne({ planned, arm, round, program, server, rig, results });
       }
       await rig?.stop();
       rig = undefined;
@@ -107,13 +108,14 @@ interface One {
   planned: PlannedCell;
   arm: string;
   round: number;
+  program: string;
   server: Server;
   rig: BrokerRig | undefined;
   results: Results;
 }
 
 /** One arm in one cell. What goes wrong there is a result too, and the run goes on. */
-async function runOne({ planned, arm, round, server, rig, results }: One): Promise<void> {
+async function runOne({ planned, arm, round, program, server, rig, results }: One): Promise<void> {
   const { cell, openTransaction } = planned;
   const known = {
     ...(rig && { place: rig.place }),
@@ -124,6 +126,7 @@ async function runOne({ planned, arm, round, server, rig, results }: One): Promi
   try {
     const job = planned.job(arm, known);
     const outcome = await runCell(server, job, `cell_${nextCell()}`, {
+      program,
       openTransaction,
       processes: rig?.processes,
     });

@@ -1,6 +1,5 @@
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
-import { buildSync } from 'esbuild';
 import { stringify } from 'yaml';
 import { baseEnv } from '../local/launch.ts';
 import type { Ledger } from '../local/ledger.ts';
@@ -12,6 +11,7 @@ import { supervise } from '../local/supervisor.ts';
 import { openTokenMint } from '../local/tokens.ts';
 import { expectStatus } from '../local/wait.ts';
 import { ensureStreams, readBrokerWanted } from '../platform/streams.ts';
+import { bundle } from './bundle.ts';
 
 /** Two sidecars with an echo behind each, set up like the shop's own: what the shop's way costs without the shop. */
 export interface Rig {
@@ -192,22 +192,6 @@ export async function startRig(folder: string, o: RigOptions): Promise<Rig> {
     throw err;
   }
 }
-
-function bundle(source: string, outfile: string): void {
-  buildSync({
-    entryPoints: [source],
-    bundle: true,
-    platform: 'node',
-    format: 'esm',
-    outfile,
-    banner: REQUIRE,
-  });
-}
-
-/** What CommonJS packages in an ES module miss. */
-const REQUIRE = {
-  js: "import { createRequire } from 'node:module'; const require = createRequire(import.meta.url);",
-};
 
 const API_TOKEN = 'bench-api-token';
 

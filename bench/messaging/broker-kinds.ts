@@ -15,7 +15,7 @@ import {
   countRows,
   writerPool,
 } from './business.ts';
-import { type CellJob, type CellOutcome, WRITERS } from './cell.ts';
+import { BATCH, type CellJob, type CellOutcome, WRITERS } from './cell.ts';
 import { execute, type Mark, shares, warmMs } from './cell-kinds.ts';
 import { createLedger, type Ledger, type Message } from './ledger.ts';
 import { ownService } from './own-service.ts';
@@ -95,7 +95,7 @@ async function drain(
   { own, ledger, sender, writing, mark }: Parts,
 ): Promise<Omit<CellOutcome, 'faults'>> {
   let left = job.rows;
-  const each = own ? 500 : 1;
+  const each = own ? BATCH : 1;
   const writer = async () => {
     while (left > 0) {
       left -= each;

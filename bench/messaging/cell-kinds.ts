@@ -5,7 +5,7 @@ import { percentile } from '../statistics.ts';
 import type { OpenArm } from './arm.ts';
 import { ARMS } from './arms.ts';
 import { BUSINESS_TABLE } from './business.ts';
-import { type CellJob, type CellOutcome, type Latencies, SOAK_PARTS, WRITERS } from './cell.ts';
+import { BATCH, type CellJob, type CellOutcome, type Latencies, SOAK_PARTS, WRITERS } from './cell.ts';
 import { createLedger, type Ledger } from './ledger.ts';
 import { createWriting, type Writing } from './writers.ts';
 
@@ -76,8 +76,7 @@ export async function race(job: Job<'race'>, mark: Mark): Promise<CellOutcome> {
 
 /** So many messages committed before anything handles them. */
 export async function drainBacklog(job: Job<'backlog'>, mark: Mark): Promise<CellOutcome> {
-  const perTransaction = 1000;
-  const opened = await open(job, { ordered: false, perTransaction });
+  const opened = await open(job, { ordered: false, perTransaction: BATCH });
   const { arm, ledger, writing } = opened;
   // One writer: several would wait for each other's keys for longer than a statement may.
   while (ledger.committedCount() < job.rows) await writing.transaction();

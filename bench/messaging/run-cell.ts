@@ -1,5 +1,10 @@
 import { fork } from 'node:child_process';
+import { cpSync } from 'node:fs';
+import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
+import { CHECKOUT } from '../../local/run-paths.ts';
+import { bundle } from '../bundle.ts';
 import { cpuSeconds } from '../machine.ts';
 import { type CellJob, type CellOutcome, type FromCell, SOAK_PARTS } from './cell.ts';
 import type { Server } from './server.ts';
@@ -25,15 +30,17 @@ export async function runCell(
   job: Job,
   name: string,
   o: {
+    /** From {@link bundleCells}. */
+    program: string;
     openTransaction?: OpenTransaction | undefined;
     processes?: (() => Record<string, number>) | undefined;
-  } = {},
+  },
 ): Promise<CellRun> {
   const url = await server.createDatabase(name);
   const receiverDatabase = job.kind === 'broker' ? await server.createDatabase(`${name}_in`) : undefined;
   const closeTransaction = await standOpen(server, job, o.openTransaction);
   try {
-    return await inChild({ ...job, url, receiverDatabase } as CellJob, async () => {
+    return await inChild(o.program, { ...job, url, receiverDatabase } as CellJob, async () => {
       const others = Object.entries(o.processes?.() ?? {}).map(([process, pid]) => [
         process,
         cpuSeconds(pid),
@@ -46,6 +53,19 @@ export async function runCell(
     await server.dropDatabase(name);
     if (receiverDatabase) await server.dropDatabase(`${name}_in`);
   }
+}
+
+/** The peers stay as they were published, with what they are built on. */
+const PEERS = ['graphile-worker', 'pg', 'pg-boss', 'pg-transactional-outbox'];
+
+/** Bundles the program of a cell, as the services are bundled. In the checkout, where it finds the peers. */
+export function bundleCells(): string {
+  const folder = join(CHECKOUT, '.run', 'bench-messaging');
+  const program = join(folder, 'cell-process.mjs');
+  bundle(fileURLToPath(new URL('cell-process.ts', import.meta.url)), program, PEERS);
+  // The messaging tables are in a file beside the code that makes them.
+  cpSync(join(CHECKOUT, 'packages', 'messaging', 'src', 'sent.sql'), join(folder, 'sent.sql'));
+  return program;
 }
 
 /** When a transaction stands open in another database: all the time, or for the parts of a soak between its first and its last. */
@@ -72,9 +92,10 @@ async function standOpen(server: Server, job: Job, when?: OpenTransaction): Prom
 
 type Meters = () => Promise<{ cpu: Used; wal: number }>;
 
-async function inChild(job: CellJob, meters: Meters): Promise<CellRun> {
-  const child = fork(new URL('cell-process.ts', import.meta.url), {
-    execArgv: ['--import', 'tsx'],
+async function inChild(program: string, job: CellJob, meters: Meters): Promise<CellRun> {
+  const child = fork(program, {
+    // As the services are started.
+    execArgv: ['--max-semi-space-size=8'],
     stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
   });
   const read = async () => {

@@ -2,10 +2,11 @@ import { createMessagingTables } from '@sidecart/messaging/testing';
 import type { Arm } from './arm.ts';
 import { SELF_TYPE } from './bench-catalog.ts';
 import { BUSINESS_NOTE, business } from './business.ts';
+import { BATCH } from './cell.ts';
 import { ownService } from './own-service.ts';
 
 /** Messages in one call; only the bursts of an empty start have more in a transaction. */
-const PER_CALL = 1000;
+const PER_CALL = BATCH;
 
 /** Messages of a service to itself, without a broker, with the settings that every service has. */
 export const sidecart: Arm = {
