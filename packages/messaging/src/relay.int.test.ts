@@ -352,11 +352,17 @@ const endSessions = () => fixture.admin`
   WHERE datname = current_database() AND application_name = 'orders-relay'`;
 
 describe('one relay at a time', () => {
-  /** Many keys, slow publishes, three relays. */
+  /** Many keys, three relays; nothing ends before all three had time to begin. */
   async function threeRelays() {
-    const broker = recorder(() => pause(3));
+    const begun = Promise.withResolvers<void>();
+    const broker = recorder(async () => {
+      await begun.promise;
+      await pause(3);
+    });
     await write(...Array.from({ length: 240 }, (_, i) => placed(`k${i % 12}`, i)));
     for (let i = 0; i < 3; i++) await start(broker.publish, { pollMs: 20 });
+    await pause(500);
+    begun.resolve();
     await emptied(20_000);
     return broker;
   }
