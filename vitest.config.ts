@@ -10,7 +10,9 @@ export default defineConfig({
         test: {
           ...common,
           name: 'unit',
-          include: ['{packages,services,generator,platform,k8s,local,clients,operate,tests,bench}/**/*.test.ts'],
+          include: [
+            '{packages,services,generator,platform,k8s,local,clients,operate,tests,bench}/**/*.test.ts',
+          ],
           exclude: ['**/node_modules/**', '**/*.{int,e2e,fault,cluster}.test.ts'],
         },
       },
@@ -18,7 +20,9 @@ export default defineConfig({
         test: {
           ...common,
           name: 'int',
-          include: ['{packages,services,generator,platform,k8s,local,clients,operate,tests}/**/*.int.test.ts'],
+          include: [
+            '{packages,services,generator,platform,k8s,local,clients,operate,tests}/**/*.int.test.ts',
+          ],
           globalSetup: ['tests/global-setup.ts'],
           testTimeout: 60_000,
           hookTimeout: 60_000,
@@ -53,6 +57,7 @@ export default defineConfig({
           ...common,
           name: 'faults',
           include: ['tests/faults/**/*.fault.test.ts'],
+          globalSetup: ['tests/global-setup.ts'],
           testTimeout: 900_000,
           hookTimeout: 180_000,
           fileParallelism: false,

@@ -14,9 +14,12 @@ export interface TestDatabase {
   drop(): Promise<void>;
 }
 
-/** Creates a fresh database; `name` only helps to recognise it in the server's log. */
-export async function testDatabase(name: string): Promise<TestDatabase> {
-  const server = new URL(inject('pgUrl'));
+/**
+ * Creates a fresh database; `name` only helps to recognise it in the server's log. `serverUrl` is of the superuser of another server
+ * than the shared one.
+ */
+export async function testDatabase(name: string, serverUrl = inject('pgUrl')): Promise<TestDatabase> {
+  const server = new URL(serverUrl);
   const database = `${name.replace(/[^a-z0-9]/gi, '_').toLowerCase()}_${randomBytes(4).toString('hex')}`;
   const password = randomBytes(8).toString('hex');
   const roles = { ownerPassword: password, appPassword: password };

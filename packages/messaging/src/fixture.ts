@@ -35,9 +35,9 @@ export interface Fixture {
   close(): Promise<void>;
 }
 
-/** A fresh database with the messaging tables and a table `effect (n int)`. */
-export async function openFixture(name: string): Promise<Fixture> {
-  const urls = await testDatabase(name);
+/** A fresh database with the messaging tables and a table `effect (n int)`; on another server than the shared one by `serverUrl`. */
+export async function openFixture(name: string, serverUrl?: string): Promise<Fixture> {
+  const urls = await testDatabase(name, serverUrl);
   await createMessagingTables(urls.ownerUrl);
   const owner = postgres(urls.ownerUrl, { max: 1 });
   await owner`CREATE TABLE effect (n int NOT NULL)`;
