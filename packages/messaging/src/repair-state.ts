@@ -1,5 +1,5 @@
 import type { Database } from '@sidecart/kit/db';
-import { sql } from 'drizzle-orm';
+import { type SQL, sql } from 'drizzle-orm';
 import type { SentIds } from './sent-routes.ts';
 
 /** One of those who send on a topic. */
@@ -17,13 +17,16 @@ export interface Cursor {
 /** For so long one replica has an edge to itself; it says so again with each step. */
 const LEASE = '30 seconds';
 
-/** Where the comparison stands, for the one replica that is to go on with it; undefined for the others. */
+/**
+ * Where the comparison stands, for the one replica that is to go on with it; undefined for the others. A lease for longer than
+ * there are leases is one of before the clock was set back.
+ */
 export async function takeCursor({ db }: Database, { topic, sender }: Edge): Promise<Cursor | undefined> {
   const [row] = await db.execute<{ since: string | null; target: string | null; after: string | null }>(sql`
     INSERT INTO repair_cursor AS c (topic, sender, lease_until)
     VALUES (${topic}, ${sender}, clock_timestamp() + ${LEASE}::interval)
     ON CONFLICT (topic, sender) DO UPDATE SET lease_until = excluded.lease_until
-    WHERE c.lease_until < clock_timestamp()
+    WHERE c.lease_until < clock_timestamp() OR c.lease_until > excluded.lease_until
     RETURNING since, target, after`);
   if (!row) return undefined;
   const { since, target, after } = row;
@@ -37,7 +40,7 @@ export async function takeCursor({ db }: Database, { topic, sender }: Edge): Pro
 /** Gives the edge back, so that the next round need not wait for the lease. */
 export async function releaseCursor({ db }: Database, { topic, sender }: Edge): Promise<void> {
   await db.execute(sql`
-    UPDATE repair_cursor SET lease_until = clock_timestamp() - interval '1 second'
+    UPDATE repair_cursor SET lease_until = '-infinity'
     WHERE topic = ${topic} AND sender = ${sender}`);
 }
 
@@ -83,6 +86,10 @@ async function saveCursor(
     WHERE topic = ${topic} AND sender = ${sender}`);
 }
 
+/** True when `at` is `graceMs` ago, or to come: then the clock was set back, and how long ago it is nobody knows. */
+const longAgo = (at: SQL, graceMs: number) =>
+  sql`NOT ${at} BETWEEN clock_timestamp() - make_interval(secs => ${graceMs / 1000}) AND clock_timestamp()`;
+
 /** Forgets those that have come meanwhile, and returns the oldest of the others that were noticed `graceMs` ago or earlier. */
 export async function overdue(
   { db }: Database,
@@ -96,7 +103,7 @@ export async function overdue(
   const rows = await db.execute<{ id: string; event_id: string }>(sql`
     SELECT sent_id::text AS id, event_id FROM repair_missing
     WHERE topic = ${topic} AND sender = ${sender}
-      AND noticed_at < clock_timestamp() - make_interval(secs => ${graceMs / 1000})
+      AND ${longAgo(sql`noticed_at`, graceMs)}
     ORDER BY sent_id LIMIT ${limit}`);
   return rows.map(({ id, event_id }) => ({ id, eventId: event_id }));
 }
@@ -123,7 +130,7 @@ export async function gaps({ db }: Database, { topic, sender }: Edge, graceMs: n
       SELECT seq, parked_at FROM inbox_parked p
       WHERE p.topic = k.topic AND p.sender = k.sender AND p.msg_key = k.msg_key ORDER BY seq LIMIT 1) AS p
     WHERE k.waiting > 0 AND k.topic = ${topic} AND k.sender = ${sender} AND p.seq > k.last_seq + 1
-      AND p.parked_at < clock_timestamp() - make_interval(secs => ${graceMs / 1000})
+      AND ${longAgo(sql`p.parked_at`, graceMs)}
       AND NOT EXISTS (
         SELECT FROM dead_letter d WHERE d.state = 'waiting' AND d.holds_key AND d.topic = k.topic
           AND d.sender = k.sender AND d.msg_key = k.msg_key AND d.key_seq = k.last_seq + 1)
