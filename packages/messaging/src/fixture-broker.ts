@@ -27,6 +27,8 @@ export interface FixtureBroker {
   start(): Promise<void>;
   /** Everything that the stream holds, in the order of arrival. */
   messages(stream: string): Promise<CloudEvent[]>;
+  /** Empties the stream. */
+  purge(stream: string): Promise<void>;
   close(): Promise<void>;
 }
 
@@ -76,6 +78,9 @@ export async function openBroker(env: NodeJS.ProcessEnv, streams: string[]): Pro
       const events: CloudEvent[] = [];
       for await (const message of batch) events.push(message.json<CloudEvent>());
       return events;
+    },
+    async purge(stream) {
+      await manager.streams.purge(stream);
     },
     async close() {
       await connection.close();

@@ -1,0 +1,31 @@
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { openPipeline, type Pipeline } from '../../packages/messaging/src/fixture-pipeline-run.ts';
+import { seededRandom } from '../e2e/kills.ts';
+
+/** SEED=… repeats a run, ROUNDS=… sets how many kills there are. */
+const seed = Number(process.env.SEED ?? Math.floor(Math.random() * 1e9));
+const rounds = Number(process.env.ROUNDS ?? 200);
+const random = seededRandom(seed);
+
+let pipeline: Pipeline;
+beforeAll(async () => {
+  pipeline = await openPipeline({ env: process.env });
+});
+afterAll(() => pipeline?.close());
+
+test('killed before or after any write to any of its connections, again and again: applied once, in order', async () => {
+  console.log(`SEED=${seed} ROUNDS=${rounds}`);
+  let died = 0;
+  for (let round = 1; round <= rounds; round += 1) {
+    const die = {
+      at: 1 + Math.floor(random() * 140),
+      when: random() < 0.5 ? ('before' as const) : ('after' as const),
+    };
+    if ((await pipeline.run({ writes: 8, die })) === 'died') died += 1;
+    // Now and then one lives, so that what is wrong is found near to where it began.
+    if (round % 20 > 0 && round < rounds) continue;
+    expect(await pipeline.run({ writes: 1 })).toBe('ended');
+    console.log(`${round} rounds, ${died} deaths, ${await pipeline.check()} messages`);
+  }
+  expect(died).toBeGreaterThan(rounds / 2);
+}, 3_600_000);
