@@ -7,7 +7,10 @@ import type { Metrics } from '@sidecart/kit/metrics';
 import type { Worker } from '@sidecart/kit/service';
 import { type Repetition, repeat } from './repeat.ts';
 
-/** Allowed on every component and bound to no stream: a publish there reaches the broker and stores nothing. */
+/**
+ * Allowed on every component, and nothing that the broker could store a message under: JetStream binds no stream to it, on
+ * Redis it is the key of a plain string (platform/redis-streams.ts).
+ */
 const PROBE_TOPIC = 'probe';
 const PROBE_MS = 6000;
 /**
@@ -32,11 +35,11 @@ export interface BrokerWatchOptions {
 type Probe = 'alive' | 'connection-closed' | 'no-component' | 'sidecar-away' | 'broker-away' | 'refused';
 
 /**
- * Notices a sidecar whose broker connection is gone for good: JetStream's client gives up after about two minutes, the
- * sidecar goes on calling itself healthy, and only a new process helps. One that starts while the broker is away runs
- * without its component (`ignoreErrors`, so that calls between services go on) and needs the same. Such a sidecar is
- * told to shut down, again and again with growing waits, so that whoever runs it starts another. Broker or sidecar
- * merely away makes the app `degraded` and nothing else.
+ * Notices a sidecar whose broker connection is gone for good: JetStream's client gives up after about two minutes (that of
+ * Redis goes on trying), the sidecar goes on calling itself healthy, and only a new process helps. One that starts while
+ * the broker is away runs without its component (`ignoreErrors`, so that calls between services go on) and needs the
+ * same. Such a sidecar is told to shut down, again and again with growing waits, so that whoever runs it starts another.
+ * Broker or sidecar merely away makes the app `degraded` and nothing else.
  */
 export function createBrokerWatch(o: BrokerWatchOptions): Worker {
   const up = o.metrics.gauge('sidecart_broker_up', 'Whether the sidecar reaches the broker', ['component']);
@@ -105,6 +108,7 @@ async function probe(dapr: BrokerWatchOptions['dapr'], component: string): Promi
   };
   try {
     await dapr.publish(component, PROBE_TOPIC, event, { timeoutMs: PROBE_MS });
+    // Stored, as nobody keeps Redis from it: no harm, for the stream of probes ages as the others do.
     return 'alive';
   } catch (err) {
     if (!(err instanceof DaprError)) throw err;
