@@ -8,6 +8,7 @@ describe('a migration that an old version lives with has no fault', () => {
     'ALTER TABLE "orders" ADD COLUMN "copies" integer DEFAULT 1 NOT NULL;',
     'ALTER TABLE "orders" ADD COLUMN "day" date GENERATED ALWAYS AS (placed_at::date) STORED NOT NULL;',
     'ALTER TABLE "orders" ALTER COLUMN "note" DROP NOT NULL;',
+    'ALTER TABLE "outbox" SET (autovacuum_vacuum_threshold = 5000);',
     'ALTER TYPE "public"."status" ADD VALUE \'returned\';',
     'CREATE FUNCTION "rotate"() RETURNS void LANGUAGE sql AS $$ SELECT 1 $$;',
   ])('%s', (statement) => {

@@ -18,6 +18,7 @@ const NAME = String.raw`(?:"[^"]+"|\w+)(?:\.(?:"[^"]+"|\w+))?`;
 
 /** The first that matches judges a clause of ALTER TABLE. */
 const CLAUSES: Form[] = [
+  { matches: /^SET \(autovacuum_/i },
   {
     matches: /^ADD COLUMN\b(?=.*\bNOT NULL\b)(?!.*\b(DEFAULT|GENERATED)\b)/i,
     fault: 'adds a column that is NOT NULL without a default: the old version inserts rows without it',

@@ -4,7 +4,7 @@ import { sql } from 'drizzle-orm';
 import { buryMessage } from './bury.ts';
 import { contextOf, readMessage } from './delivery.ts';
 import { buildEnvelope } from './envelope.ts';
-import { type Failure, PoisonError, UnreadableError } from './failures.ts';
+import { type Failure, PoisonError } from './failures.ts';
 import type { Handler } from './handler.ts';
 import { MAX_STARTS } from './limits.ts';
 import { SELF } from './outbox-insert.ts';
@@ -79,7 +79,8 @@ async function applyMessages(o: ApplyOptions, messages: readonly OutboxMessage[]
 
 async function handleOne(o: ApplyOptions, tx: Transaction, message: OutboxMessage): Promise<void> {
   const handler = Object.hasOwn(o.handlers, message.type) ? o.handlers[message.type] : undefined;
-  if (!handler) throw new UnreadableError('unknown_type', `No local handler for ${message.type}`);
+  // Only another version of this service can have sent it, in a rolling update or before a roll-back: it waits for that one.
+  if (!handler) throw new Error(`No local handler for ${message.type}`);
   const envelope = buildEnvelope(o.service, message);
   const read = readMessage(handler, envelope);
   const beganAt = performance.now();

@@ -413,13 +413,24 @@ describe('what fails', () => {
     expect((await effects()).filter(({ key }) => key === 'bad').map(({ n }) => n)).toEqual([1, 3, 4]);
   });
 
-  test('a message that breaks its schema or has no handler is a dead letter', async () => {
+  test('a message that breaks its schema is a dead letter', async () => {
     const strict = catalog.Remind.schema.refine((d) => d.n < 10, 'n is too big');
-    await write(remind('k', 1), remind('k', 10));
-    await fixture.admin`UPDATE outbox_local SET type = 'Gone' WHERE key_seq = 1`;
+    await write(remind('k', 10));
     await start(() => on(strict, async () => {}));
     await emptied();
-    expect((await dead()).map(({ reason }) => reason).sort()).toEqual(['schema', 'unknown_type']);
+    expect((await dead()).map(({ reason }) => reason)).toEqual(['schema']);
+  });
+
+  test('one of a type that only another version of the service knows waits for it, and holds up its key only', async () => {
+    await write(remind('k', 1), remind('k', 2), remind('other', 1));
+    await fixture.admin`UPDATE outbox_local SET type = 'New' WHERE msg_key = 'k' AND key_seq = 1`;
+    const worker = await start(noting());
+    await eventually(async () => expect((await effects()).map(({ key }) => key)).toEqual(['other']));
+    await eventually(() => expect(worker.health.details().components.local?.status).toBe('degraded'));
+    expect(await dead()).toEqual([]);
+    await fixture.admin`UPDATE outbox_local SET type = 'Remind'`; // as for a replica that has its handler
+    await emptied();
+    expect((await effects()).filter(({ key }) => key === 'k').map(({ n }) => n)).toEqual([1, 2]);
   });
 });
 

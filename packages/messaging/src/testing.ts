@@ -34,14 +34,15 @@ const TABLES = [
   repairMissing,
 ];
 
-/** Makes the messaging tables as schema.ts and sent.sql describe them; a service gets them from its migrations instead. */
+/** Makes the messaging tables as schema.ts, sent.sql and queues.sql describe them; a service gets them from its migrations instead. */
 export async function createMessagingTables(ownerUrl: string): Promise<void> {
   const client = postgres(ownerUrl, { max: 1, onnotice: () => {} });
   try {
     for (const table of TABLES) {
       for (const statement of statementsFor(table)) await client.unsafe(statement);
     }
-    await client.unsafe(readFileSync(new URL('./sent.sql', import.meta.url), 'utf8'));
+    for (const file of ['sent.sql', 'queues.sql'])
+      await client.unsafe(readFileSync(new URL(`./${file}`, import.meta.url), 'utf8'));
   } finally {
     await client.end();
   }
