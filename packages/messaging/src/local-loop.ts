@@ -3,6 +3,7 @@ import { type ApplyOptions, applyGuarded, buryLocal } from './local-apply.ts';
 import type { LocalReport } from './local-report.ts';
 import type { LocalSession } from './local-session.ts';
 import { createLocalSlots } from './local-slots.ts';
+import { LOOK_BACK_MS } from './look-back.ts';
 import type { Nudge } from './relay-loop.ts';
 import type { OutboxMessage } from './relay-queue.ts';
 import type { Wake } from './wake.ts';
@@ -48,6 +49,7 @@ export async function localLoop(o: LocalLoopOptions): Promise<void> {
   const running = new Set<Promise<void>>();
   /** Slots that others are to have as soon as nothing of them is under way here. */
   const leaving = new Set<number>();
+  let lookBackAt = 0;
   let sweepAt = 0;
   let sweepMs = 0;
   let pollAt = 0;
@@ -136,6 +138,10 @@ export async function localLoop(o: LocalLoopOptions): Promise<void> {
     const polled = now >= pollAt;
     pollAt = now + o.pollMs;
     nudge.look = false;
+    if (now >= lookBackAt) {
+      lookBackAt = now + LOOK_BACK_MS;
+      slots.lookBack();
+    }
     if (now >= sweepAt) {
       sweepAt = now + SWEEP_MS;
       sweepMs = 0;

@@ -1,3 +1,4 @@
+import { createLookBack } from './look-back.ts';
 import { backoffMs, type OutboxMessage } from './relay-queue.ts';
 
 /** A key whose next message failed. It is tried again at its time, alone in its transaction. */
@@ -22,6 +23,8 @@ interface SlotState {
   rewoundAt: number;
   /** The table has more than was read. */
   more: boolean;
+  /** Read again from here, once: a lower id may have been committed late. */
+  lookFrom?: bigint | undefined;
 }
 
 /**
@@ -36,6 +39,8 @@ export interface LocalSlots {
   offer(asked: ReadonlyMap<number, bigint>, rows: OutboxMessage[], limit: number): void;
   /** Reads every slot from its start next time. */
   rewindAll(): void;
+  /** Reads every slot from where it was some seconds ago next time; to be called once a second. */
+  lookBack(): void;
   /**
    * The messages for one transaction; their slots are busy from now on. With `hold` there must be enough for a commit of its own:
    * a few messages wait for the transaction under way, and for what comes meanwhile.
@@ -80,6 +85,7 @@ export function createLocalSlots(): LocalSlots {
   let turn = -1;
   /** What a message takes lately, in ms. */
   let pace = 1;
+  const marks = createLookBack();
 
   function stateOf(slot: number): SlotState {
     let state = slots.get(slot);
@@ -145,8 +151,15 @@ export function createLocalSlots(): LocalSlots {
           state.pending = [];
           state.after = 0n;
         }
-        if (state.pending.length === 0) asked.set(slot, state.after);
-        else state.more = true;
+        if (state.pending.length > 0) {
+          state.more = true;
+          continue;
+        }
+        asked.set(
+          slot,
+          state.lookFrom !== undefined && state.lookFrom < state.after ? state.lookFrom : state.after,
+        );
+        state.lookFrom = undefined;
       }
       return asked;
     },
@@ -167,9 +180,14 @@ export function createLocalSlots(): LocalSlots {
         }
         remember(row.msgKey, row.keySeq);
         state.pending.push(row);
-        state.after = row.id;
+        if (row.id > state.after) state.after = row.id;
       }
       for (const slot of asked.keys()) stateOf(slot).more = (counts.get(slot) ?? 0) >= limit;
+    },
+
+    lookBack() {
+      const now = new Map([...slots].map(([slot, { after }]) => [slot, after]));
+      for (const [slot, id] of marks.tick(now)) stateOf(slot).lookFrom = id;
     },
 
     rewindAll() {
@@ -267,7 +285,7 @@ export function createLocalSlots(): LocalSlots {
       for (const state of slots.values()) {
         if (state.busy) continue;
         if (state.rewind) soonest = Math.min(soonest, state.rewoundAt + REWIND_APART_MS);
-        if (state.more && state.pending.length === 0) return 0;
+        if ((state.more || state.lookFrom !== undefined) && state.pending.length === 0) return 0;
       }
       return soonest;
     },

@@ -8,19 +8,25 @@ export type Target = 'broker' | 'local' | 'delayed';
  * Numbers the rows of a CTE `message (slot, topic, msg_key, event_id, type, payload, headers, ordinality)`. The counters are
  * taken in the order of topic and key (no deadlock between calls), each before the first id of its key: whoever comes second
  * waits there until the first has committed, and so gets the higher id as well as the higher sequence number.
+ *
+ * A key's counter is found by its place in an array: PostgreSQL expects one row of a CTE and would join them in nested loops,
+ * which for a call with a thousand keys takes a quarter of a second.
  */
 const NUMBERED = `
-  counter AS (
+  ranked AS (
+    SELECT *, dense_rank() OVER (ORDER BY topic, msg_key) AS place,
+      row_number() OVER (PARTITION BY topic, msg_key ORDER BY ordinality) AS nth,
+      count(*) OVER (PARTITION BY topic, msg_key) AS n
+    FROM message
+  ), counter AS (
     INSERT INTO outbox_sequence AS s (topic, msg_key, last)
-    SELECT topic, msg_key, count(*) FROM message GROUP BY topic, msg_key ORDER BY topic, msg_key
+    SELECT topic, msg_key, n FROM ranked WHERE nth = 1 ORDER BY topic, msg_key
     ON CONFLICT (topic, msg_key) DO UPDATE SET last = s.last + excluded.last
     RETURNING topic, msg_key, last
-  ), size AS (
-    SELECT topic, msg_key, count(*) AS n FROM message GROUP BY topic, msg_key
+  ), counters AS (
+    SELECT array_agg(last ORDER BY topic, msg_key) AS last FROM counter
   ), numbered AS (
-    SELECT m.*, c.last - z.n + m.nth AS key_seq
-    FROM (SELECT *, row_number() OVER (PARTITION BY topic, msg_key ORDER BY ordinality) AS nth FROM message) m
-    JOIN counter c USING (topic, msg_key) JOIN size z USING (topic, msg_key)
+    SELECT r.*, c.last[r.place] - r.n + r.nth AS key_seq FROM ranked r CROSS JOIN counters c
   )`;
 
 const INSERT: Record<Target, string> = {
@@ -58,13 +64,17 @@ export function insertStatement(targets: ReadonlySet<Target>): string {
   return `WITH ${parts.join(', ')} ${writes(targets)}`;
 }
 
+/** A receiver takes a message that is much older than its time says for one that comes again. */
+const RELEASED_NOW = `jsonb_build_object('time', to_char(clock_timestamp() AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'))`;
+
 /** Moves delayed messages to where they belong, with a number and a place in the order of their key; $1 is `[{id, slot}]`. */
 export const RELEASE_STATEMENT = `
   WITH due AS (
     DELETE FROM outbox_delayed d USING json_to_recordset($1::text::json) AS g (id bigint, slot smallint)
     WHERE d.id = g.id RETURNING g.slot, d.*
   ), message AS (
-    SELECT slot, topic, msg_key, event_id, type, payload, headers, row_number() OVER (ORDER BY due_at, id) AS ordinality
+    SELECT slot, topic, msg_key, event_id, type, payload, (headers::jsonb || ${RELEASED_NOW})::json AS headers,
+      row_number() OVER (ORDER BY due_at, id) AS ordinality
     FROM due
   ), ${NUMBERED} ${writes(new Set<Target>(['broker', 'local']))}`;
 

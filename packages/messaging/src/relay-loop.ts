@@ -1,4 +1,5 @@
 import { withDeadline } from './deadline.ts';
+import { createLookBack, LOOK_BACK_MS } from './look-back.ts';
 import { createRelayQueue, type OutboxMessage } from './relay-queue.ts';
 import type { RelayReport } from './relay-report.ts';
 import type { RelaySession } from './relay-session.ts';
@@ -62,6 +63,8 @@ export async function relayLoop(o: LoopOptions): Promise<void> {
   const after = new Map<number, bigint>();
   /** Slots that others are to have as soon as nothing of them is under way here. */
   const leaving = new Set<number>();
+  const lookBack = createLookBack();
+  let lookBackAt = 0;
   let sweptAt = 0;
   let sweepAt = 0;
   let pollAt = 0;
@@ -144,6 +147,10 @@ export async function relayLoop(o: LoopOptions): Promise<void> {
     if (queue.sendable() >= CAPACITY || slots.length === 0) {
       sweepAt = Math.max(sweepAt, pollAt);
       return session.ping();
+    }
+    if (now >= lookBackAt) {
+      lookBackAt = now + LOOK_BACK_MS;
+      for (const [slot, id] of lookBack.tick(after)) after.set(slot, id);
     }
     if (queue.wantsRewind() || now >= sweepAt) after.clear();
     const fromStart = slots.every((slot) => !after.has(slot));
