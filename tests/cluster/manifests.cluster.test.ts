@@ -1,6 +1,7 @@
-import { existsSync, readdirSync } from 'node:fs';
-import { join } from 'node:path';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { basename, join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { parse } from 'yaml';
 import { nameOf, render } from '../../k8s/manifests.ts';
 import { asDocuments, exists, type KubeObject, kubectlBoth } from './kubectl.ts';
 import { makeNamespace, removeNamespace } from './namespace.ts';
@@ -21,8 +22,18 @@ async function dryRun(objects: KubeObject[]): Promise<string> {
 }
 
 const isGateway = ({ apiVersion }: KubeObject) => apiVersion.startsWith('gateway.networking.k8s.io/');
-const components = readdirSync('k8s/components').filter((name) =>
-  existsSync(join('k8s/components', name, 'kustomization.yaml')),
+/** What a kustomization includes, directly or not, as names of folders in k8s/components. */
+function included(folder: string): string[] {
+  const { components = [] } = parse(readFileSync(join(folder, 'kustomization.yaml'), 'utf8')) as {
+    components?: string[];
+  };
+  return components.flatMap((path) => [basename(path), ...included(join(folder, path))]);
+}
+/** Those that the overlay has are tried with it. */
+const components = readdirSync('k8s/components').filter(
+  (name) =>
+    existsSync(join('k8s/components', name, 'kustomization.yaml')) &&
+    !included('k8s/overlays/local').includes(name),
 );
 
 describe('every manifest is accepted by a strict server-side dry run, without a warning', () => {
