@@ -18,7 +18,7 @@ test('killed before or after any write to any of its connections, again and agai
   let died = 0;
   for (let round = 1; round <= rounds; round += 1) {
     const die = {
-      at: 1 + Math.floor(random() * 140),
+      at: 1 + Math.floor(random() * 300),
       when: random() < 0.5 ? ('before' as const) : ('after' as const),
     };
     if ((await pipeline.run({ writes: 8, die })) === 'died') died += 1;

@@ -1,8 +1,10 @@
 import type { Database } from '@sidecart/kit/db';
 import type { Health } from '@sidecart/kit/health';
+import type { Logger } from '@sidecart/kit/log';
 import type { Metrics } from '@sidecart/kit/metrics';
 import { isOrdered, type TopicHandlers } from './applying.ts';
 import { waitingKeys } from './key-order.ts';
+import { INBOX_DAYS } from './limits.ts';
 
 /** What the receiving side says to people: metrics and the part `inbox` of the health details. */
 export interface ConsumerReport {
@@ -14,9 +16,11 @@ export interface ConsumerReport {
 
 /** A key that waits for so long is worth a look: what was lost is repaired sooner. */
 const NOTABLE_SECONDS = 90;
+const REMEMBERED_SECONDS = INBOX_DAYS * 24 * 60 * 60;
 
 export function createConsumerReport(o: {
   database: Database;
+  log: Logger;
   metrics: Metrics;
   health: Health;
   topics: Record<string, TopicHandlers>;
@@ -39,6 +43,11 @@ export function createConsumerReport(o: {
     ['topic', 'outcome'],
     [0.01, 0.05, 0.1, 0.5, 1, 5, 30, 120, 600, 3600, 21_600, 86_400],
   );
+  const forgotten = metrics.counter(
+    'sidecart_inbox_forgotten_total',
+    'Messages dealt with that are older than the inbox remembers: they may have been before',
+    ['topic'],
+  );
   const parked = metrics.gauge('sidecart_inbox_parked', 'Messages that wait for one before them', ['topic']);
   const oldest = metrics.gauge(
     'sidecart_inbox_parked_oldest_seconds',
@@ -59,7 +68,15 @@ export function createConsumerReport(o: {
         handled.inc({ topic, type, outcome });
         duration.observe({ topic, type }, (performance.now() - began) / 1000);
         const since = Date.parse(written ?? '');
-        if (!Number.isNaN(since)) age.observe({ topic, outcome }, Math.max(0, (Date.now() - since) / 1000));
+        if (Number.isNaN(since)) return;
+        const seconds = Math.max(0, (Date.now() - since) / 1000);
+        age.observe({ topic, outcome }, seconds);
+        if (seconds < REMEMBERED_SECONDS || outcome === 'duplicate' || outcome === 'retry') return;
+        forgotten.inc({ topic });
+        o.log.error(
+          { topic, type, written, outcome },
+          'A message is older than the inbox remembers; it may have been dealt with before',
+        );
       };
     },
     async countWaiting() {

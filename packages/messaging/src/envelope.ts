@@ -9,7 +9,7 @@ export interface CloudEvent {
   source: string;
   /** Past tense for a fact (`OrderPlaced`), imperative for a command (`ReserveStock`). */
   type: string;
-  /** When the sender wrote it: RFC 3339, UTC. */
+  /** When the sender wrote it, or when its time had come if it was delayed: RFC 3339, UTC. */
   time: string;
   datacontenttype: 'application/json';
   dataschema: string;
