@@ -64,7 +64,8 @@ export function bundleCells(): string {
   const program = join(folder, 'cell-process.mjs');
   bundle(fileURLToPath(new URL('cell-process.ts', import.meta.url)), program, PEERS);
   // The messaging tables are in a file beside the code that makes them.
-  cpSync(join(CHECKOUT, 'packages', 'messaging', 'src', 'sent.sql'), join(folder, 'sent.sql'));
+  for (const file of ['sent.sql', 'queues.sql'])
+    cpSync(join(CHECKOUT, 'packages', 'messaging', 'src', file), join(folder, file));
   return program;
 }
 
