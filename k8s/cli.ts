@@ -7,6 +7,7 @@ import { ShopError } from '../local/shop-error.ts';
 import { makeAuthority } from './authority.ts';
 import { judgeCluster } from './cluster-check.ts';
 import { gatherClusterFacts } from './cluster-facts.ts';
+import { databasesScript } from './databases-script.ts';
 import { chooseContext, kubectl } from './kubectl.ts';
 import { missingSecrets, readSecrets, secretList } from './secrets.ts';
 
@@ -17,6 +18,15 @@ Makes the Secrets of the shop that are missing, with new passwords and tokens. C
   --database URL    a PostgreSQL outside: its URL with {user}, {password} and {database} where a service's own come
   --broker URL      a broker outside: its URL with login; @FILE reads it from a file
   --ca FILE         the certificates (PEM) of a private authority that signed those of database and broker
+  --namespace NAME  default: that of topology.yaml
+  --context NAME    the cluster, by its name in kubectl's configuration; without it the current one, if it looks local
+  --help            this text`;
+
+const DATABASES_USAGE = `npm run k8s -- databases [options]
+
+Prints the SQL that makes each service's database and its two roles, with the passwords of the Secrets, for psql as a superuser.
+Repeating it changes nothing but passwords. It shows secrets: pipe it.
+
   --namespace NAME  default: that of topology.yaml
   --context NAME    the cluster, by its name in kubectl's configuration; without it the current one, if it looks local
   --help            this text`;
@@ -39,6 +49,7 @@ Says what the shop finds in a cluster for development and what is missing, with 
 
 const COMMANDS: Record<string, { usage: string; run: (args: string[]) => void }> = {
   secrets: { usage: SECRETS_USAGE, run: secrets },
+  databases: { usage: DATABASES_USAGE, run: databases },
   ca: { usage: CA_USAGE, run: authority },
   check: { usage: CHECK_USAGE, run: check },
 };
@@ -70,6 +81,17 @@ function secrets(args: string[]): void {
   if (names.length > 0) run(['create', '--filename=-'], JSON.stringify(secretList(missing, namespace)));
   for (const name of names) console.log(`made ${name}`);
   console.log(names.length > 0 ? `${names.length} made, the others were there.` : 'All Secrets were there.');
+}
+
+function databases(args: string[]): void {
+  const text = { type: 'string' } as const;
+  const given = optionsOrExit(DATABASES_USAGE, { namespace: text, context: text }, args);
+  const topology = loadTopology(join(CHECKOUT, 'topology.yaml'));
+  const namespace = given.namespace ?? topology.namespace;
+  const context = chooseContext(given.context);
+  const list = ['get', 'secrets', `--namespace=${namespace}`, '--output=json'];
+  const secrets = readSecrets(kubectl([`--context=${context.name}`, ...list]));
+  console.log(databasesScript(topology.services, secrets));
 }
 
 function ensureNamespace(run: (args: string[]) => string, namespace: string, own: string): void {

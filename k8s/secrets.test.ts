@@ -42,6 +42,15 @@ test('what exists stays; what was added later is made', () => {
   expect(Object.keys(later)).toEqual(['carts-api-token', 'carts-app-token', 'carts-db', 'carts-db-owner']);
 });
 
+test('a service that joins a shop with an outside database is not given one in the cluster', () => {
+  const database = 'postgres://{user}:{password}@db.example.com/{database}';
+  const first = make({}, { database });
+  expect(make(first)).not.toHaveProperty('orders-db');
+  const more = { services: [...services, { name: 'carts', database: true }] };
+  expect(() => make(first, more)).toThrow(/database of orders is outside/);
+  expect(make(first, { ...more, database })['carts-db']?.url).toContain('@db.example.com/carts');
+});
+
 test('of the two that know the password of the broker, a new one takes that of the other', () => {
   const { nats, broker, ...others } = make() as Record<'nats' | 'broker', Record<string, string>>;
   expect(make({ ...others, nats })).toEqual({ broker });

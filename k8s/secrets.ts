@@ -24,6 +24,7 @@ const IN_CLUSTER_DATABASE = 'postgres://{user}:{password}@postgres:5432/{databas
  * @throws ShopError for a URL that cannot be one, or for a Secret that exists without its key.
  */
 export function missingSecrets(wanted: SecretsWanted, existing: Secrets): Secrets {
+  if (wanted.database === undefined) checkInCluster(wanted.services, existing);
   const database = checkTemplate(wanted.database ?? IN_CLUSTER_DATABASE);
   const all: Record<string, () => Record<string, string>> = {};
   for (const { name, database: hasDatabase } of wanted.services) {
@@ -101,6 +102,23 @@ function brokerSecrets({ broker: outside, brokerKind }: SecretsWanted, existing:
 function databaseUrl(template: string, user: string, database: string): string {
   const values: Record<string, string> = { user, password: random(), database };
   return template.replaceAll(/\{(\w+)\}/g, (_, name: string) => encodeURIComponent(values[name] ?? ''));
+}
+
+/** A service that joins a shop with an outside database must not be given one in the cluster, where there is none. */
+function checkInCluster(services: SecretsWanted['services'], existing: Secrets): void {
+  const outside = services.find(({ name }) => {
+    const url = existing[`${name}-db`]?.url;
+    return (
+      url !== undefined &&
+      new URL(url).hostname !== new URL(IN_CLUSTER_DATABASE.replaceAll(/[{}]/g, '')).hostname
+    );
+  });
+  const joins = services.some(({ name, database }) => database && !existing[`${name}-db`]);
+  if (outside === undefined || !joins) return;
+  throw new ShopError(
+    `the database of ${outside.name} is outside of the cluster, and nothing says where that of a new service is to be`,
+    'repeat the --database, --broker and --ca that the first Secrets were made with',
+  );
 }
 
 function checkTemplate(template: string): string {
