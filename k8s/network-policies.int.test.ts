@@ -1,4 +1,7 @@
+import { readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { beforeEach, expect, test } from 'vitest';
+import { parseAllDocuments } from 'yaml';
 import { loadTopology, type Topology } from '../generator/topology.ts';
 import type { Manifest } from './manifests.ts';
 import { allowedEdges } from './network-edges.ts';
@@ -20,28 +23,48 @@ beforeEach((context) => {
 const renderWith = (broker: string) =>
   renderOverlay({ root: checkoutWithBroker(broker), overlay: 'local', components: ['network-policies'] });
 
-/** What the table says, without a look at what the generator makes of it. */
-function edgesOf(
-  { services, calls, topics, edge }: Topology,
-  broker = { name: 'nats', port: 4222 },
-): string[] {
-  const names = services.map(({ name }) => name);
-  const databases = services.filter(({ database }) => database).map(({ name }) => name);
-  const messengers = new Set(topics.flatMap(({ publishers, consumers }) => [...publishers, ...consumers]));
-  const all = [...names, 'platform', broker.name, 'postgres'];
-  const edges = [
-    ...calls.map(({ caller, callee }) => `${caller} -> ${callee}:50002`),
+/** What the table says, without a look at what the generator makes of it, with database and broker in the namespace. */
+function edgesOf(table: Topology, broker = { name: 'nats', port: 4222 }): string[] {
+  const { databases, messengers } = usersOf(table);
+  return [
+    ...edgesOfEach(table, [broker.name, 'postgres']),
     ...[...databases, 'platform'].map((name) => `${name} -> postgres:5432`),
     ...[...messengers, 'platform'].map((name) => `${name} -> ${broker.name}:${broker.port}`),
-    ...all.map((name) => `${name} -> kube-system/k8s-app=kube-dns:53`),
+  ].sort();
+}
+
+/** The same with both outside, where an administrator makes the databases, and not `platform`. */
+function edgesOfProduction(table: Topology): string[] {
+  const { databases, messengers } = usersOf(table);
+  return [
+    ...edgesOfEach(table, []),
+    ...databases.map((name) => `${name} -> 10.0.0.0/8:5432`),
+    ...[...messengers, 'platform'].map((name) => `${name} -> 10.0.0.0/8:4222`),
+  ].sort();
+}
+
+function usersOf({ services, topics }: Topology) {
+  return {
+    databases: services.filter(({ database }) => database).map(({ name }) => name),
+    messengers: new Set(topics.flatMap(({ publishers, consumers }) => [...publishers, ...consumers])),
+  };
+}
+
+/** Those that every overlay has; `servers` are its pods beside the services and `platform`. */
+function edgesOfEach(table: Topology, servers: string[]): string[] {
+  const names = table.services.map(({ name }) => name);
+  const { databases } = usersOf(table);
+  const edges = [
+    ...table.calls.map(({ caller, callee }) => `${caller} -> ${callee}:50002`),
+    ...[...names, 'platform', ...servers].map((name) => `${name} -> kube-system/k8s-app=kube-dns:53`),
     ...names.map((name) => `${name} -> dapr-system/app=dapr-sentry:50001`),
     ...names.map((name) => `${name} -> dapr-system/app=dapr-operator:6500`),
     ...databases.flatMap((name) =>
       ['10.0.0.0/8', '172.16.0.0/12', '192.168.0.0/16'].map((net) => `${name} -> ${net}:443,6443`),
     ),
-    `envoy-gateway-system -> ${edge}:http`,
+    `envoy-gateway-system -> ${table.edge}:http`,
   ];
-  return [...new Set(edges)].sort();
+  return [...new Set(edges)];
 }
 
 test('the policies open what the table says, and nothing else', () => {
@@ -52,6 +75,32 @@ test('with Redis the way is to its server and its port', () => {
   const edges = allowedEdges(renderWith('redis'), PORTS);
   expect(edges).toEqual(edgesOf(topology, { name: 'redis', port: 6379 }));
 });
+
+test('in production they open the way to database and broker outside, to the Kubernetes API and from the ingress', () => {
+  expect(productionEdges()).toEqual(edgesOfProduction(topology));
+});
+
+test.each([
+  ['to-database', 'egress', 'orders -> anywhere:any'],
+  ['kubernetes-api', 'egress', 'orders -> anywhere:any'],
+  ['edge', 'ingress', 'anywhere -> gateway:any'],
+])('control: in production, %s that leaves open to where is seen', (name, direction, opened) => {
+  const edges = productionEdges((policy) => {
+    if (policy.metadata.name === name) policy.spec[direction] = [{}];
+  });
+  expect(edges).toContain(opened);
+  expect(edges).not.toEqual(edgesOfProduction(topology));
+});
+
+/** Of the production overlay, after a change of its addresses.yaml. */
+function productionEdges(change: (policy: Manifest) => void = () => {}): string[] {
+  const root = checkoutWithBroker('jetstream');
+  const file = join(root, 'k8s/overlays/production/addresses.yaml');
+  const policies = parseAllDocuments(readFileSync(file, 'utf8')).map((document) => document.toJS());
+  policies.forEach(change);
+  writeFileSync(file, policies.map((policy) => JSON.stringify(policy)).join('\n---\n'));
+  return allowedEdges(renderOverlay({ root, overlay: 'production' }), PORTS);
+}
 
 test.each([
   ['deny-all', 'anywhere -> platform'],
@@ -74,12 +123,41 @@ test('control: a pod that takes on a label is seen to reach more', () => {
 });
 
 test('control: a rule that lets one caller more in is of no use without its other half, and with it shows', () => {
-  const policy = (name: string) =>
-    manifests.find(({ kind, metadata }) => kind === 'NetworkPolicy' && metadata.name === name)?.spec;
-  const peer = (name: string) => ({ podSelector: { matchLabels: { 'app.kubernetes.io/name': name } } });
-  policy('calls-of-orders').ingress[0].from.push(peer('inventory'));
-  expect(allowedEdges(manifests, PORTS)).toEqual(edgesOf(topology));
-  policy('calls-of-inventory').policyTypes.push('Egress');
-  policy('calls-of-inventory').egress = [{ to: [peer('orders')], ports: [{ port: 50002 }] }];
-  expect(allowedEdges(manifests, PORTS)).toContain('inventory -> orders:50002');
+  const [caller, callee] = unrelated();
+  const edge = `${caller} -> ${callee}:50002`;
+  const before = allowedEdges(manifests, PORTS);
+  expect(before).not.toContain(edge);
+  const pod = (name = '') => ({ matchLabels: { 'app.kubernetes.io/name': name } });
+  const policy = (name: string, spec: object): Manifest => ({
+    apiVersion: 'networking.k8s.io/v1',
+    kind: 'NetworkPolicy',
+    metadata: { name },
+    spec,
+  });
+  const ports = [{ port: 50002 }];
+  const lets = policy('lets-in', {
+    podSelector: pod(callee),
+    policyTypes: ['Ingress'],
+    ingress: [{ from: [{ podSelector: pod(caller) }], ports }],
+  });
+  expect(allowedEdges([...manifests, lets], PORTS)).toEqual(before);
+  const goes = policy('goes-out', {
+    podSelector: pod(caller),
+    policyTypes: ['Egress'],
+    egress: [{ to: [{ podSelector: pod(callee) }], ports }],
+  });
+  expect(allowedEdges([...manifests, lets, goes], PORTS)).toEqual([...before, edge].sort());
 });
+
+/** Two services of which the first does not call the second. */
+function unrelated(): [string, string] {
+  const names = topology.services.map(({ name }) => name);
+  const pairs = names.flatMap((caller) => names.map((callee): [string, string] => [caller, callee]));
+  const found = pairs.find(
+    ([caller, callee]) =>
+      caller !== callee && !topology.calls.some((call) => call.caller === caller && call.callee === callee),
+  );
+  if (!found)
+    throw new Error('topology.yaml: every service calls every other, so this control has no pair left');
+  return found;
+}
