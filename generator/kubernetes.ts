@@ -137,19 +137,30 @@ function networkPolicy(name: string, service: string, rules: object) {
   };
 }
 
-/** The servers in the cluster, by the broker of the table: component of k8s/components/ and port. */
-const BROKER_SERVERS: Partial<Record<string, { component: string; port: number }>> = {
-  jetstream: { component: 'nats', port: 4222 },
-  redis: { component: 'redis', port: 6379 },
+interface BrokerServer {
+  /** Of its component in k8s/components/ and of every object in there. */
+  name: string;
+  port: number;
+}
+
+/** The servers in the cluster, by the broker of the table. */
+const BROKER_SERVERS: Partial<Record<string, BrokerServer>> = {
+  jetstream: { name: 'nats', port: 4222 },
+  redis: { name: 'redis', port: 6379 },
 };
+
+/** @throws Error for a broker that has no server here. */
+export function brokerServer(broker: string): BrokerServer {
+  const server = BROKER_SERVERS[broker];
+  if (server) return server;
+  throw new Error(
+    `topology.yaml: broker ${broker} has no server in generator/kubernetes.ts. Add its component and port there, or use one of ${Object.keys(BROKER_SERVERS).join(', ')}.`,
+  );
+}
 
 /** Which server the local overlay has, and the way to the broker; an overlay with another says where that is. */
 function brokerOutputs({ broker }: Topology): Output[] {
-  const server = BROKER_SERVERS[broker];
-  if (!server)
-    throw new Error(
-      `topology.yaml: broker ${broker} has no server in generator/kubernetes.ts. Add its component and port there, or use one of ${Object.keys(BROKER_SERVERS).join(', ')}.`,
-    );
+  const server = brokerServer(broker);
   const users = { podSelector: { matchLabels: { 'uses-broker': 'true' } } };
   const servers = { podSelector: { matchLabels: { 'app.kubernetes.io/component': 'broker' } } };
   const ports = [{ protocol: 'TCP', port: server.port }];
@@ -167,7 +178,7 @@ function brokerOutputs({ broker }: Topology): Output[] {
       {
         apiVersion: 'kustomize.config.k8s.io/v1alpha1',
         kind: 'Component',
-        components: [`../${server.component}`],
+        components: [`../${server.name}`],
       },
       'The server of the broker that the table names, for an overlay that has it in the cluster.',
     ),

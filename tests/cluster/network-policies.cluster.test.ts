@@ -1,5 +1,6 @@
 import { isDeepStrictEqual } from 'node:util';
 import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest';
+import { brokerServer } from '../../generator/kubernetes.ts';
 import { render } from '../../k8s/manifests.ts';
 import { openShop } from '../e2e/open-shop.ts';
 import { orderEnds, placeUntilAccepted, productWithStock, sleep, until } from '../e2e/shop.ts';
@@ -58,7 +59,7 @@ afterAll(() => removeNamespace(CANARY));
 
 const SIDECAR = 50002;
 const DATABASE = 5432;
-const BROKER = 4222;
+const BROKER = brokerServer(topology.broker);
 const NAMES = 53;
 /** Those of a shop's pod that runs Node, from which addresses can be tried. */
 const PODS = [...topology.services.map(({ name }) => name), 'platform'];
@@ -134,7 +135,7 @@ async function neighbours(name: string): Promise<{ from: string; addresses: Reco
     addresses[`${ip}:${port}`] = false;
   }
   addresses[`${await ipOf(namespace, nameLabel('postgres'))}:${DATABASE}`] = usesDatabase;
-  addresses[`${await ipOf(namespace, nameLabel('nats'))}:${BROKER}`] = usesBroker;
+  addresses[`${await ipOf(namespace, nameLabel(BROKER.name))}:${BROKER.port}`] = usesBroker;
   addresses[`${await ipOf('kube-system', 'k8s-app=kube-dns')}:${NAMES}`] = true;
   addresses[`${await ipOf('dapr-system', 'app=dapr-sentry')}:50001`] = row !== undefined;
   addresses[`${await ipOf('dapr-system', 'app=dapr-operator')}:6500`] = row !== undefined;
@@ -152,7 +153,7 @@ async function reachedFromElsewhere(): Promise<string[]> {
     addresses.push(`${ip}:${port}`, `${ip}:${SIDECAR}`);
   }
   addresses.push(`${await ipOf(namespace, nameLabel('postgres'))}:${DATABASE}`);
-  addresses.push(`${await ipOf(namespace, nameLabel('nats'))}:${BROKER}`);
+  addresses.push(`${await ipOf(namespace, nameLabel(BROKER.name))}:${BROKER.port}`);
   const answers = await reachable(CANARY, 'open', addresses);
   return addresses.filter((address) => answers[address]);
 }

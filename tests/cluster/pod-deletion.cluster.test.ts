@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, inject, test } from 'vitest';
+import { brokerServer } from '../../generator/kubernetes.ts';
 import { killWhileOrdersAreOnTheirWay, seededRandom, stockOff, type Victim } from '../e2e/kills.ts';
 import { openShop } from '../e2e/open-shop.ts';
 import { call, type Target, until } from '../e2e/shop.ts';
@@ -60,7 +61,12 @@ async function podVictim(where: string, selector: string): Promise<Victim> {
   };
 }
 
-const ours = [...topology.services.map(({ name }) => name), 'platform', 'postgres', 'nats'];
+const ours = [
+  ...topology.services.map(({ name }) => name),
+  'platform',
+  'postgres',
+  brokerServer(topology.broker).name,
+];
 const daprs = ['dapr-operator', 'dapr-sentry', 'dapr-sidecar-injector'];
 
 describe('pods deleted between an order’s placement and its end lose nothing', () => {

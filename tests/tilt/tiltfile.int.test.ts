@@ -2,6 +2,7 @@ import { existsSync, readFileSync } from 'node:fs';
 import { join, relative } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { parseAllDocuments } from 'yaml';
+import { brokerServer } from '../../generator/kubernetes.ts';
 import { loadTopology } from '../../generator/topology.ts';
 import { CHECKOUT } from '../../local/run-paths.ts';
 import { useEvaluator } from './evaluate.ts';
@@ -10,6 +11,7 @@ import { type Definition, type Image, readDefinition, unorderable, withDependenc
 
 const topology = loadTopology(join(CHECKOUT, 'topology.yaml'));
 const names = topology.services.map(({ name }) => name).sort();
+const broker = brokerServer(topology.broker).name;
 /** What runs from sources in the cluster. */
 const programs = [...names, 'platform'];
 const fromCheckout = (path: string) => relative(CHECKOUT, path);
@@ -97,7 +99,7 @@ describe('tilt up', () => {
       if (kind === 'workload') expect(before).toContain('secrets');
     }
     for (const name of names)
-      for (const needed of ['namespace', 'secrets', 'dapr', 'postgres', 'nats', 'platform'])
+      for (const needed of ['namespace', 'secrets', 'dapr', 'postgres', broker, 'platform'])
         expect(withDependencies(resources, [name])).toContain(needed);
     expect(withDependencies(resources, [topology.edge])).toEqual(new Set(resources.keys()));
   });
@@ -114,13 +116,26 @@ describe('tilt up', () => {
     expect(buttons.map(({ name }) => name)).toEqual(
       ['demo', 'import', 'replay', 'doctor', 'dead-letters'].map((name) => `client-${name}`),
     );
+    const more: Record<string, string> = {
+      'client-doctor': " -- check --context 'kind-kind'",
+      'client-dead-letters': ' -- list --kubernetes',
+    };
     for (const { name, command, inputs, resource } of buttons) {
       const [, script = '', rest = ''] = /^npm run (\w+)(.*)$/.exec(command.at(-1) ?? '') ?? [];
       expect(scripts).toHaveProperty(script);
-      const given = name === 'client-dead-letters' ? ' -- list --kubernetes' : '';
+      const given = more[name] ?? '';
       expect(rest).toBe(inputs.length > 0 ? ` -- "$${inputs[0]}"` : given);
       expect(resource).toBe(topology.edge);
     }
+  });
+
+  test.each([
+    [['--cluster', 'lab'], 'lab', "npm run k8s -- check --context 'lab'"],
+    [['--cluster', "it's; echo"], "it's; echo", "npm run k8s -- check --context 'it'\\''s; echo'"],
+    [['--local'], 'production', 'npm run doctor'],
+  ])('%s: the doctor looks at the place where the shop runs', async (args, context, command) => {
+    const { buttons } = readDefinition(await evaluate({ args, context }));
+    expect(buttons.find(({ name }) => name === 'client-doctor')?.command).toEqual(['sh', '-c', command]);
   });
 
   test('lets only what runs from sources write its file system, and wait in its container when an edit broke it', async () => {
@@ -224,7 +239,7 @@ describe('tilt up -- with names', () => {
     const { enabled = [], resources } = await define('orders');
     expect(enabled).toEqual(['inventory', 'orders', 'products']);
     expect(withDependencies(resources, enabled)).toContain('postgres');
-    expect(withDependencies(resources, enabled)).toContain('nats');
+    expect(withDependencies(resources, enabled)).toContain(broker);
   });
 
   test('--without leaves out what others would need', async () => {
