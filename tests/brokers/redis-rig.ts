@@ -1,23 +1,14 @@
-import { type ChildProcess, spawn } from 'node:child_process';
+import type { ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdirSync, openSync, readFileSync, writeFileSync } from 'node:fs';
 import http from 'node:http';
 import net, { type AddressInfo, type Socket } from 'node:net';
-import { dirname, join } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { onTestFinished, type TestContext } from 'vitest';
-import { loadBroker } from '../../generator/broker.ts';
-import { daprOutputs } from '../../generator/dapr-outputs.ts';
-import { parseTopology } from '../../generator/topology.ts';
-import { baseEnv } from '../../local/launch.ts';
 import { freePort } from '../../local/ports.ts';
-import { ensurePrograms } from '../../local/programs/programs.ts';
 import { redisCommand, redisUrl } from '../../local/redis.ts';
 import { redisBroker } from '../../local/redis-broker.ts';
-import { writeSidecarFiles } from '../../local/sidecar.ts';
-import { testFolder } from '../../local/testing.ts';
 import { needsRedis } from '../../platform/fixture-redis.ts';
 import { pingRedis, withRedis } from '../../platform/redis-streams.ts';
+import { killed, openSidecarRig, until } from './sidecar-rig.ts';
 
 /** A sender and a reader of one topic, on a real Redis, with what the generator makes of the template. */
 export interface RedisRig {
@@ -60,83 +51,19 @@ export async function openRedisRig(
   change: (template: string) => string = (template) => template,
 ): Promise<RedisRig> {
   const program = await needsRedis(context);
-  const { daprd } = await ensurePrograms({ env: process.env, only: ['daprd'], progress: () => {} });
-  const folder = testFolder();
-  const outputs = daprOutputs(parseTopology(TABLE), loadBroker(process.cwd(), 'redis'));
-  for (const { path, content } of outputs) {
-    mkdirSync(dirname(join(folder, path)), { recursive: true });
-    writeFileSync(join(folder, path), change(content));
-  }
-
-  const running: ChildProcess[] = [];
-  const run = (file: string, args: string[], log: string): ChildProcess => {
-    const out = openSync(join(folder, log), 'a');
-    const child = spawn(file, args, { cwd: folder, env: baseEnv(), stdio: ['ignore', out, out] });
-    running.push(child);
-    return child;
-  };
-  onTestFinished(async () => void (await Promise.all(running.map(killed))));
+  const { folder, run, startSidecar } = await openSidecarRig({ table: TABLE, broker: 'redis', change });
 
   const port = await freePort();
   const url = redisUrl(port, 'secret');
   let redis: ChildProcess | undefined;
   const start = async () => {
-    const command = redisCommand({ program, folder, port, password: 'secret' });
-    redis = run(command.file, command.args, 'redis.log');
+    redis = run(redisCommand({ program, folder, port, password: 'secret' }), 'redis.log');
     await until('Redis to answer', () => pingRedis(url).then(() => true));
   };
   await start();
 
   const wire = await openWire(port);
-  const startSidecar = async (appId: string, appPort?: number) => {
-    const files = {
-      resourcesDir: join(folder, 'resources', appId),
-      configFile: join(folder, `${appId}.yaml`),
-    };
-    mkdirSync(files.resourcesDir, { recursive: true });
-    writeSidecarFiles({
-      appId,
-      secrets: { broker: redisBroker.secret(wire.port, 'secret') },
-      secretsFile: join(folder, `${appId}-secrets.json`),
-      nameResolutionFile: join(folder, 'names', 'hosts.db'),
-      files,
-    });
-    const [http, grpc, internal, metrics] = await Promise.all([
-      freePort(),
-      freePort(),
-      freePort(),
-      freePort(),
-    ]);
-    const args = {
-      mode: 'standalone',
-      'app-id': appId,
-      'dapr-http-port': http,
-      'dapr-grpc-port': grpc,
-      'dapr-internal-grpc-port': internal,
-      'metrics-port': metrics,
-      'dapr-listen-addresses': '127.0.0.1',
-      'placement-host-address': '',
-      'scheduler-host-address': '',
-      'disable-init-endpoints': 'config,subscribe',
-      config: files.configFile,
-      ...(appPort === undefined ? {} : { 'app-port': appPort, 'app-protocol': 'http' }),
-    };
-    const resources = [join(folder, 'components'), join(folder, 'dapr', appId), files.resourcesDir];
-    const log = `${appId}.log`;
-    const child = run(
-      daprd.path,
-      [
-        ...Object.entries(args).map(([name, value]) => `--${name}=${value}`),
-        ...resources.map((path) => `--resources-path=${path}`),
-      ],
-      log,
-    );
-    await until(`the sidecar of ${appId} to be up`, async () => {
-      if (child.exitCode !== null) throw new Error(readFileSync(join(folder, log), 'utf8').slice(-2000));
-      return (await fetch(`http://127.0.0.1:${http}/v1.0/healthz`)).status === 204;
-    });
-    return { http, kill: () => killed(child) };
-  };
+  const broker = redisBroker.secret(wire.port, 'secret');
 
   const rig: Pick<RedisRig, 'answer' | 'deliveries'> = { answer: () => 200, deliveries: [] };
   const appPort = await listen(async (id) => {
@@ -144,12 +71,12 @@ export async function openRedisRig(
     rig.deliveries.push({ id, status });
     return status;
   });
-  const sender = await startSidecar('books');
+  const sender = await startSidecar('books', { broker });
   return Object.assign(rig, {
     url,
     ask: (...command: string[]) => withRedis(url, (send) => send(...command)),
     redis: { start, kill: () => killed(redis), vanish: wire.cut },
-    startReader: () => startSidecar('readers', appPort),
+    startReader: () => startSidecar('readers', { broker, app: { port: appPort } }),
     async publish(id: string, topic = 'books') {
       const event = { specversion: '1.0', id, source: '/test', type: 'BookAdded', data: {} };
       const response = await fetch(`http://127.0.0.1:${sender.http}/v1.0/publish/pubsub-books/${topic}`, {
@@ -210,30 +137,4 @@ async function listen(receive: (id: string) => Promise<number>): Promise<number>
     app.close();
   });
   return (app.address() as AddressInfo).port;
-}
-
-async function killed(child: ChildProcess | undefined): Promise<void> {
-  if (!child || child.exitCode !== null || child.signalCode !== null) return;
-  const ended = once(child, 'exit');
-  child.kill('SIGKILL');
-  await ended;
-}
-
-/** Repeats `look` until it is true. */
-export async function until(
-  what: string,
-  look: () => Promise<boolean> | boolean,
-  withinMs = 45_000,
-): Promise<void> {
-  const end = performance.now() + withinMs;
-  let last: unknown;
-  while (performance.now() < end) {
-    try {
-      if (await look()) return;
-    } catch (err) {
-      last = err;
-    }
-    await sleep(50);
-  }
-  throw new Error(`waited ${withinMs} ms in vain for ${what}`, { cause: last });
 }

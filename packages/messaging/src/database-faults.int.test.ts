@@ -180,7 +180,7 @@ test.for([
       () => {},
     );
   await eventually(() => expect(traffic.seen.refused).toBeGreaterThan(refused + 5), 30_000);
-  expect(readFileSync(server.logFile, 'utf8')).toMatch(logged);
+  expect(readFileSync(server.logFile, 'utf8')).toMatch(logged as RegExp);
   free();
   await eventually(() => expect(server.state).toBe('ready'), 30_000);
   await traffic.flows();

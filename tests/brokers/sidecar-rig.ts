@@ -1,0 +1,140 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdirSync, openSync, readFileSync, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { onTestFinished } from 'vitest';
+import { loadBroker } from '../../generator/broker.ts';
+import { daprOutputs } from '../../generator/dapr-outputs.ts';
+import { parseTopology } from '../../generator/topology.ts';
+import { baseEnv, type Command } from '../../local/launch.ts';
+import { freePort } from '../../local/ports.ts';
+import { ensurePrograms } from '../../local/programs/programs.ts';
+import { writeSidecarFiles } from '../../local/sidecar.ts';
+import { testFolder } from '../../local/testing.ts';
+
+export interface Sidecar {
+  http: number;
+  /** Ends it by force. */
+  kill(): Promise<void>;
+}
+
+/** A broker and sidecars, with what the generator makes of a small table and the broker's template. */
+export interface SidecarRig {
+  folder: string;
+  /** Starts a program that is ended by force at the end of the test. */
+  run(command: Command, log: string): ChildProcess;
+  startSidecar(
+    appId: string,
+    o: {
+      /** The broker's secret. */
+      broker: Record<string, string>;
+      app?: { port: number; token?: string };
+      /** The health path that is waited for; `healthz/outbound` does not ask whether the app is there. */
+      ready?: 'healthz' | 'healthz/outbound';
+    },
+  ): Promise<Sidecar>;
+}
+
+/** @param change is for controls: it makes another file of each that is generated */
+export async function openSidecarRig(o: {
+  table: string;
+  broker: string;
+  change?: (generated: string) => string;
+}): Promise<SidecarRig> {
+  const { daprd } = await ensurePrograms({ env: process.env, only: ['daprd'], progress: () => {} });
+  const folder = testFolder();
+  const outputs = daprOutputs(parseTopology(o.table), loadBroker(process.cwd(), o.broker));
+  for (const { path, content } of outputs) {
+    mkdirSync(dirname(join(folder, path)), { recursive: true });
+    writeFileSync(join(folder, path), o.change?.(content) ?? content);
+  }
+
+  const running: ChildProcess[] = [];
+  onTestFinished(async () => void (await Promise.all(running.map(killed))));
+  const run = ({ file, args, env, cwd }: Command, log: string): ChildProcess => {
+    const out = openSync(join(folder, log), 'a');
+    const child = spawn(file, args, { cwd, env, stdio: ['ignore', out, out] });
+    running.push(child);
+    return child;
+  };
+
+  return {
+    folder,
+    run,
+    async startSidecar(appId, { broker, app, ready = 'healthz' }) {
+      const files = {
+        resourcesDir: join(folder, 'resources', appId),
+        configFile: join(folder, `${appId}.yaml`),
+      };
+      mkdirSync(files.resourcesDir, { recursive: true });
+      writeSidecarFiles({
+        appId,
+        secrets: { broker },
+        secretsFile: join(folder, `${appId}-secrets.json`),
+        nameResolutionFile: join(folder, 'names', 'hosts.db'),
+        files,
+      });
+      const [http, grpc, internal, metrics] = await Promise.all([
+        freePort(),
+        freePort(),
+        freePort(),
+        freePort(),
+      ]);
+      const flags = {
+        mode: 'standalone',
+        'app-id': appId,
+        'dapr-http-port': http,
+        'dapr-grpc-port': grpc,
+        'dapr-internal-grpc-port': internal,
+        'metrics-port': metrics,
+        'dapr-listen-addresses': '127.0.0.1',
+        'placement-host-address': '',
+        'scheduler-host-address': '',
+        'disable-init-endpoints': 'config,subscribe',
+        config: files.configFile,
+        ...(app && { 'app-port': app.port, 'app-protocol': 'http' }),
+      };
+      const resources = [join(folder, 'components'), join(folder, 'dapr', appId), files.resourcesDir];
+      const args = [
+        ...Object.entries(flags).map(([name, value]) => `--${name}=${value}`),
+        ...resources.map((path) => `--resources-path=${path}`),
+      ];
+      const env = { ...baseEnv(), ...(app?.token && { APP_API_TOKEN: app.token }) };
+      const log = `${appId}.log`;
+      const child = run({ file: daprd.path, args, env, cwd: folder }, log);
+      await until(`the sidecar of ${appId} to be up`, async () => {
+        if (child.exitCode !== null) throw new Error(readFileSync(join(folder, log), 'utf8').slice(-2000));
+        return (await fetch(`http://127.0.0.1:${http}/v1.0/${ready}`)).status === 204;
+      });
+      return { http, kill: () => killed(child) };
+    },
+  };
+}
+
+/** Ends it by force, if it runs. */
+export async function killed(child: ChildProcess | undefined): Promise<void> {
+  if (!child || child.exitCode !== null || child.signalCode !== null) return;
+  const ended = once(child, 'exit');
+  child.kill('SIGKILL');
+  await ended;
+}
+
+/** Repeats `look` until it is true. */
+export async function until(
+  what: string,
+  look: () => Promise<boolean> | boolean,
+  withinMs = 45_000,
+): Promise<void> {
+  const end = performance.now() + withinMs;
+  let last: unknown;
+  while (performance.now() < end) {
+    try {
+      if (await look()) return;
+    } catch (err) {
+      last = err;
+    }
+    await sleep(50);
+  }
+  throw new Error(`waited ${withinMs} ms in vain for ${what}`, { cause: last });
+}
