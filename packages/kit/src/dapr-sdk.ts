@@ -107,7 +107,13 @@ async function fetchOfSdk(
     timeoutMs,
     ...(body !== undefined && { body }),
   });
-  return { status: answer.status, statusText: '', text: () => Promise.resolve(answer.body) };
+  const status = pathname.startsWith('/v1.0/publish/') ? publishStatus(answer.status) : answer.status;
+  return { status, statusText: '', text: () => Promise.resolve(answer.body) };
+}
+
+/** The sidecar acknowledges a message with 204. Another success is somebody else's, or has failures in it: it is none. */
+function publishStatus(status: number): number {
+  return status >= 200 && status < 300 && status !== 204 ? 502 : status;
 }
 
 function publishError(component: string, topic: string, error: unknown): DaprError {

@@ -114,6 +114,12 @@ test.each<[string, Answer, string]>([
   ],
   ['a wrong token', { status: 401, body: 'invalid api token', type: 'text/plain' }, 'refused'],
   ['a body too large', { status: 413, body: 'x', type: 'text/plain' }, 'refused'],
+  [
+    'an answer 200 with a failure in it',
+    { status: 200, body: '{"failedEntries":[{"entryId":"1"}]}' },
+    'unavailable',
+  ],
+  ['something else that answers 200', { status: 200, body: '<html>', type: 'text/html' }, 'unavailable'],
   ['a sidecar that hangs up', 'reset', 'unavailable'],
   ['a sidecar that is frozen', 'silence', 'timeout'],
   ['an answer that stops', 'half', 'timeout'],
