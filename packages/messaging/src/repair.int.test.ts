@@ -226,6 +226,25 @@ describe('the comparison', () => {
     await receiver.admin`DROP TABLE backup_inbox, backup_cursor`;
   });
 
+  test('goes on at once after the clock of the database was set back by an hour', async () => {
+    await send('a', 1, 2);
+    await acknowledged();
+    const { repair, deliver } = open({ ordered: true });
+    await deliver('a', 2);
+    // What was noted an hour from now, as it looks then.
+    await receiver.admin`UPDATE inbox_parked SET parked_at = now() + interval '1 hour'`;
+    await receiver.admin`
+      INSERT INTO repair_cursor (topic, sender, lease_until) VALUES ('orders', 'orders', now() + interval '1 hour')
+      ON CONFLICT (topic, sender) DO UPDATE SET lease_until = excluded.lease_until`;
+    await receiver.admin`
+      INSERT INTO repair_missing (topic, event_id, sender, sent_id, noticed_at)
+      SELECT topic, event_id, 'orders', id, now() + interval '1 hour' FROM json_to_recordset(
+        ${JSON.stringify([...(await sender.admin`SELECT topic, event_id, id::text FROM sent WHERE key_seq = 1`)])}::text::json)
+        AS s (topic text, event_id text, id bigint)`;
+    await repair.start();
+    await eventually(async () => expect(await effects()).toEqual([1, 2]));
+  });
+
   test('a sender that is away shows as degraded, and nothing else', async () => {
     const { repair, health } = open();
     await sender.admin`ALTER TABLE sent RENAME TO elsewhere`;
