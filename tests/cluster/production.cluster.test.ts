@@ -10,11 +10,12 @@ import { makeSecrets } from './install.ts';
 import { apply, exists, type KubeObject, kubectl, list, secretValue } from './kubectl.ts';
 import { makeNamespace, removeNamespace } from './namespace.ts';
 import { movedTo, overlayWith } from './overlay.ts';
+import { answerTo } from './reach.ts';
 import { skip } from './skip.ts';
 import { startStandIns } from './stand-ins.ts';
 import { livePods, nameLabel, waitUntilReady } from './workloads.ts';
 
-const { images } = inject('cluster') as ClusterAccess;
+const { images, namespace } = inject('cluster') as ClusterAccess;
 const NAMESPACE = 'shop-production';
 const BACKING = 'shop-backing';
 const services = topology.services.map(({ name }) => name);
@@ -43,6 +44,28 @@ const COPY_DIFFERS = [
   /^Deployment\/[a-z0-9-]+\.spec\.template\.spec\.(initC|c)ontainers\[[a-z]+\]\.resources\.requests\.cpu$/,
   /^Deployment\/[a-z0-9-]+\.spec\.template\.metadata\.annotations\.dapr\.io\/sidecar-cpu-request$/,
 ];
+
+/** What the database says to a client that wants no TLS. Tried from a pod of the local shop, over the network. */
+function loginToDatabase(where: string, user: string): Promise<string> {
+  const parameters = `user\0${user}\0database\0orders\0\0`;
+  const head = Buffer.alloc(8);
+  head.writeInt32BE(head.length + parameters.length);
+  head.writeInt32BE(196_608, 4); // version 3.0 of the protocol
+  return answerTo(namespace, 'deployment/orders', `postgres.${where}.svc:5432`, `${head}${parameters}`);
+}
+
+/** The same of the broker, with the login that the sidecars of `shopOf` have. */
+async function loginToBroker(where: string, shopOf: string): Promise<string> {
+  const { hostname, port, username, password } = new URL(await secretValue('broker', 'url', shopOf));
+  const [user, pass] = [username, password].map(decodeURIComponent);
+  const login = JSON.stringify({ verbose: false, user, pass, lang: 'test', version: '1' });
+  return answerTo(
+    namespace,
+    'deployment/orders',
+    `${hostname.split('.')[0]}.${where}.svc:${port}`,
+    `CONNECT ${login}\r\nPING\r\n`,
+  );
+}
 
 let overlay: KubeObject[];
 let copy: KubeObject[];
@@ -114,7 +137,7 @@ describe('the overlay for production, with stand-ins for database and broker', (
     await until('the stock to move once', async () => (await stockOf(shop.gatewayUrl, sku)).committed === 12);
   });
 
-  test('reaches database and broker by TLS only', async () => {
+  test('reaches database and broker by TLS, and they let nobody in without', async () => {
     const connections = await query<{ usename: string; ssl: boolean }>(
       shop,
       'orders',
@@ -122,6 +145,17 @@ describe('the overlay for production, with stand-ins for database and broker', (
     );
     expect(connections.length).toBeGreaterThan(0);
     expect(connections.filter(({ ssl }) => !ssl)).toEqual([]);
+    // The owner's connections, of a migration or of the platform's work, are over before one can look at them.
+    for (const user of ['orders_app', 'orders_owner'])
+      expect(await loginToDatabase(BACKING, user)).toMatch(/^E.*no pg_hba\.conf entry.*no encryption/s);
+    const broker = await loginToBroker(BACKING, NAMESPACE);
+    expect(broker).toContain('"tls_required":true');
+    expect(broker).not.toContain('PONG');
+  });
+
+  test('control: those of the local shop, without TLS, hear the same logins out', async () => {
+    expect(await loginToDatabase(namespace, 'orders_app')).toMatch(/^R.*SCRAM-SHA-256/s);
+    expect(await loginToBroker(namespace, namespace)).toContain('PONG');
   });
 
   test('lets one pod of a service be evicted at a time', async () => {

@@ -18,7 +18,7 @@ export interface Backing {
 
 /**
  * Starts stand-ins for what production has elsewhere: the database and the broker of the local overlay, in a namespace of their
- * own, with TLS by a private authority. They keep nothing.
+ * own, with TLS by a private authority and not without. They keep nothing.
  */
 export async function startStandIns(namespace: string): Promise<Backing> {
   const host = (name: string) => `${name}.${namespace}.svc`;
@@ -32,7 +32,7 @@ export async function startStandIns(namespace: string): Promise<Backing> {
       url: `postgres://postgres:${admin}@${host('postgres')}:5432/postgres`,
     },
     nats: { 'auth.conf': `authorization { user: "shop", password: "${broker}" }\n` },
-    tls: { 'tls.crt': cert, 'tls.key': key },
+    tls: { 'tls.crt': cert, 'tls.key': key, 'pg_hba.conf': WITH_TLS_ONLY },
   };
   const objects = movedTo(namespace, render('k8s/overlays/local').filter(isBacking)).map(withTls);
   await apply([
@@ -55,6 +55,14 @@ export async function startStandIns(namespace: string): Promise<Backing> {
     authorityFile,
   };
 }
+
+/** Whoever comes over the network is let in with TLS only. A port-forward ends inside of the pod: that is the test's own way. */
+const WITH_TLS_ONLY = `
+local all all trust
+host all postgres 127.0.0.1/32 scram-sha-256
+host all postgres ::1/128 scram-sha-256
+hostssl all all all scram-sha-256
+`;
 
 const isBacking = ({ kind, metadata }: KubeObject): boolean =>
   ['database', 'broker'].includes(metadata.labels?.['app.kubernetes.io/component'] ?? '') ||
@@ -79,6 +87,8 @@ function withTls(object: KubeObject): KubeObject {
       'ssl_cert_file=/tls/tls.crt',
       '-c',
       'ssl_key_file=/tls/tls.key',
+      '-c',
+      'hba_file=/tls/pg_hba.conf',
     );
   return object;
 }
