@@ -51,6 +51,7 @@ export async function gather(o: ShopOptions, run: RunFolder, report: Report): Pr
     componentsDir: join(generated, 'components'),
     daprDir: o.daprDir ?? join(generated, 'dapr'),
     appEnv: o.appEnv ?? {},
+    certificateTtl: o.certificateTtl,
   };
 }
 

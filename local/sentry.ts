@@ -13,6 +13,8 @@ export interface SentryOptions {
   /** Holds the certificate authority, which sentry makes itself when there is none. */
   caFolder: string;
   ports: { grpc: number; health: number };
+  /** How long a sidecar's certificate is good for; default one hour. */
+  certificateTtl?: string | undefined;
 }
 
 /** Where sentry looks up the key that tokens must be signed with. */
@@ -26,7 +28,7 @@ export function sentryCommand(o: SentryOptions): Command {
   dropExpiringAuthority(o.caFolder);
   mkdirSync(o.caFolder, { recursive: true, mode: 0o700 });
   const config = join(o.folder, 'config.yaml');
-  writePrivateFile(config, stringify(sentryConfig(o.folder)));
+  writePrivateFile(config, stringify(sentryConfig(o)));
   const flags = {
     mode: 'standalone',
     config,
@@ -47,7 +49,7 @@ export function sentryCommand(o: SentryOptions): Command {
 }
 
 /** Without a validator sentry would give anybody on this machine any identity; naming one switches that off. */
-function sentryConfig(folder: string) {
+function sentryConfig({ folder, certificateTtl = '1h' }: SentryOptions) {
   return {
     apiVersion: 'dapr.io/v1alpha1',
     kind: 'Configuration',
@@ -55,7 +57,7 @@ function sentryConfig(folder: string) {
     spec: {
       mtls: {
         enabled: true,
-        workloadCertTTL: '1h',
+        workloadCertTTL: certificateTtl,
         allowedClockSkew: '1m',
         controlPlaneTrustDomain: CONTROL_PLANE.trustDomain,
         tokenValidators: [{ name: 'jwks', options: { source: jwksFile(folder) } }],

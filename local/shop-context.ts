@@ -19,6 +19,7 @@ export interface ShopContext {
   daprDir: string;
   componentsDir: string;
   appEnv: Partial<Record<string, Record<string, string>>>;
+  certificateTtl: string | undefined;
   ledger: Ledger;
   mint: TokenMint;
   say(text: string): void;

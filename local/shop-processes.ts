@@ -62,6 +62,7 @@ export function sentrySpec(context: ShopContext): ProcessSpec {
         folder: context.paths.sentry,
         caFolder: context.paths.ca,
         ports,
+        certificateTtl: context.certificateTtl,
       }),
     probe: () => expectStatus(`http://127.0.0.1:${ports.health}/healthz`, 200),
     rank: RANK.sentry,

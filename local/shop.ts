@@ -28,6 +28,8 @@ export interface ShopOptions {
   broker?: string;
   /** Instead of the checkout's `dapr/`: for a test that changes a rule. */
   daprDir?: string;
+  /** How long a sidecar's certificate is good for, for a test that waits for the next one. */
+  certificateTtl?: string;
   /** Further environment of a service's processes. */
   appEnv?: Partial<Record<string, Record<string, string>>>;
   /** Gives a start up, and stops what it has started. */

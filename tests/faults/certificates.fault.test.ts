@@ -1,0 +1,102 @@
+import tls from 'node:tls';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import {
+  deadLetters,
+  type LocalShop,
+  orderEnds,
+  placeOrder,
+  placeUntilAccepted,
+  productWithStock,
+  sleep,
+  stockOf,
+  testShop,
+  until,
+} from '../e2e/shop.ts';
+
+let shop: LocalShop;
+let url: string;
+
+beforeAll(async () => {
+  shop = await testShop({ certificateTtl: '1m' });
+  url = shop.gatewayUrl;
+});
+afterAll(async () => {
+  await shop?.stop();
+});
+
+const SERVICES = ['gateway', 'orders', 'products', 'inventory'];
+
+/** The certificate with which a service's sidecar meets the others. */
+function certificateOf(service: string): Promise<{ fingerprint: string; validTo: number }> {
+  const port = shop.endpoints(service).daprInternalPort;
+  return new Promise((resolve, reject) => {
+    const socket = tls.connect({ host: '127.0.0.1', port, rejectUnauthorized: false, ALPNProtocols: ['h2'] });
+    socket.once('secureConnect', () => {
+      const { fingerprint256, valid_to } = socket.getPeerCertificate();
+      socket.destroy();
+      resolve({ fingerprint: fingerprint256, validTo: Date.parse(valid_to) });
+    });
+    socket.on('error', reject);
+  });
+}
+
+test('certificates that are good for a minute are replaced while orders flow: every one of them is taken and reaches its end', async () => {
+  const sku = await productWithStock(url, 1000);
+  const seen = new Map(SERVICES.map((service) => [service, new Set<string>()]));
+  const ids: string[] = [];
+  const end = performance.now() + 200_000;
+  while (performance.now() < end) {
+    const answer = await placeOrder(url, [{ sku, quantity: 1 }]);
+    expect([answer.status, answer.text]).toEqual([201, answer.text]);
+    ids.push(answer.body.id);
+    for (const service of SERVICES) seen.get(service)?.add((await certificateOf(service)).fingerprint);
+    await sleep(1_000);
+  }
+  for (const [service, fingerprints] of seen)
+    expect(fingerprints.size, `certificates of ${service}`).toBeGreaterThan(2);
+  for (const id of ids) expect(await orderEnds(url, id)).toBe('confirmed');
+  await until('stock to move once', async () => (await stockOf(url, sku)).committed === ids.length, 60_000);
+  expect(await deadLetters(shop)).toEqual([]);
+});
+
+test('sidecars that are killed between two certificates, in the middle of a batch: nothing is lost or done twice', async () => {
+  const sku = await productWithStock(url, 1000);
+  const placed: Promise<string>[] = [];
+  for (const victim of ['orders-dapr', 'inventory-dapr', 'products-dapr']) {
+    const { restarts } = shop.find(victim);
+    for (let i = 0; i < 20; i += 1) placed.push(placeUntilAccepted(url, [{ sku, quantity: 1 }], 90_000));
+    await sleep(100);
+    shop.find(victim).kill('SIGKILL');
+    await until(
+      `${victim} to be back`,
+      async () => shop.find(victim).restarts > restarts && shop.find(victim).state === 'ready',
+    );
+  }
+  for (const id of await Promise.all(placed)) expect(await orderEnds(url, id, 90_000)).toBe('confirmed');
+  await until(
+    'stock to move once',
+    async () => (await stockOf(url, sku)).committed === placed.length,
+    60_000,
+  );
+  expect(await deadLetters(shop)).toEqual([]);
+});
+
+test('control: without sentry they are not replaced, and end; with it again they are, and orders flow', async () => {
+  const sku = await productWithStock(url, 10);
+  await shop.find('sentry').hold();
+  await until(
+    'a certificate to end',
+    async () => (await certificateOf('products')).validTo < Date.now(),
+    240_000,
+    1_000,
+  );
+  await shop.find('sentry').release();
+  await until(
+    'a fresh one',
+    async () => (await certificateOf('products')).validTo > Date.now(),
+    120_000,
+    1_000,
+  );
+  const id = await placeUntilAccepted(url, [{ sku, quantity: 1 }], 90_000);
+  expect(await orderEnds(url, id, 90_000)).toBe('confirmed');
+});
