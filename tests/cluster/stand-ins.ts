@@ -79,6 +79,8 @@ function withTls(object: KubeObject): KubeObject {
     { name: 'data', emptyDir: {} },
   );
   delete object.spec.volumeClaimTemplates;
+  // The data counts as the pod's own now, which is evicted when it has too much, and comes back with nothing.
+  container.resources.limits['ephemeral-storage'] = '1Gi';
   if (object.metadata.name === 'postgres')
     container.args.push(
       '-c',
