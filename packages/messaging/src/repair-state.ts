@@ -14,19 +14,24 @@ export interface Cursor {
   after?: string;
 }
 
+/**
+ * True for a time that nobody notes: the clock of the database was set back since. Clocks are set by parts of a second all the time,
+ * and a lease is half a minute ahead; neither is meant.
+ */
+const toCome = (at: SQL) => sql`${at} > clock_timestamp() + interval '2 minutes'`;
+
 /** For so long one replica has an edge to itself; it says so again with each step. */
 const LEASE = '30 seconds';
 
 /**
- * Where the comparison stands, for the one replica that is to go on with it; undefined for the others. A lease for longer than
- * there are leases is one of before the clock was set back.
+ * Where the comparison stands, for the one replica that is to go on with it; undefined for the others.
  */
 export async function takeCursor({ db }: Database, { topic, sender }: Edge): Promise<Cursor | undefined> {
   const [row] = await db.execute<{ since: string | null; target: string | null; after: string | null }>(sql`
     INSERT INTO repair_cursor AS c (topic, sender, lease_until)
     VALUES (${topic}, ${sender}, clock_timestamp() + ${LEASE}::interval)
     ON CONFLICT (topic, sender) DO UPDATE SET lease_until = excluded.lease_until
-    WHERE c.lease_until < clock_timestamp() OR c.lease_until > excluded.lease_until
+    WHERE c.lease_until < clock_timestamp() OR ${toCome(sql`c.lease_until`)}
     RETURNING since, target, after`);
   if (!row) return undefined;
   const { since, target, after } = row;
@@ -86,9 +91,9 @@ async function saveCursor(
     WHERE topic = ${topic} AND sender = ${sender}`);
 }
 
-/** True when `at` is `graceMs` ago, or to come: then the clock was set back, and how long ago it is nobody knows. */
+/** True when `at` is `graceMs` ago, or when nobody knows how long ago it is. */
 const longAgo = (at: SQL, graceMs: number) =>
-  sql`NOT ${at} BETWEEN clock_timestamp() - make_interval(secs => ${graceMs / 1000}) AND clock_timestamp()`;
+  sql`(${at} < clock_timestamp() - make_interval(secs => ${graceMs / 1000}) OR ${toCome(at)})`;
 
 /** Forgets those that have come meanwhile, and returns the oldest of the others that were noticed `graceMs` ago or earlier. */
 export async function overdue(

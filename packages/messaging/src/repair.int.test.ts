@@ -22,7 +22,7 @@ beforeAll(async () => {
 beforeEach(async () => {
   await sender.clear();
   await receiver.clear();
-  await sender.admin`TRUNCATE sent`;
+  await receiver.admin`TRUNCATE repair_cursor, repair_missing`;
 });
 afterAll(async () => {
   await sender?.close();
@@ -41,7 +41,7 @@ async function send(key: string, ...numbers: number[]): Promise<void> {
   await sender.database.db.transaction((tx) => outbox.publish(tx, ...numbers.map((n) => placed(key, n))));
 }
 
-function open(o: { ordered?: boolean } = {}) {
+function open(o: { ordered?: boolean; graceMs?: number } = {}) {
   const from = createApp(testDeps('orders'));
   mountSent(from, { service: 'orders', database: sender.database });
   const asked: unknown[] = [];
@@ -77,7 +77,7 @@ function open(o: { ordered?: boolean } = {}) {
     consumer,
     edges: [EDGE],
     intervalMs: 50,
-    graceMs: 100,
+    graceMs: o.graceMs ?? 100,
   });
   onTestFinished(() => repair.stop());
   /** A delivery by the broker of what was sent as number `n` of the key. */
@@ -141,11 +141,11 @@ describe('messages that the broker acknowledged and lost', () => {
   });
 
   test('what is only late is left to the broker', async () => {
-    const { repair, deliver, asked } = open();
+    const { repair, deliver, asked } = open({ graceMs: 10_000 });
     await send('a', 1);
     await acknowledged();
     await repair.start();
-    await pause(60);
+    await eventually(async () => expect(await receiver.admin`SELECT FROM repair_missing`).toHaveLength(1));
     await deliver('a', 1);
     await eventually(async () => expect(await receiver.admin`SELECT FROM repair_missing`).toHaveLength(0));
     expect(asked.filter((body) => (body as { ask: string }).ask === 'messages')).toEqual([]);
@@ -215,6 +215,7 @@ describe('the comparison', () => {
     await send('a', 2, 3);
     await acknowledged();
     await eventually(async () => expect(await sorted()).toEqual([1, 2, 3]));
+    await repair.stop();
     await receiver.admin.begin(async (tx) => {
       await tx`LOCK TABLE inbox, repair_cursor, repair_missing, effect`;
       await tx`TRUNCATE inbox, repair_cursor, repair_missing, effect`;
@@ -222,6 +223,7 @@ describe('the comparison', () => {
       await tx`INSERT INTO repair_cursor SELECT * FROM backup_cursor`;
       await tx`INSERT INTO effect VALUES (1)`;
     });
+    await open().repair.start();
     await eventually(async () => expect(await sorted()).toEqual([1, 2, 3]));
     await receiver.admin`DROP TABLE backup_inbox, backup_cursor`;
   });
