@@ -37,7 +37,8 @@ test('the clock of a process an hour ahead, then an hour behind, in the middle o
   const delays = late.map(
     ({ n, at }) => at.getTime() - (written.find((row) => row.n === n)?.at.getTime() ?? 0),
   );
-  expect(Math.min(...delays)).toBeGreaterThanOrEqual(1000);
+  // Judged by the other clock they would be due at once, or in two hours; the machine's own may be set by parts of a second.
+  expect(Math.min(...delays)).toBeGreaterThan(500);
 });
 
 test('the clock of the database an hour ahead and back again in the middle of the work: all is applied once, in order', async (context) => {

@@ -16,7 +16,8 @@ export type Step =
   | { do: 'lose'; to: number; picks: number[] }
   /** A receiver dies in whatever it is doing, and starts anew. */
   | { do: 'end receiver'; to: number }
-  | { do: 'wait' };
+  /** A while, or until the broker has so many messages. */
+  | { do: 'wait'; stored?: number };
 
 const to = fc.nat(1);
 const picks = fc.array(fc.nat(999), { minLength: 1, maxLength: 5 });

@@ -168,7 +168,8 @@ async function runOnce(parts: Parts, all: readonly Step[]): Promise<void> {
         return restart();
       }
       case 'wait':
-        return pause(15);
+        if (one.stored === undefined) return pause(15);
+        return eventually(() => expect(stored.length).toBeGreaterThanOrEqual(one.stored ?? 0));
     }
   }
 
