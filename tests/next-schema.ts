@@ -29,7 +29,7 @@ export function expansion(tables: string[]): string[] {
     ...tables.flatMap((table) => [
       `ALTER TABLE "${table}" ADD COLUMN "next_note" text;`,
       `ALTER TABLE "${table}" ADD COLUMN "next_count" integer DEFAULT 0 NOT NULL;`,
-      `CREATE INDEX "next_${table}" ON "${table}" USING btree ("next_note");`,
+      `-- locks: a test\nCREATE INDEX "next_${table}" ON "${table}" USING btree ("next_note");`,
     ]),
   ];
 }

@@ -137,11 +137,8 @@ export interface NextStep {
 }
 
 export interface NextHooks {
-  /** Told what is about to be handled. */
+  /** Told what is about to be handled; what it throws stands for what the handler would throw. */
   seen(step: NextStep): void;
-  /** Around the handling itself; what `before` throws stands for what the handler would throw. */
-  before(eventId: string): Promise<void>;
-  after(eventId: string): Promise<void>;
 }
 
 /**
@@ -168,11 +165,8 @@ export async function applyNext(
     const envelope = delivery.envelope as ReceivedEnvelope;
     const handler = handlerOf(topicHandlers, envelope.type);
     if (handler) {
-      await hooks.before(parked.eventId);
       const message = readMessage(handler, envelope);
-      await runInContext(contextOf(delivery), () => handler.handle(tx, message)).finally(() =>
-        hooks.after(parked.eventId),
-      );
+      await runInContext(contextOf(delivery), () => handler.handle(tx, message));
     }
     await setOutcome(tx, key.topic, parked.eventId, handler ? 'applied' : 'unhandled');
     return step;

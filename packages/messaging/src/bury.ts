@@ -1,4 +1,5 @@
 import type { Executor, Transaction } from '@sidecart/kit/db';
+import { sql } from 'drizzle-orm';
 import { setOutcome } from './inbox.ts';
 import { lockKey, type Place, pass, unpark } from './key-order.ts';
 import { type DeadLetterReason, deadLetter, inbox } from './schema.ts';
@@ -54,7 +55,10 @@ export async function buryParked(db: Executor, dead: DeadMessage): Promise<boole
   });
 }
 
-/** Writes the dead letter alone. One that was buried before, and whose inbox row has been purged since, stays as it is. */
+/**
+ * Writes the dead letter alone. One that was decided before, and came again after its inbox row was purged, waits for a decision
+ * once more.
+ */
 export async function keepDead(tx: Transaction, dead: DeadMessage): Promise<void> {
   await tx
     .insert(deadLetter)
@@ -72,7 +76,21 @@ export async function keepDead(tx: Transaction, dead: DeadMessage): Promise<void
       headers: dead.headers,
       attempts: dead.attempts,
     })
-    .onConflictDoNothing();
+    .onConflictDoUpdate({
+      target: [deadLetter.topic, deadLetter.eventId],
+      set: {
+        state: 'waiting',
+        resolvedAt: null,
+        holdsKey: sql`excluded.holds_key`,
+        reason: sql`excluded.reason`,
+        detail: sql`excluded.detail`,
+        body: sql`excluded.body`,
+        headers: sql`excluded.headers`,
+        attempts: sql`excluded.attempts`,
+        diedAt: sql`excluded.died_at`,
+      },
+      setWhere: sql`${deadLetter.state} <> 'waiting'`,
+    });
 }
 
 /** PostgreSQL stores no NUL in a text, and a message of an error may quote one. */

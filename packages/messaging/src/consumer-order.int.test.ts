@@ -1,3 +1,4 @@
+import { connectDatabase, type Database } from '@sidecart/kit/db';
 import { testDeps } from '@sidecart/kit/testing';
 import { sql } from 'drizzle-orm';
 import fc from 'fast-check';
@@ -24,7 +25,7 @@ beforeEach(async () => {
 afterAll(() => fixture?.close());
 
 /** `Step` wants the order, `Note` does not; n = 13 can never be handled, and whatever `away` holds cannot be handled now. */
-function replica(o: { away?: Set<number>; ordered?: boolean } = {}) {
+function replica(o: { away?: Set<number>; ordered?: boolean; database?: Database } = {}) {
   const handler = (type: string, ordered: boolean): Handler =>
     on(
       Data,
@@ -38,7 +39,7 @@ function replica(o: { away?: Set<number>; ordered?: boolean } = {}) {
   const deps = testDeps('inventory');
   const consumer = createConsumer({
     ...deps,
-    database: fixture.database,
+    database: o.database ?? fixture.database,
     sweepMs: 50,
     topics: {
       orders: {
@@ -193,6 +194,51 @@ describe('messages of a key, for a handler that wants the order', () => {
     await eventually(async () => expect(await applied()).toEqual([1, 2, 3]));
     expect(await keyState()).toEqual({ last: 3, waiting: 0, parked: 0 });
   });
+});
+
+test('keys whose next message always fails do not hide those that can go on', async () => {
+  const away = new Set(range(1000, 1100));
+  const { consumer } = replica({ away });
+  await fixture.admin`
+    INSERT INTO inbox_key (topic, sender, msg_key, last_seq, waiting)
+    SELECT 'orders', 'test', 'k' || n, 1, 1 FROM generate_series(1000, 1101) AS n`;
+  for (const n of range(1000, 1101)) {
+    const body = delivery('Step', { key: `k${n}`, n }, { id: `e${n}`, key: `k${n}`, sequence: 2 });
+    await fixture.admin`
+      INSERT INTO inbox_parked (topic, sender, msg_key, seq, event_id, body)
+      VALUES ('orders', 'test', ${`k${n}`}, 2, ${`e${n}`}, ${Buffer.from(body)})`;
+  }
+  await consumer.worker.start();
+  onTestFinished(consumer.worker.stop);
+  await eventually(async () => expect(await applied('k1101')).toEqual([1101]), 20_000);
+});
+
+test.each([true, false])(
+  'as many keys go on at once as the pool has connections, deaths counted: %s',
+  async (counted) => {
+    if (counted)
+      await fixture.admin`INSERT INTO consumer_run (id, instance, found_dead_at) VALUES (gen_random_uuid(), 'x', now())`;
+    const database = connectDatabase({ url: fixture.urls.url, applicationName: 'small', max: 5 });
+    onTestFinished(() => database.close());
+    const { consumer } = replica({ database });
+    await consumer.worker.start();
+    onTestFinished(consumer.worker.stop);
+    const keys = ['a', 'b', 'c', 'd', 'e'];
+    for (const key of keys) for (const n of [2, 3, 4]) await send(consumer, key, n);
+    await Promise.all(keys.map((key) => send(consumer, key, 1)));
+    for (const key of keys)
+      await eventually(async () => expect(await applied(key)).toEqual([1, 2, 3, 4]), 5000);
+  },
+);
+
+test('a number beyond 64 bits is a dead letter', async () => {
+  const { consumer } = replica();
+  const body = delivery('Step', { key: 'k', n: 1 }, { id: 'big', key: 'k' }).replace(
+    '"sequence":"1"',
+    '"sequence":"9999999999999999999"',
+  );
+  expect(await consumer.receive('orders', new TextEncoder().encode(body), {})).toBe('done');
+  expect(await fixture.admin`SELECT reason FROM dead_letter`).toEqual([{ reason: 'envelope' }]);
 });
 
 test('any order of deliveries, with duplicates, failures and ends in between: each applied once, in order per key', async () => {

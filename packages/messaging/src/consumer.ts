@@ -22,7 +22,7 @@ import { createDeliveries } from './deliveries.ts';
 import { contextOf, type Delivery, placeOf, readDelivery } from './delivery.ts';
 import { classifyFailure, type Failure, HandlerTimeoutError, PoisonError, rootMessage } from './failures.ts';
 import type { Place } from './key-order.ts';
-import { readyKeys } from './key-order.ts';
+import { nextEvent, readyKeys } from './key-order.ts';
 import { HANDLER_TIMEOUT_MS, MAX_STARTS } from './limits.ts';
 import { createPoisonGuard } from './poison.ts';
 import { repeat } from './repeat.ts';
@@ -79,19 +79,30 @@ export function createConsumer(o: ConsumerOptions): Consumer {
   async function guarded<T>(topic: string, eventId: string, work: () => Promise<T>): Promise<T> {
     const starts = await poison.begin(topic, eventId);
     if (starts > MAX_STARTS) throw new PoisonError(starts - 1);
+    return withTimeout(timeoutMs, () => ending(topic, eventId, starts, work()));
+  }
+
+  /** Takes the count back when the work has ended, which may be long after its time: until then it may still kill. */
+  async function ending<T>(topic: string, eventId: string, starts: number, work: Promise<T>): Promise<T> {
     try {
-      return await withTimeout(timeoutMs, work);
+      return await work;
     } finally {
       if (starts > 0) await poison.end(topic, eventId);
     }
   }
 
-  async function receive(topic: string, body: Uint8Array, headers: Record<string, string>): Promise<Answer> {
+  async function receive(
+    topic: string,
+    body: Uint8Array,
+    headers: Record<string, string>,
+    { repair = false }: { repair?: boolean } = {},
+  ): Promise<Answer> {
     const topicHandlers = Object.hasOwn(topics, topic) ? topics[topic] : undefined;
     if (!topicHandlers) {
       log.error({ topic }, 'Delivery on a topic that this service does not consume; answered with "again"');
       return 'retry';
     }
+    if (!repair) delivered.set(topic, performance.now());
     const delivery = readDelivery(body);
     const raw = { body, headers: withoutSecrets(headers) };
     const attempts = deliveries.count(topic, delivery.id);
@@ -144,22 +155,25 @@ export function createConsumer(o: ConsumerOptions): Consumer {
     }
   }
 
-  /** The poison count needs the message's id, which only the transaction finds; so it looks first. */
+  /**
+   * While deaths are counted, the message is looked up first: counting takes a connection of its own, and those who wait for one
+   * inside of a transaction would wait for each other.
+   */
   async function guardedNext(
     topicHandlers: TopicHandlers,
     key: Omit<Place, 'seq'>,
     seen: (step: NextStep) => void,
   ): Promise<NextStep | undefined> {
-    return withTimeout(timeoutMs, () =>
+    const next = poison.watching() ? await nextEvent(database.db, key) : undefined;
+    const starts = next === undefined ? 0 : await poison.begin(key.topic, next);
+    const apply = () =>
       applyNext(database, topicHandlers, key, {
-        seen,
-        before: async (eventId) => {
-          const starts = await poison.begin(key.topic, eventId);
-          if (starts > MAX_STARTS) throw new PoisonError(starts - 1);
+        seen(step) {
+          seen(step);
+          if (step.parked?.eventId === next && starts > MAX_STARTS) throw new PoisonError(starts - 1);
         },
-        after: (eventId) => poison.end(key.topic, eventId),
-      }),
-    );
+      });
+    return withTimeout(timeoutMs, () => ending(key.topic, next ?? '', starts, apply()));
   }
 
   async function fail(
@@ -195,7 +209,7 @@ export function createConsumer(o: ConsumerOptions): Consumer {
   async function sweep(): Promise<void> {
     const ordered = Object.keys(topics).filter((topic) => isOrdered(topics[topic] as TopicHandlers));
     if (ordered.length === 0) return;
-    for (const key of await readyKeys(database.db)) await drain(key);
+    for (const key of await readyKeys(database.db, ordered)) await drain(key);
     await report.countWaiting();
   }
 

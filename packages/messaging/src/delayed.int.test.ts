@@ -219,3 +219,31 @@ test('what is rolled back is never released, and a mover that is killed in the m
     await fixture.admin`SELECT count(DISTINCT event_id)::int AS ids, count(*)::int AS rows FROM outbox`;
   expect(made).toEqual({ ids: total, rows: total });
 });
+
+test('a key that is new, and whose counter an open transaction is making, does not hold up the others', async () => {
+  const { database, admin } = fixture;
+  const soon = [
+    { ...placed('a', 1), delayMs: 0 },
+    { ...placed('b', 2), delayMs: 0 },
+  ];
+  await database.db.transaction((tx) => outbox.publish(tx, ...soon));
+  let end = () => {};
+  const held = database.db.transaction(async (tx) => {
+    await outbox.publish(tx, placed('a', 5));
+    await new Promise<void>((resolve) => {
+      end = resolve;
+    });
+  });
+  await eventually(() => expect(end).toBeTypeOf('function'));
+  const release = createDelayedRelease({ ...testDeps('orders'), database, pollMs: 50 });
+  await release.start();
+  try {
+    await eventually(async () =>
+      expect([...(await admin`SELECT msg_key FROM outbox`)]).toContainEqual({ msg_key: 'b' }),
+    );
+  } finally {
+    end();
+    await held.catch(() => {}); // the server may have ended it
+    await release.stop();
+  }
+});

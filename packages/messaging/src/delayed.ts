@@ -25,6 +25,9 @@ export interface DelayedRelease extends Worker {
 
 /** Messages moved in one transaction at most. */
 const LIMIT = 200;
+/** And one by one, each with so long for its lock, in ms. */
+const SINGLY = 20;
+const SINGLY_MS = 100;
 /** When what is due could not be moved, in ms. */
 const AGAIN_MS = 100;
 /** Two looks are at least so far apart, in ms, however often somebody says that there may be something. */
@@ -72,7 +75,8 @@ export function createDelayedRelease(o: DelayedOptions): DelayedRelease {
     const ms = next?.ms ?? Number.POSITIVE_INFINITY;
     overdue.set(Math.max(0, -ms / 1000));
     if (ms > 0) return Math.min(pollMs, Math.ceil(ms));
-    if ((await releaseDue(o.database)) === 0) return AGAIN_MS;
+    const moved = failing ? await releaseSingly(o.database) : await releaseDue(o.database);
+    if (moved === 0) return AGAIN_MS;
     o.onReleased?.();
     return 0;
   }
@@ -108,6 +112,35 @@ export function createDelayedRelease(o: DelayedOptions): DelayedRelease {
       await ended;
     },
   };
+}
+
+/**
+ * After a failure: the first message of each key for itself, by chance, so that one whose counter another transaction is just making (no look
+ * shows that before its commit) does not hold up the others. How many were moved.
+ */
+async function releaseSingly({ sql }: Database): Promise<number> {
+  const due = await sql.unsafe<{ id: string; msg_key: string }[]>(
+    `SELECT id, msg_key FROM (
+      SELECT DISTINCT ON (topic, msg_key) id, msg_key FROM outbox_delayed WHERE due_at <= statement_timestamp()
+      ORDER BY topic, msg_key, due_at, id
+    ) first_of_key ORDER BY random() LIMIT ${SINGLY}`,
+  );
+  let moved = 0;
+  for (const { id, msg_key } of due) {
+    const move = JSON.stringify([{ id, slot: slotOf(msg_key) }]);
+    await sql
+      .begin(async (tx) => {
+        await tx.unsafe(`SET LOCAL lock_timeout = ${SINGLY_MS}`);
+        await tx.unsafe(RELEASE_STATEMENT, [move]);
+      })
+      .then(
+        () => {
+          moved += 1;
+        },
+        () => {}, // it is tried again
+      );
+  }
+  return moved;
 }
 
 /** One transaction; how many messages it moved. */

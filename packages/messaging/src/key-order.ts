@@ -114,14 +114,25 @@ export async function beginKeyAt(db: Executor, place: Place): Promise<void> {
   );
 }
 
-/** Keys whose next message is among those that wait: what a process left that ended between two of them. At most 100. */
-export async function readyKeys(db: Executor): Promise<Omit<Place, 'seq'>[]> {
+/** The event that is next of a key, if it waits with its content; read without a lock. */
+export async function nextEvent(db: Executor, key: Omit<Place, 'seq'>): Promise<string | undefined> {
+  const [row] = await db.execute<{ event_id: string }>(sql`
+    SELECT event_id FROM inbox_parked WHERE ${ofKey(key)} AND body IS NOT NULL
+      AND seq = (SELECT last_seq + 1 FROM inbox_key WHERE ${ofKey(key)})`);
+  return row?.event_id;
+}
+
+/**
+ * Keys whose next message is among those that wait: what a process left that ended between two of them. 100 of them by chance, so
+ * that those whose messages always fail leave room for the others.
+ */
+export async function readyKeys(db: Executor, topics: string[]): Promise<Omit<Place, 'seq'>[]> {
   const rows = await db.execute<{ topic: string; sender: string; msg_key: string }>(sql`
     SELECT topic, sender, msg_key FROM inbox_key k
-    WHERE waiting > 0 AND EXISTS (
+    WHERE waiting > 0 AND topic IN (SELECT json_array_elements_text(${JSON.stringify(topics)}::text::json)) AND EXISTS (
       SELECT FROM inbox_parked p
       WHERE p.topic = k.topic AND p.sender = k.sender AND p.msg_key = k.msg_key AND p.seq = k.last_seq + 1)
-    LIMIT 100`);
+    ORDER BY random() LIMIT 100`);
   return rows.map(({ topic, sender, msg_key }) => ({ topic, sender, key: msg_key }));
 }
 

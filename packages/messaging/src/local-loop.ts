@@ -25,6 +25,8 @@ export interface LocalLoopOptions {
 const SWEEP_MS = 1000;
 /** A sweep is so many times its own length apart from the next at least: it passes all rows that no vacuum has removed yet. */
 const SWEEP_SHARE = 20;
+/** But no further, in ms: what a person released, or what was committed late, is found by it. */
+const SWEEP_AT_MOST_MS = 3000;
 /** How often it is looked who is there to share the slots with, in ms. */
 const SHARE_MS = 500;
 const MEASURE_MS = 5000;
@@ -51,7 +53,6 @@ export async function localLoop(o: LocalLoopOptions): Promise<void> {
   const leaving = new Set<number>();
   let lookBackAt = 0;
   let sweepAt = 0;
-  let sweepMs = 0;
   let pollAt = 0;
   let shareAt = 0;
   let measureAt = 0;
@@ -142,19 +143,16 @@ export async function localLoop(o: LocalLoopOptions): Promise<void> {
       lookBackAt = now + LOOK_BACK_MS;
       slots.lookBack();
     }
-    if (now >= sweepAt) {
-      sweepAt = now + SWEEP_MS;
-      sweepMs = 0;
-      slots.rewindAll();
-    }
+    const sweeps = now >= sweepAt;
+    if (sweeps) slots.rewindAll();
     const asked = slots.wanted(kept(), now);
     if (asked.size > 0)
       slots.offer(asked, await session.read(asked, slots.excluded(now), READ_LIMIT), READ_LIMIT);
     else if (polled) await session.ping();
     lookedAt = performance.now();
-    if (![...asked.values()].includes(0n)) return;
-    sweepMs += lookedAt - now;
-    sweepAt = Math.max(sweepAt, lookedAt + SWEEP_SHARE * sweepMs);
+    if (!sweeps) return;
+    const apart = Math.min(SWEEP_SHARE * (lookedAt - now), SWEEP_AT_MOST_MS);
+    sweepAt = Math.max(now + SWEEP_MS, lookedAt + apart);
   }
 
   function readAt(): number {

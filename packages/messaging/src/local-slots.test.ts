@@ -263,3 +263,11 @@ describe('whatever happens', () => {
     expect(() => expectOrder(play(lateCommit, true))).toThrow('k0-2');
   });
 });
+
+test('what another owner took is read from the start, however soon: no later message of a key is taken for the next', () => {
+  const slots = createLocalSlots();
+  read(slots, [message(1, 'a', 1), message(2, 'a', 2), message(3, 'a', 3)], 1000);
+  slots.lost(slots.take(false) ?? []); // the other has committed the first; 2 and 3 are still there
+  read(slots, [message(2, 'a', 2), message(3, 'a', 3), message(4, 'a', 4)], 1005);
+  expect(idsOf(slots.take(false))).toEqual(['a-2', 'a-3', 'a-4']);
+});

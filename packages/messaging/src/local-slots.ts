@@ -256,7 +256,9 @@ export function createLocalSlots(): LocalSlots {
         state.busy = false;
         state.limit = BATCH;
         state.pending = [];
-        state.rewind = true;
+        // What was read was not handled, so the next read has to begin at the start, however soon it comes: above, a later message
+        // of a key would be taken for the next.
+        state.after = 0n;
       }
     },
 

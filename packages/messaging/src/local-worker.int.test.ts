@@ -274,7 +274,7 @@ describe('several workers', () => {
     await emptied(20_000);
     await expectOnceInOrder(written);
     expect(new Set((await effects()).map(({ worker }) => worker)).size).toBe(3);
-    expect(second.health.details().components.local?.status).toBe('ok');
+    await eventually(() => expect(second.health.details().components.local?.status).toBe('ok'));
     await eventually(async () => expect(await counts()).toEqual([8, 8]));
   });
 

@@ -1,10 +1,14 @@
 import { fileURLToPath } from 'node:url';
 import { testDeps } from '@sidecart/kit/testing';
 import { execa } from 'execa';
-import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
-import { type Fixture, openFixture } from './fixture.ts';
+import { afterAll, beforeAll, beforeEach, expect, onTestFinished, test } from 'vitest';
+import { z } from 'zod';
+import { createConsumer } from './consumer.ts';
+import { eventually, type Fixture, openFixture } from './fixture.ts';
+import { on } from './handler.ts';
 import { MAX_STARTS } from './limits.ts';
 import { createPoisonGuard } from './poison.ts';
+import { delivery } from './testing.ts';
 
 let fixture: Fixture;
 beforeAll(async () => {
@@ -42,6 +46,29 @@ test('a message that was only near when the process died is none', async () => {
   for (let i = 0; i < 3; i += 1) await deathsOf('watch', [5, 13], 1);
   expect(await deathsOf('watch', [5], 1)).toBe(0);
   expect(await fixture.admin`SELECT event_id FROM inbox_start`).toEqual([{ event_id: 'm13' }]);
+});
+
+test('a handling that goes on after its time still counts: it may kill yet', async () => {
+  await fixture.admin`INSERT INTO consumer_run (id, instance, found_dead_at) VALUES (gen_random_uuid(), 'x', now())`;
+  let release = () => {};
+  const going = new Promise<void>((resolve) => {
+    release = resolve;
+  });
+  const consumer = createConsumer({
+    ...testDeps('inventory'),
+    database: fixture.database,
+    handlerTimeoutMs: 100,
+    topics: { orders: { kind: 'fact', handlers: { Placed: on(z.object({ n: z.int() }), () => going) } } },
+  });
+  await consumer.worker.start();
+  onTestFinished(consumer.worker.stop);
+  const body = new TextEncoder().encode(delivery('Placed', { n: 1 }, { id: 'm1', key: 'k' }));
+  expect(await consumer.receive('orders', body, {})).toBe('retry');
+  expect(await fixture.admin`SELECT event_id, starts FROM inbox_start`).toEqual([
+    { event_id: 'm1', starts: 1 },
+  ]);
+  release();
+  await eventually(async () => expect(await fixture.admin`SELECT FROM inbox_start`).toHaveLength(0));
 });
 
 test('who ends in order leaves nothing to count', async () => {

@@ -13,6 +13,8 @@ import { type Repetition, repeat } from './repeat.ts';
 export interface PoisonGuard {
   /** How often the handling of this message has begun and not ended, this time included; 0 when nobody counts. */
   begin(topic: string, eventId: string): Promise<number>;
+  /** Whether starts are counted now. */
+  watching(): boolean;
   /** The handling has ended, one way or another. */
   end(topic: string, eventId: string): Promise<void>;
   start(): Promise<void>;
@@ -63,6 +65,7 @@ export function createPoisonGuard(o: { database: Database; log: Logger }): Poiso
         ON CONFLICT (topic, event_id) DO UPDATE SET starts = s.starts + 1, started_at = now() RETURNING starts`);
       return row?.starts ?? 0;
     },
+    watching: () => watching,
     async end(topic, eventId) {
       if (!watching) return;
       // One that is not taken back counts as a death too many; five of them have to come together.

@@ -33,6 +33,8 @@ export interface Nudge {
 const SWEEP_MS = 1000;
 /** And so many times their own length apart at least: they pass all rows that no vacuum has removed yet. */
 const SWEEP_SHARE = 20;
+/** But no further, in ms. */
+const SWEEP_AT_MOST_MS = 3000;
 /** Two such reads are at least so far apart, in ms, however much is doubted. */
 const SWEEP_APART_MS = 20;
 /** How often it is looked who is there to share the slots with, in ms. */
@@ -161,7 +163,10 @@ export async function relayLoop(o: LoopOptions): Promise<void> {
     }
     const from = new Map(slots.map((slot) => [slot, after.get(slot) ?? 0n]));
     const rows = await session.read(from, queue.exclusions(), READ_LIMIT);
-    if (fromStart) sweepAt = Math.max(sweepAt, sweptAt + SWEEP_SHARE * (performance.now() - sweptAt));
+    if (fromStart) {
+      const apart = Math.min(SWEEP_SHARE * (performance.now() - sweptAt), SWEEP_AT_MOST_MS);
+      sweepAt = Math.max(sweepAt, sweptAt + apart);
+    }
     const perSlot = new Map<number, number>();
     for (const row of rows) {
       after.set(row.slot, row.id);

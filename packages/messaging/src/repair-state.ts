@@ -109,8 +109,35 @@ export async function overdue(
     SELECT sent_id::text AS id, event_id FROM repair_missing
     WHERE topic = ${topic} AND sender = ${sender}
       AND ${longAgo(sql`noticed_at`, graceMs)}
-    ORDER BY sent_id LIMIT ${limit}`);
+    ORDER BY noticed_at, sent_id LIMIT ${limit}`);
   return rows.map(({ id, event_id }) => ({ id, eventId: event_id }));
+}
+
+/** It was fetched and could not be handled: the others come first, and it again after the grace. */
+export async function putOff({ db }: Database, topic: string, eventIds: string[]): Promise<void> {
+  await db.execute(sql`
+    UPDATE repair_missing SET noticed_at = clock_timestamp() WHERE topic = ${topic}
+      AND event_id IN (SELECT json_array_elements_text(${JSON.stringify(eventIds)}::text::json))`);
+}
+
+/** Keeps the edge for another lease. */
+export async function keepLease({ db }: Database, { topic, sender }: Edge): Promise<void> {
+  await db.execute(sql`
+    UPDATE repair_cursor SET lease_until = clock_timestamp() + ${LEASE}::interval
+    WHERE topic = ${topic} AND sender = ${sender}`);
+}
+
+/** Numbers that were given up as lost and came after all are no dead letters any more. */
+export async function settleLost({ db }: Database): Promise<void> {
+  await db.execute(sql`
+    WITH came AS (
+      UPDATE dead_letter d SET state = 'redriven', resolved_at = clock_timestamp()
+      FROM inbox_key k
+      WHERE d.state = 'waiting' AND d.reason = 'lost' AND k.topic = d.topic AND k.sender = d.sender
+        AND k.msg_key = d.msg_key AND k.last_seq >= d.key_seq
+      RETURNING d.id
+    )
+    INSERT INTO dead_letter_action (dead_letter_id, actor, action, note) SELECT id, 'repair', 'redrive', 'it came after all' FROM came`);
 }
 
 /** The sender has it no more: there is nothing to wait for. */
@@ -125,12 +152,15 @@ export interface Gap {
   /** The numbers that are missing before the first of those that wait. */
   from: bigint;
   to: bigint;
+  /** Waited for so long, in seconds. */
+  seconds: number;
 }
 
-/** Keys of a sender that have waited for `graceMs` for a message that is no dead letter. At most 100. */
+/** Keys of a sender that have waited for `graceMs` for a message that is no dead letter; 100 of them by chance. */
 export async function gaps({ db }: Database, { topic, sender }: Edge, graceMs: number): Promise<Gap[]> {
-  const rows = await db.execute<{ msg_key: string; from: string; to: string }>(sql`
-    SELECT k.msg_key, (k.last_seq + 1)::text AS from, (p.seq - 1)::text AS to
+  const rows = await db.execute<{ msg_key: string; from: string; to: string; seconds: number }>(sql`
+    SELECT k.msg_key, (k.last_seq + 1)::text AS from, (p.seq - 1)::text AS to,
+      extract(epoch FROM clock_timestamp() - p.parked_at)::float8 AS seconds
     FROM inbox_key k CROSS JOIN LATERAL (
       SELECT seq, parked_at FROM inbox_parked p
       WHERE p.topic = k.topic AND p.sender = k.sender AND p.msg_key = k.msg_key ORDER BY seq LIMIT 1) AS p
@@ -139,6 +169,11 @@ export async function gaps({ db }: Database, { topic, sender }: Edge, graceMs: n
       AND NOT EXISTS (
         SELECT FROM dead_letter d WHERE d.state = 'waiting' AND d.holds_key AND d.topic = k.topic
           AND d.sender = k.sender AND d.msg_key = k.msg_key AND d.key_seq = k.last_seq + 1)
-    ORDER BY p.parked_at LIMIT 100`);
-  return rows.map(({ msg_key, from, to }) => ({ key: msg_key, from: BigInt(from), to: BigInt(to) }));
+    ORDER BY random() LIMIT 100`);
+  return rows.map(({ msg_key, from, to, seconds }) => ({
+    key: msg_key,
+    from: BigInt(from),
+    to: BigInt(to),
+    seconds,
+  }));
 }

@@ -15,10 +15,13 @@ import {
   type Gap,
   gaps,
   giveUp,
+  keepLease,
   notePage,
   overdue,
+  putOff,
   releaseCursor,
   resetCursor,
+  settleLost,
   takeCursor,
 } from './repair-state.ts';
 import { type Repetition, repeat } from './repeat.ts';
@@ -37,12 +40,19 @@ export interface RepairOptions {
   intervalMs?: number;
   /** How late a message may be before it counts as lost, in ms; default 10,000. */
   graceMs?: number;
+  /**
+   * How long a key waits for a message that its sender does not keep before it is taken to be gone for good, in ms; default
+   * 600,000.
+   */
+  lostMs?: number;
 }
 
 const CALL_MS = 2000;
 /** Pages of one round; a comparison of more goes on in the next. */
 const PAGES = 50;
 const BATCH = 100;
+/** A batch takes no further message after so long, in ms: a lease is for longer. */
+const TAKE_MS = 10_000;
 /** A topic on which nothing was delivered for so long, in ms, has no backlog that would bring what is missing. */
 const IDLE_MS = 3000;
 
@@ -55,6 +65,7 @@ const IDLE_MS = 3000;
 export function createRepair(o: RepairOptions): Worker {
   const { database, log } = o;
   const graceMs = o.graceMs ?? 10_000;
+  const lostMs = o.lostMs ?? 600_000;
   const missing = o.metrics.gauge(
     'sidecart_repair_missing',
     'Messages that a sender has sent and that are overdue',
@@ -102,40 +113,40 @@ export function createRepair(o: RepairOptions): Worker {
       const late = await overdue(database, edge, graceMs, BATCH);
       missing.set({ ...edge }, late.length);
       if (late.length === 0 || signal.aborted) return;
-      const { messages } = await ask<SentMessages>(edge, { ask: 'messages', ids: late.map(({ id }) => id) });
-      const taken = await take(edge, messages);
-      if (messages.length === 0) {
-        lost.inc({ ...edge }, late.length);
-        log.error(
-          { ...edge, messages: late.map(({ eventId }) => eventId) },
-          'Messages are lost: their sender has them no more',
+      await keepLease(database, edge);
+      const { messages, gone } = await ask<SentMessages>(edge, {
+        ask: 'messages',
+        ids: late.map(({ id }) => id),
+      });
+      await putOff(database, edge.topic, await take(edge, messages));
+      if (gone.length > 0)
+        await lose(
+          edge,
+          late.filter(({ id }) => gone.includes(id)),
         );
-        await giveUp(
-          database,
-          edge.topic,
-          late.map(({ eventId }) => eventId),
-        );
-      } else if (taken === 0) return;
       if (o.consumer.lastDelivery(edge.topic) > performance.now() - IDLE_MS) return;
     }
   }
 
-  async function fillGap(edge: Edge, { key, from, to }: Gap): Promise<void> {
-    const { messages, first } = await ask<SentOfKey>(edge, {
-      ask: 'key',
-      key,
-      from: String(from),
-      to: String(to),
-    });
+  async function lose(edge: Edge, messages: { eventId: string }[]): Promise<void> {
+    const ids = messages.map(({ eventId }) => eventId);
+    lost.inc({ ...edge }, ids.length);
+    log.error({ ...edge, messages: ids }, 'Messages are lost: their sender has them no more');
+    await giveUp(database, edge.topic, ids);
+  }
+
+  async function fillGap(edge: Edge, { key, from, to, seconds }: Gap): Promise<void> {
+    const question = { ask: 'key', key, from: String(from), to: String(to) };
+    const { messages, first, unsent } = await ask<SentOfKey>(edge, question);
+    await take(edge, messages);
     const kept = first === null ? to + 1n : BigInt(first);
-    if (kept > from) {
-      const place = { ...edge, key };
+    // What is not kept may still be on its way: not sent yet, or sent by a version that kept nothing.
+    if (kept > from && !unsent && seconds * 1000 > lostMs) {
       const end = kept - 1n < to ? kept - 1n : to;
       // Nothing of this key was ever dealt with here: it begins with what its sender still has.
-      if (from === 1n) await beginKeyAt(database.db, { ...place, seq: end });
+      if (from === 1n) await beginKeyAt(database.db, { ...edge, key, seq: end });
       else await buryLost(edge, key, from);
     }
-    await take(edge, messages);
     await o.consumer.drain({ ...edge, key });
   }
 
@@ -156,18 +167,23 @@ export function createRepair(o: RepairOptions): Worker {
     lost.inc({ ...edge });
   }
 
-  /** How many of them are dealt with. */
-  async function take(edge: Edge, messages: CloudEvent[]): Promise<number> {
+  /** The ids of those that could not be dealt with now. Others that were not reached in time come in the next round. */
+  async function take(edge: Edge, messages: CloudEvent[]): Promise<string[]> {
+    const failed: string[] = [];
     let taken = 0;
+    const until = performance.now() + TAKE_MS;
     for (const message of messages) {
+      if (performance.now() > until) break;
       const body = new TextEncoder().encode(JSON.stringify(message));
-      if ((await o.consumer.receive(edge.topic, body, {}, { repair: true })) === 'done') taken += 1;
+      const answer = await o.consumer.receive(edge.topic, body, {}, { repair: true });
+      if (answer === 'done') taken += 1;
+      else failed.push(message.id);
     }
     if (taken > 0) {
       repaired.inc({ ...edge }, taken);
       log.warn({ ...edge, messages: taken }, 'Messages that never came were fetched from their sender');
     }
-    return taken;
+    return failed;
   }
 
   async function repairEdge(edge: Edge, signal: AbortSignal): Promise<void> {
@@ -182,23 +198,25 @@ export function createRepair(o: RepairOptions): Worker {
     }
   }
 
-  async function round(signal: AbortSignal): Promise<void> {
-    for (const edge of o.edges) {
-      const name = `${edge.topic} from ${edge.sender}`;
-      await repairEdge(edge, signal).then(
-        () => {
-          failing.delete(name);
-        },
-        (err: unknown) => {
-          if (!failing.has(name) && !signal.aborted)
-            log.warn(
-              { ...edge, reason: rootMessage(err) },
-              'What was sent could not be compared; it will be tried again',
-            );
-          failing.set(name, rootMessage(err));
-        },
-      );
+  async function tryEdge(edge: Edge, signal: AbortSignal): Promise<void> {
+    const name = `${edge.topic} from ${edge.sender}`;
+    try {
+      await repairEdge(edge, signal);
+      failing.delete(name);
+    } catch (err) {
+      if (!failing.has(name) && !signal.aborted)
+        log.warn(
+          { ...edge, reason: rootMessage(err) },
+          'What was sent could not be compared; it will be tried again',
+        );
+      failing.set(name, rootMessage(err));
     }
+  }
+
+  async function round(signal: AbortSignal): Promise<void> {
+    // Side by side: one that is slow must not make the others wait.
+    await Promise.all(o.edges.map((edge) => tryEdge(edge, signal)));
+    await settleLost(database).catch(() => {}); // the next round does
     const reason = [...failing].map(([name, why]) => `${name}: ${why}`).join('; ');
     o.health.report('repair', reason === '' ? { status: 'ok' } : { status: 'degraded', reason });
   }

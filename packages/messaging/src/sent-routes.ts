@@ -4,6 +4,8 @@ import { sql } from 'drizzle-orm';
 import type { Hono } from 'hono';
 import { z } from 'zod';
 import { buildEnvelope, type CloudEvent, type StoredHeaders } from './envelope.ts';
+import { SENT_DAYS } from './limits.ts';
+import { slotOf } from './slot.ts';
 
 /** Ids in one page. */
 export const PAGE = 5000;
@@ -11,7 +13,10 @@ export const PAGE = 5000;
 const MESSAGES = 100;
 const MESSAGES_BYTES = 2_000_000;
 
-const Snapshot = z.string().regex(/^\d{1,20}:\d{1,20}:[\d,]*$/, 'Expected what an earlier answer said');
+/** The server, its timeline and a snapshot of it: a restored database is another one, whatever its transaction numbers. */
+const Snapshot = z
+  .string()
+  .regex(/^\d{1,20}\.\d{1,10}\/\d{1,20}:\d{1,20}:[\d,]*$/, 'Expected what an earlier answer said');
 const Number64 = z.string().regex(/^\d{1,18}$/, 'Expected a number as a string');
 
 /** What a receiver asks. */
@@ -45,11 +50,16 @@ export interface SentIds {
 
 export interface SentMessages {
   messages: CloudEvent[];
+  /** Those of the ids that are kept no more. */
+  gone: string[];
 }
 
-export interface SentOfKey extends SentMessages {
+export interface SentOfKey {
+  messages: CloudEvent[];
   /** The lowest number of the key that is still kept; null when none is. */
   first: string | null;
+  /** Some of them have not been sent yet, or nobody has noted that they were. */
+  unsent: boolean;
 }
 
 /**
@@ -86,40 +96,47 @@ async function sentIds(
     after,
   }: { since?: string | undefined; target?: string | undefined; after?: string | undefined },
 ): Promise<SentIds> {
-  const [now] = await db.execute<{ target: string; reset: boolean }>(sql`
-    SELECT coalesce(${target ?? null}::pg_snapshot, pg_current_snapshot())::text AS target,
-      coalesce(pg_snapshot_xmax(${since ?? null}::pg_snapshot) > pg_snapshot_xmax(pg_current_snapshot()), false)
-        OR coalesce(pg_snapshot_xmax(${target ?? null}::pg_snapshot) > pg_snapshot_xmax(pg_current_snapshot()), false) AS reset`);
-  if (!now || now.reset) return { ids: [], target: now?.target ?? '', after: null, reset: true };
+  const [now] = await db.execute<{ server: string; snapshot: string }>(sql`
+    SELECT system_identifier || '.' || timeline_id AS server, pg_current_snapshot()::text AS snapshot
+    FROM pg_control_system(), pg_control_checkpoint()`);
+  if (!now) throw new Error('The server does not say who it is');
+  const [from, to] = [since?.split('/'), target?.split('/')];
+  if ([from, to].some((given) => given && given[0] !== now.server))
+    return { ids: [], target: '', after: null, reset: true };
+  const [end = '', begin] = [to?.[1] ?? now.snapshot, from?.[1]];
   const [xid = '0', id = '0'] = after?.split(':') ?? [];
-  const [first] = since ? since.split(':').slice(1) : ['0'];
   // Those that were under way at `since`, all in the first page; then by transaction and id, as the index has them.
   const late =
-    after || !since
+    after || !begin
       ? []
       : await rowsOf(
           db,
           sql`
       SELECT xid::text, id::text, event_id FROM sent
-      WHERE topic = ${topic} AND xid IN (SELECT pg_snapshot_xip(${since}::pg_snapshot))
-        AND pg_visible_in_snapshot(xid, ${now.target}::pg_snapshot)`,
+      WHERE topic = ${topic} AND ${KEPT} AND xid IN (SELECT pg_snapshot_xip(${begin}::pg_snapshot))
+        AND pg_visible_in_snapshot(xid, ${end}::pg_snapshot)`,
         );
   const page = await rowsOf(
     db,
     sql`
     SELECT xid::text, id::text, event_id FROM sent
-    WHERE (xid, id) > (${after ? xid : first}::text::xid8, ${after ? id : '-1'}::bigint) AND topic = ${topic}
-      AND pg_visible_in_snapshot(xid, ${now.target}::pg_snapshot)
+    WHERE (xid, id) > (${after ? xid : (begin?.split(':')[1] ?? '0')}::text::xid8, ${after ? id : '-1'}::bigint)
+      AND topic = ${topic} AND ${KEPT}
+      -- Without a beginning all that is there: rows of a restored database have transaction numbers of another life.
+      AND (${begin === undefined} OR pg_visible_in_snapshot(xid, ${end}::pg_snapshot))
     ORDER BY sent.xid, sent.id LIMIT ${PAGE}`,
   );
   const last = page.at(-1);
   return {
     ids: [...late, ...page].map((row) => [row.id, row.event_id]),
-    target: now.target,
+    target: `${now.server}/${end}`,
     after: page.length === PAGE && last ? `${last.xid}:${last.id}` : null,
     reset: false,
   };
 }
+
+/** Older ones may be forgotten by an inbox that had them, and would be handled again. */
+const KEPT = sql`sent_at > clock_timestamp() - make_interval(days => ${SENT_DAYS})`;
 
 async function rowsOf(db: Database['db'], query: ReturnType<typeof sql>) {
   return db.execute<{ xid: string; id: string; event_id: string }>(query);
@@ -132,9 +149,11 @@ async function sentMessages(
 ): Promise<SentMessages> {
   const rows = await database.db.execute<SentRow>(sql`
     SELECT ${COLUMNS} FROM sent
-    WHERE topic = ${topic} AND id IN (SELECT value::bigint FROM json_array_elements_text(${JSON.stringify(ids)}::text::json))
-    ORDER BY id`);
-  return { messages: envelopes(service, topic, rows) };
+    WHERE topic = ${topic} AND ${KEPT}
+      AND id IN (SELECT value::bigint FROM json_array_elements_text(${JSON.stringify(ids)}::text::json))
+    ORDER BY sent.id`);
+  const there = new Set([...rows].map(({ id }) => id));
+  return { messages: envelopes(service, topic, rows), gone: ids.filter((id) => !there.has(id)) };
 }
 
 async function sentOfKey(
@@ -144,16 +163,24 @@ async function sentOfKey(
 ): Promise<SentOfKey> {
   const rows = await database.db.execute<SentRow>(sql`
     SELECT ${COLUMNS} FROM sent
-    WHERE topic = ${topic} AND msg_key = ${key} AND key_seq BETWEEN ${from}::bigint AND ${to}::bigint
+    WHERE topic = ${topic} AND msg_key = ${key} AND key_seq BETWEEN ${from}::bigint AND ${to}::bigint AND ${KEPT}
     ORDER BY sent.key_seq LIMIT ${MESSAGES}`);
-  const [row] = await database.db.execute<{ first: string | null }>(sql`
-    SELECT min(key_seq)::text AS first FROM sent WHERE topic = ${topic} AND msg_key = ${key}`);
-  return { messages: envelopes(service, topic, rows), first: row?.first ?? null };
+  const [row] = await database.db.execute<{ first: string | null; unsent: boolean }>(sql`
+    SELECT (SELECT min(key_seq)::text FROM sent WHERE topic = ${topic} AND msg_key = ${key} AND ${KEPT}) AS first,
+      EXISTS (
+        SELECT FROM outbox WHERE slot = ${slotOf(key)} AND topic = ${topic} AND msg_key = ${key} AND key_seq <= ${to}::bigint
+      ) AS unsent`);
+  return {
+    messages: envelopes(service, topic, rows),
+    first: row?.first ?? null,
+    unsent: row?.unsent ?? false,
+  };
 }
 
-const COLUMNS = sql`msg_key, event_id, key_seq::text, type, payload, headers, length(payload::text) AS size`;
+const COLUMNS = sql`id::text, msg_key, event_id, key_seq::text, type, payload, headers, length(payload::text) AS size`;
 
 interface SentRow extends Record<string, unknown> {
+  id: string;
   msg_key: string;
   event_id: string;
   key_seq: string;
