@@ -136,20 +136,16 @@ export interface NextStep {
   delivery?: Delivery;
 }
 
-export interface NextHooks {
-  /** Told what is about to be handled; what it throws stands for what the handler would throw. */
-  seen(step: NextStep): void;
-}
-
 /**
  * Deals with the next message of a key if it is among those that wait, in one transaction; undefined when it is not there.
+ * `seen` is told what is about to be handled; what it throws stands for what the handler would throw.
  * @throws as applyDelivery.
  */
 export async function applyNext(
   { db }: Database,
   topicHandlers: TopicHandlers,
   key: Omit<Place, 'seq'>,
-  hooks: NextHooks,
+  seen: (step: NextStep) => void,
 ): Promise<NextStep | undefined> {
   return db.transaction(async (tx) => {
     const { last, waiting } = await lockKey(tx, key);
@@ -161,7 +157,7 @@ export async function applyNext(
     if (parked.body === null) return { place };
     const delivery = readDelivery(parked.body);
     const step = { place, parked, delivery };
-    hooks.seen(step);
+    seen(step);
     const envelope = delivery.envelope as ReceivedEnvelope;
     const handler = handlerOf(topicHandlers, envelope.type);
     if (handler) {

@@ -59,7 +59,7 @@ export async function buryParked(db: Executor, dead: DeadMessage): Promise<boole
  * Writes the dead letter alone. One that was decided before, and came again after its inbox row was purged, waits for a decision
  * once more.
  */
-export async function keepDead(tx: Transaction, dead: DeadMessage): Promise<void> {
+async function keepDead(tx: Transaction, dead: DeadMessage): Promise<void> {
   await tx
     .insert(deadLetter)
     .values({
@@ -94,6 +94,6 @@ export async function keepDead(tx: Transaction, dead: DeadMessage): Promise<void
 }
 
 /** PostgreSQL stores no NUL in a text, and a message of an error may quote one. */
-function withoutNul(text: string): string {
+export function withoutNul(text: string): string {
   return text.replaceAll('\0', '\u{fffd}');
 }

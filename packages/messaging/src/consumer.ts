@@ -167,11 +167,9 @@ export function createConsumer(o: ConsumerOptions): Consumer {
     const next = poison.watching() ? await nextEvent(database.db, key) : undefined;
     const starts = next === undefined ? 0 : await poison.begin(key.topic, next);
     const apply = () =>
-      applyNext(database, topicHandlers, key, {
-        seen(step) {
-          seen(step);
-          if (step.parked?.eventId === next && starts > MAX_STARTS) throw new PoisonError(starts - 1);
-        },
+      applyNext(database, topicHandlers, key, (step) => {
+        seen(step);
+        if (step.parked?.eventId === next && starts > MAX_STARTS) throw new PoisonError(starts - 1);
       });
     return withTimeout(timeoutMs, () => ending(key.topic, next ?? '', starts, apply()));
   }

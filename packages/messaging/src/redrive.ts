@@ -2,6 +2,7 @@ import { runInContext } from '@sidecart/kit/context';
 import type { Database, Transaction } from '@sidecart/kit/db';
 import { eq, sql } from 'drizzle-orm';
 import { handlerOf, isOrdered } from './applying.ts';
+import { withoutNul } from './bury.ts';
 import type { Consumer } from './consumer.ts';
 import { contextOf, placeOf, readDelivery, readMessage } from './delivery.ts';
 import { classifyFailure, rootMessage, UnreadableError } from './failures.ts';
@@ -141,5 +142,5 @@ async function note(
   db: Database['db'] | Transaction,
   action: typeof deadLetterAction.$inferInsert,
 ): Promise<void> {
-  await db.insert(deadLetterAction).values({ ...action, note: action.note.replaceAll('\0', '\u{fffd}') });
+  await db.insert(deadLetterAction).values({ ...action, note: withoutNul(action.note) });
 }
