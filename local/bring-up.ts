@@ -1,3 +1,4 @@
+import { rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { databaseUrl, ensureDatabases } from '../platform/databases.ts';
 import { bundleFile, bundleServices } from './bundle.ts';
@@ -85,6 +86,8 @@ export async function bringUp(o: ShopOptions, report: Report): Promise<Up> {
       step(report, 'databases and migrations', () => prepareDatabases(context, adminUrl, run)),
     );
     // A sidecar is healthy only when its app is, so the two are waited for together.
+    // The names that another run left are nobody's any more.
+    rmSync(paths.names, { recursive: true, force: true });
     const sidecars = Promise.all([broker, sentry]).then(() =>
       step(report, 'sidecars', () =>
         all(instances, (instance) => start(sidecarSpec(context, instance, adminUrl))),

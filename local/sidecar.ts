@@ -124,13 +124,28 @@ function secretStore(secretsFile: string) {
   };
 }
 
+/**
+ * The names in a file that all sidecars share. Two of Dapr's defaults end a shop:
+ * - With its write-ahead log, a sidecar that opens the file while another turns the log on is refused at once
+ *   ("database is locked"), carries on without a name, and nobody finds it. Without it, it waits for its turn.
+ * - Its clean-up, once an hour, deletes the names that are fresh, not the old ones, and each sidecar ends
+ *   ("Host registration lost").
+ * A name is renewed every `updateInterval` less `timeout`, here 2 s, and found for `updateInterval` after that; by
+ * default only a second lies between, and a busy machine loses names.
+ */
 function nameResolution(appId: string, file: string) {
+  const configuration = {
+    connectionString: file,
+    disableWAL: 'true',
+    cleanupInterval: '0s',
+    updateInterval: '5s',
+    timeout: '3s',
+    busyTimeout: '2500ms',
+  };
   return {
     apiVersion: 'dapr.io/v1alpha1',
     kind: 'Configuration',
     metadata: { name: appId },
-    spec: {
-      nameResolution: { component: 'sqlite', version: 'v1', configuration: { connectionString: file } },
-    },
+    spec: { nameResolution: { component: 'sqlite', version: 'v1', configuration } },
   };
 }
