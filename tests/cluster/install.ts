@@ -15,14 +15,24 @@ async function npmRun(script: string, ...args: string[]): Promise<string> {
 }
 
 /**
- * Builds every image of this checkout, pushes it to the cluster's registry, and returns how pods name each, by service.
+ * Builds images of this checkout, pushes them to the cluster's registry, and returns how pods name each, by service.
  * SIDECART_IMAGE_OPTIONS has what `npm run images` needs beyond that on some machines, as in `--network host`.
  */
 export async function buildImages(names: string[], tag: string, say: Say): Promise<Record<string, string>> {
+  const { push } = await findRegistry();
+  say(`building the images and pushing them to ${push}`);
+  return pushImages(names, tag);
+}
+
+/** @param options such as `--target` and `dev` */
+export async function pushImages(
+  names: string[],
+  tag: string,
+  ...options: string[]
+): Promise<Record<string, string>> {
   const registry = await findRegistry();
-  say(`building the images and pushing them to ${registry.push}`);
   const more = process.env.SIDECART_IMAGE_OPTIONS?.split(/\s+/) ?? [];
-  await npmRun('images', '--tag', tag, '--push', registry.push, ...more);
+  await npmRun('images', '--tag', tag, '--push', registry.push, ...options, ...more, ...names);
   return Object.fromEntries(names.map((name) => [name, `${registry.pull}/sidecart/${name}:${tag}`]));
 }
 

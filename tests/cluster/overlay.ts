@@ -6,10 +6,13 @@ import type { KubeObject } from './kubectl.ts';
 /** Everything that these tests write is in here, a folder of the checkout that git does not know. */
 export const WORK_FOLDER = join('.run', 'test-cluster');
 
-/** Writes a kustomization over an overlay, with images by service or further components, and returns its folder. */
+/**
+ * Writes a kustomization over an overlay, with images by service or further components, and returns its folder.
+ * @param more.over another folder that is that overlay and more, such as tilt/dev
+ */
 export function overlayWith(
   overlay: string,
-  more: { images?: Record<string, string>; components?: string[] },
+  more: { images?: Record<string, string>; components?: string[]; over?: string },
   name = overlay,
 ): string {
   const folder = join(WORK_FOLDER, name);
@@ -24,7 +27,7 @@ export function overlayWith(
     apiVersion: 'kustomize.config.k8s.io/v1beta1',
     kind: 'Kustomization',
     namespace, // what a component adds here is in no namespace yet
-    resources: [`../../../k8s/overlays/${overlay}`],
+    resources: [`../../../${more.over ?? `k8s/overlays/${overlay}`}`],
     components: (more.components ?? []).map((component) => `../../../k8s/components/${component}`),
     images: Object.entries(more.images ?? {}).map(([service, image]) => {
       const colon = image.lastIndexOf(':');
