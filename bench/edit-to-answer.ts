@@ -42,7 +42,13 @@ export const EDIT_IN_A_PACKAGE: Edit = {
  */
 export async function editToAnswer(
   edit: Edit,
-  o: { count: number; url: string; original: string; save: (content: string) => void },
+  o: {
+    count: number;
+    url: string;
+    original: string;
+    save: (content: string) => void;
+    onAnswer?: (seconds: number, n: number) => void;
+  },
 ): Promise<number[]> {
   if (!o.original.includes(edit.text)) throw new Error(`${edit.file} does not say '${edit.text}'`);
   await createProduct(o.url, 'first');
@@ -52,8 +58,9 @@ export async function editToAnswer(
       const startedAt = performance.now();
       o.save(o.original.replace(edit.text, `${edit.text} (${n})`));
       await untilAnswered(edit, o.url, `${edit.text} (${n})"`);
-      seconds.push((performance.now() - startedAt) / 1000);
-      console.error(`${edit.name}, ${n} of ${o.count}: ${seconds.at(-1)?.toFixed(2)} s`);
+      const took = (performance.now() - startedAt) / 1000;
+      seconds.push(took);
+      o.onAnswer?.(took, n);
       // Not in step with the probes.
       await sleep(500 + Math.random() * 1500);
     }

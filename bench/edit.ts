@@ -65,7 +65,9 @@ async function measure(
   };
   process.once('SIGINT', restore).once('SIGTERM', restore);
   try {
-    return await editToAnswer(edit, { count, url, original, save });
+    const onAnswer = (seconds: number, n: number) =>
+      console.error(`${edit.name}, ${n} of ${count}: ${seconds.toFixed(2)} s`);
+    return await editToAnswer(edit, { count, url, original, save, onAnswer });
   } finally {
     process.off('SIGINT', restore).off('SIGTERM', restore);
   }
