@@ -19,7 +19,7 @@ export const catalog = {
 } as const;
 
 export const owns = ['orders', 'commands.inventory'];
-export const outbox = createOutbox({ service: 'orders', catalog, owns, handles: () => true });
+export const outbox = createOutbox({ service: 'orders', catalog, owns, handles: () => ({ ordered: true }) });
 export const placed = (key: string, n: number) => ({ type: 'Placed' as const, data: { key, n } });
 export const reserve = (key: string, n: number) => ({ type: 'Reserve' as const, data: { key, n } });
 export const remind = (key: string, n: number) => ({ type: 'Remind' as const, data: { key, n } });

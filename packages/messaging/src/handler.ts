@@ -7,7 +7,10 @@ export interface Message<D> {
   type: string;
   /** What the message is about. */
   key: string;
-  /** The sender's number for the key: 1, 2, 3 without gaps. Deliveries may come in another order. */
+  /**
+   * The sender's number for the key: 1, 2, 3 without gaps. Deliveries may come in another order. Of a message that a service sends to
+   * itself for a handler that is not `ordered`, any number that grows.
+   */
   sequence: string;
   actor: string;
   customerId?: string;

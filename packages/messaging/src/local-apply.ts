@@ -7,7 +7,7 @@ import { buildEnvelope } from './envelope.ts';
 import { type Failure, PoisonError } from './failures.ts';
 import type { Handler } from './handler.ts';
 import { MAX_STARTS } from './limits.ts';
-import { SELF } from './outbox-insert.ts';
+import { SELF, UNNUMBERED } from './outbox-insert.ts';
 import type { PoisonGuard } from './poison.ts';
 import type { OutboxMessage } from './relay-queue.ts';
 
@@ -77,11 +77,17 @@ async function applyMessages(o: ApplyOptions, messages: readonly OutboxMessage[]
   }
 }
 
+/** One without a number in the order of its key has that of its row. */
+function envelopeOf(service: string, message: OutboxMessage) {
+  const keySeq = message.keySeq === UNNUMBERED ? String(message.id) : message.keySeq;
+  return buildEnvelope(service, { ...message, keySeq });
+}
+
 async function handleOne(o: ApplyOptions, tx: Transaction, message: OutboxMessage): Promise<void> {
   const handler = Object.hasOwn(o.handlers, message.type) ? o.handlers[message.type] : undefined;
   // Only another version of this service can have sent it, in a rolling update or before a roll-back: it waits for that one.
   if (!handler) throw new Error(`No local handler for ${message.type}`);
-  const envelope = buildEnvelope(o.service, message);
+  const envelope = envelopeOf(o.service, message);
   const read = readMessage(handler, envelope);
   const beganAt = performance.now();
   await runInContext(contextOf({ id: envelope.id, envelope }), () => handler.handle(tx, read));
@@ -105,7 +111,7 @@ export async function buryLocal(
         eventId: message.eventId,
         type: message.type,
         key: message.msgKey,
-        body: new TextEncoder().encode(JSON.stringify(buildEnvelope(o.service, message))),
+        body: new TextEncoder().encode(JSON.stringify(envelopeOf(o.service, message))),
         headers: {},
       });
     });

@@ -1,4 +1,5 @@
 import { createLookBack } from './look-back.ts';
+import { UNNUMBERED } from './outbox-insert.ts';
 import { backoffMs, type OutboxMessage } from './relay-queue.ts';
 
 /** A key whose next message failed. It is tried again at its time, alone in its transaction. */
@@ -172,13 +173,15 @@ export function createLocalSlots(): LocalSlots {
         counts.set(row.slot, (counts.get(row.slot) ?? 0) + 1);
         if (doubted.has(row.slot)) continue;
         // A read that began above the start may miss a lower id of the key that was committed late: only the next number is believed.
-        const next = (last.get(row.msgKey) ?? 0n) + 1n;
-        if (asked.get(row.slot) !== 0n && BigInt(row.keySeq) !== next) {
-          doubted.add(row.slot);
-          state.rewind = true;
-          continue;
+        if (row.keySeq !== UNNUMBERED) {
+          const next = (last.get(row.msgKey) ?? 0n) + 1n;
+          if (asked.get(row.slot) !== 0n && BigInt(row.keySeq) !== next) {
+            doubted.add(row.slot);
+            state.rewind = true;
+            continue;
+          }
+          remember(row.msgKey, row.keySeq);
         }
-        remember(row.msgKey, row.keySeq);
         state.pending.push(row);
         if (row.id > state.after) state.after = row.id;
       }

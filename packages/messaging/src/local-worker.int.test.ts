@@ -6,8 +6,9 @@ import { testDeps } from '@sidecart/kit/testing';
 import { sql } from 'drizzle-orm';
 import postgres from 'postgres';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { readDelivery } from './delivery.ts';
 import { PermanentError } from './failures.ts';
-import { catalog, eventually, type Fixture, openFixture, outbox, pause, remind } from './fixture.ts';
+import { catalog, eventually, type Fixture, openFixture, outbox, owns, pause, remind } from './fixture.ts';
 import { type Handler, type Message, on } from './handler.ts';
 import { removeHandled } from './local-apply.ts';
 import { createLocalWorker, type LocalWorker, type LocalWorkerOptions } from './local-worker.ts';
@@ -190,6 +191,45 @@ describe('handling', () => {
     worker.nudge();
     await emptied();
     await expectOnceInOrder(7);
+  });
+});
+
+test('without an order each message is handled once too, those committed late included', async () => {
+  const writer = createOutbox({ service: 'orders', catalog, owns, handles: () => ({ ordered: false }) });
+  const worker = await start(noting());
+  const writers = Array.from({ length: 8 }, async (_, w) => {
+    for (let i = 0; i < 50; i++) {
+      await fixture.database.db.transaction(async (tx) => {
+        await writer.send(tx, remind(`k${i % 5}`, w * 50 + i));
+        // Ids are taken in one order and committed in another.
+        await pause((w * 7 + i * 3) % 10);
+      });
+      worker.nudge();
+    }
+  });
+  await Promise.all(writers);
+  await emptied();
+  const rows = await effects();
+  expect(new Set(rows.map(({ n }) => n)).size).toBe(400);
+  expect(rows).toHaveLength(400);
+  expect(rows.every(({ seq }) => seq > 0)).toBe(true);
+});
+
+test('a dead letter of a message without an order can be read again', async () => {
+  const writer = createOutbox({ service: 'orders', catalog, owns, handles: () => ({ ordered: false }) });
+  const worker = await start(
+    noting(() => {
+      throw new PermanentError('never');
+    }),
+  );
+  await fixture.database.db.transaction((tx) => writer.send(tx, remind('k', 1)));
+  worker.nudge();
+  await emptied();
+  const [row] = await fixture.admin<{ body: Uint8Array; eventId: string }[]>`
+    SELECT body, event_id AS "eventId" FROM dead_letter`;
+  expect(readDelivery(row?.body ?? new Uint8Array())).toMatchObject({
+    id: row?.eventId,
+    envelope: { type: 'Remind', data: { key: 'k', n: 1 } },
   });
 });
 

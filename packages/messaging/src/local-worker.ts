@@ -39,7 +39,7 @@ export interface LocalWorker extends Worker {
 /**
  * Handles the messages that a service sent to itself (`send` of a command of the topic `self`), without a broker. An effect
  * and the end of its message commit in one transaction, so each message has its effect once, whatever dies. Messages of a key
- * are handled in the order of writing. Replicas share the slots evenly, and each slot has one owner at a time.
+ * whose handlers are `ordered` are handled in the order of writing. Replicas share the slots evenly, and each slot has one owner at a time.
  *
  * What a handler throws decides as it does for a consumer: a permanent failure makes a dead letter of the topic `self`, which
  * holds its key when the handler is `ordered`; everything else is tried again, without limit, and holds up its own key only.

@@ -57,7 +57,7 @@ export function createMessaging<C extends Record<string, MessageType>>(
   const outbox = createOutbox({
     ...o,
     owns: Object.keys(publish),
-    handles: (type) => Object.hasOwn(handlers, type),
+    handles: (type) => (Object.hasOwn(handlers, type) ? handlers[type] : undefined),
     onWrite: nudges.wrote,
   });
   handlers = (typeof o.local === 'function' ? o.local(outbox) : o.local) ?? {};
@@ -71,7 +71,7 @@ export function createMessaging<C extends Record<string, MessageType>>(
   });
   nudges.on('broker', relay.nudge);
   nudges.on('delayed', delayed.nudge);
-  if (local) nudges.on('local', local.nudge);
+  if (local) for (const target of ['local', 'unnumbered'] as const) nudges.on(target, local.nudge);
   o.database.onCommit(nudges.committed);
   return {
     outbox,

@@ -8,11 +8,13 @@ import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { z } from 'zod';
 import { buildEnvelope, type StoredHeaders } from './envelope.ts';
 import {
+  catalog,
   eventually,
   type Fixture,
   type FixtureData,
   openFixture,
   outbox,
+  owns,
   pause,
   placed,
   remind,
@@ -132,7 +134,7 @@ describe('size', () => {
       LongRemind: { topic: 'self', kind: 'command', schema: text, key: (d) => d.key },
     },
     owns: ['orders'],
-    handles: () => true,
+    handles: () => ({ ordered: true }),
   });
   const long = (text: string) => ({ type: 'Long' as const, data: { key: 'k', text } });
   const publish = (...texts: string[]) =>
@@ -208,6 +210,58 @@ test('all of a call is one statement, wherever it goes', async () => {
   ]);
   const [delayed] = await fixture.admin`SELECT topic, (payload->>'n')::int AS n FROM outbox_delayed`;
   expect(delayed).toEqual({ topic: 'commands.inventory', n: 3 });
+});
+
+describe('messages to oneself whose handler wants no order', () => {
+  const unordered = createOutbox({ service: 'orders', catalog, owns, handles: () => ({ ordered: false }) });
+
+  /** Writes for a key while another transaction that wrote for it is open. */
+  async function besideAnOpenOne(writer: typeof outbox): Promise<void> {
+    let commit = () => {};
+    const held = new Promise<void>((resolve) => {
+      commit = resolve;
+    });
+    let written = () => {};
+    const wrote = new Promise<void>((resolve) => {
+      written = resolve;
+    });
+    const first = fixture.database.db.transaction(async (tx) => {
+      await writer.send(tx, remind('k', 1));
+      written();
+      await held;
+    });
+    await wrote;
+    try {
+      await fixture.database.db.transaction(async (tx) => {
+        await tx.execute(sql`SET LOCAL lock_timeout = '100ms'`);
+        await writer.send(tx, remind('k', 2));
+      });
+    } finally {
+      commit();
+      await first;
+    }
+  }
+
+  test('have no number, and no writer waits for another', async () => {
+    await besideAnOpenOne(unordered);
+    expect(
+      await fixture.admin`SELECT (payload->>'n')::int AS n, key_seq::int AS seq FROM outbox_local ORDER BY id`,
+    ).toEqual([
+      { n: 1, seq: 0 },
+      { n: 2, seq: 0 },
+    ]);
+    expect(await fixture.admin`SELECT FROM outbox_sequence`).toHaveLength(0);
+  });
+
+  test('control: those whose handler wants it are counted, and the second writer of a key waits', async () => {
+    await expect(besideAnOpenOne(outbox)).rejects.toMatchObject({ cause: { code: '55P03' } });
+  });
+
+  test('go with the others of a call in one statement', async () => {
+    await fixture.database.db.transaction((tx) => unordered.send(tx, reserve('k', 1), remind('k', 2)));
+    expect(await rows()).toMatchObject([{ key_seq: '1' }]);
+    expect(await fixture.admin`SELECT key_seq::int AS seq FROM outbox_local`).toEqual([{ seq: 0 }]);
+  });
 });
 
 /** One step of a business transaction: a change with its message, maybe inside a savepoint that is rolled back. */

@@ -77,6 +77,7 @@ export const outboxLocal = pgTable(
     slot: smallint('slot').notNull(),
     msgKey: text('msg_key').notNull(),
     eventId: uuid('event_id').notNull(),
+    /** 0 where the handler wants no order: then nobody counts, and writers of one key wait for nobody. */
     keySeq: bigint('key_seq', { mode: 'bigint' }).notNull(),
     type: text('type').notNull(),
     payload: json('payload').notNull(),
