@@ -1,9 +1,14 @@
 import type { Executor } from '@sidecart/kit/db';
 import { and, eq, sql } from 'drizzle-orm';
 import { INBOX_DAYS } from './limits.ts';
+import { runPrepared } from './prepared.ts';
 import { inbox } from './schema.ts';
 
 type Outcome = typeof inbox.$inferSelect.outcome;
+
+const RECORD = `
+  INSERT INTO inbox (topic, event_id, outcome) VALUES ($1::text, $2::text, $3::text)
+  ON CONFLICT DO NOTHING RETURNING 1`;
 
 /**
  * Records that the message was handled, in the transaction of its effect where it has one. False when it was before:
@@ -16,17 +21,7 @@ export async function recordOnce(
   eventId: string,
   outcome: 'applied' | 'unhandled',
 ): Promise<boolean> {
-  const rows = await db
-    .insert(inbox)
-    .values({
-      topic: sql.placeholder('topic'),
-      eventId: sql.placeholder('eventId'),
-      outcome: sql.placeholder('outcome'),
-    })
-    .onConflictDoNothing()
-    .returning({ topic: inbox.topic })
-    .prepare('inbox_record') // parsed and planned once per connection: this runs for every message
-    .execute({ topic, eventId, outcome });
+  const rows = await runPrepared(db, 'inbox_record', RECORD, [topic, eventId, outcome]);
   return rows.length > 0;
 }
 

@@ -1,5 +1,6 @@
 import type { Executor, Transaction } from '@sidecart/kit/db';
 import { sql } from 'drizzle-orm';
+import { runPrepared } from './prepared.ts';
 
 /** One message's place in the order of its sender, topic and key. */
 export interface Place {
@@ -28,22 +29,25 @@ export interface Parked {
 const ofKey = ({ topic, sender, key }: Omit<Place, 'seq'>) =>
   sql`topic = ${topic} AND sender = ${sender} AND msg_key = ${key}`;
 
+const ADVANCE = `
+  WITH moved AS (
+    UPDATE inbox_key SET last_seq = $4::bigint
+    WHERE topic = $1::text AND sender = $2::text AND msg_key = $3::text AND last_seq = $4::bigint - 1 RETURNING waiting
+  ), begun AS (
+    INSERT INTO inbox_key (topic, sender, msg_key, last_seq)
+    SELECT $1::text, $2::text, $3::text, 1 WHERE $4::bigint = 1 AND NOT EXISTS (SELECT FROM moved)
+    ON CONFLICT DO NOTHING RETURNING waiting
+  )
+  SELECT waiting FROM moved UNION ALL SELECT waiting FROM begun`;
+
 /**
  * Passes the key on to this message when it is the next one, and says how many wait behind it; undefined when it is not the
  * next, or another replica was first. One statement, so that the usual case costs one round trip; it keeps the key locked.
  */
 export async function advance(tx: Transaction, place: Place): Promise<KeyState | undefined> {
   const { topic, sender, key, seq } = place;
-  const [row] = await tx.execute<{ waiting: number }>(sql`
-    WITH moved AS (
-      UPDATE inbox_key SET last_seq = ${seq}::bigint
-      WHERE ${ofKey(place)} AND last_seq = ${seq}::bigint - 1 RETURNING waiting
-    ), begun AS (
-      INSERT INTO inbox_key (topic, sender, msg_key, last_seq)
-      SELECT ${topic}, ${sender}, ${key}, 1 WHERE ${seq}::bigint = 1 AND NOT EXISTS (SELECT FROM moved)
-      ON CONFLICT DO NOTHING RETURNING waiting
-    )
-    SELECT waiting FROM moved UNION ALL SELECT waiting FROM begun`);
+  const params = [topic, sender, key, String(seq)];
+  const [row] = await runPrepared<{ waiting: number }>(tx, 'inbox_key_advance', ADVANCE, params);
   return row && { last: seq, waiting: row.waiting };
 }
 

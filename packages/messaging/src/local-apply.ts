@@ -1,6 +1,5 @@
 import { runInContext } from '@sidecart/kit/context';
 import type { Database, Transaction } from '@sidecart/kit/db';
-import { sql } from 'drizzle-orm';
 import { buryMessage } from './bury.ts';
 import { contextOf, readMessage } from './delivery.ts';
 import { buildEnvelope } from './envelope.ts';
@@ -9,6 +8,7 @@ import type { Handler } from './handler.ts';
 import { MAX_STARTS } from './limits.ts';
 import { SELF, UNNUMBERED } from './outbox-insert.ts';
 import type { PoisonGuard } from './poison.ts';
+import { runPrepared } from './prepared.ts';
 import type { OutboxMessage } from './relay-queue.ts';
 
 export interface ApplyOptions {
@@ -127,8 +127,10 @@ export async function removeHandled(tx: Transaction, messages: readonly OutboxMe
   const ids = `{${messages.map(({ id }) => id).join()}}`;
   const [, removed] = await Promise.all([
     // A plan that was made while the table was small would read all of a long queue.
-    tx.execute(sql`SET LOCAL enable_seqscan = off`),
-    tx.execute(sql`DELETE FROM outbox_local WHERE id = ANY (${ids}::text::bigint[])`),
+    runPrepared(tx, 'outbox_local_plan', 'SET LOCAL enable_seqscan = off', []),
+    runPrepared(tx, 'outbox_local_remove', 'DELETE FROM outbox_local WHERE id = ANY ($1::text::bigint[])', [
+      ids,
+    ]),
   ]);
   return removed.count;
 }
