@@ -57,3 +57,18 @@ test('order is asked for per key, and only where the cell asks', () => {
   for (const one of shuffled) unordered.handled(one, 15);
   expect(unordered.verdict(0)).toEqual([]);
 });
+
+test('who waits for room goes on when there is some, or when it is over', async () => {
+  const ledger = createLedger({ ordered: false });
+  const stop = new AbortController();
+  ledger.begun([message(0), message(1)]);
+  const went: string[] = [];
+  const room = ledger.below(2, stop.signal).then(() => went.push('room'));
+  const over = ledger.below(1, stop.signal).then(() => went.push('over'));
+  ledger.handled(message(0), 20);
+  await room;
+  expect(went).toEqual(['room']);
+  stop.abort();
+  await over;
+  expect(went).toEqual(['room', 'over']);
+});

@@ -22,6 +22,8 @@ export interface Ledger {
   handled(message: Pick<Message, 'n' | 'key' | 'seq'>, at: number): void;
   /** Begun and neither handled nor rolled back. */
   outstanding(): number;
+  /** Resolves when fewer than so many are outstanding, or when `stop` says so. */
+  below(count: number, stop: AbortSignal): Promise<void>;
   /** Messages that were handled at least once. */
   handledCount(): number;
   committedCount(): number;
@@ -40,6 +42,16 @@ export function createLedger(o: { ordered: boolean }): Ledger {
   const times: number[] = [];
   const lastOfKey = new Map<string, number>();
   let [begun, rolledBack, committed, seen, strangers, disorder] = [0, 0, 0, 0, 0, 0];
+  let waiters: { count: number; go: () => void }[] = [];
+
+  const outstanding = () => begun - rolledBack - seen;
+
+  function letGo(): void {
+    const released = waiters.filter(({ count }) => outstanding() < count);
+    if (released.length === 0) return;
+    waiters = waiters.filter((waiter) => !released.includes(waiter));
+    for (const { go } of released) go();
+  }
 
   return {
     begun(messages) {
@@ -56,6 +68,7 @@ export function createLedger(o: { ordered: boolean }): Ledger {
     rolledBack(messages) {
       for (const { n } of messages) state[n] = 'rolled back';
       rolledBack += messages.length;
+      letGo();
     },
     handled({ n, key, seq }, at) {
       if (state[n] === undefined) strangers += 1;
@@ -63,11 +76,23 @@ export function createLedger(o: { ordered: boolean }): Ledger {
       if (times[n] > 1) return;
       seen += 1;
       handledAt[n] = at;
+      if (waiters.length > 0) letGo();
       if (!o.ordered) return;
       if (seq !== (lastOfKey.get(key) ?? 0) + 1) disorder += 1;
       lastOfKey.set(key, Math.max(seq, lastOfKey.get(key) ?? 0));
     },
-    outstanding: () => begun - rolledBack - seen,
+    outstanding,
+    below(count, stop) {
+      if (stop.aborted || outstanding() < count) return Promise.resolve();
+      return new Promise((resolve) => {
+        const go = () => {
+          stop.removeEventListener('abort', go);
+          resolve();
+        };
+        stop.addEventListener('abort', go);
+        waiters.push({ count, go });
+      });
+    },
     handledCount: () => seen,
     committedCount: () => committed,
     latencies(from, until) {

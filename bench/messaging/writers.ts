@@ -66,9 +66,10 @@ export function createWriting(o: WritingOptions): Writing {
     transaction,
     async closedLoop({ writers, window, stop }) {
       const writer = async () => {
-        while (!stop.aborted) {
-          if (o.ledger.outstanding() < window) await transaction();
-          else await sleep(1);
+        for (;;) {
+          await o.ledger.below(window, stop);
+          if (stop.aborted) return;
+          await transaction();
         }
       };
       await Promise.all(Array.from({ length: writers }, writer));
