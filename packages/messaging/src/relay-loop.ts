@@ -44,6 +44,10 @@ const MEASURE_MS = 5000;
 const MEASURE_APART = 50;
 /** The other relays are told of commits at most this often, in ms: a NOTIFY takes a lock of the whole server. */
 const ANNOUNCE_MS = 20;
+/** While messages are in flight the outbox is looked at so far apart, in ms, however much is committed: more comes at once. */
+const LOOK_APART_MS = 3;
+/** And what was acknowledged is removed so far apart, in ms: one statement for many. What dies before it is published again. */
+const REMOVE_APART_MS = 3;
 /** A publish that has not settled by then counts as failed, in ms. */
 const PUBLISH_MS = 10_000;
 /** How long a stop waits for messages in flight, in ms; those not answered by then are published again. */
@@ -73,6 +77,8 @@ export async function relayLoop(o: LoopOptions): Promise<void> {
   let shareAt = 0;
   let measureAt = 0;
   let announceAt = 0;
+  let lookedAt = 0;
+  let removedAt = 0;
   /** The last read did not show everything. */
   let more = false;
 
@@ -112,6 +118,7 @@ export async function relayLoop(o: LoopOptions): Promise<void> {
     if (acknowledged.size === 0) return;
     const gone = [...acknowledged.values()];
     await session.remove(gone);
+    removedAt = performance.now();
     for (const { id } of gone) acknowledged.delete(id);
     queue.deleted(gone.map(({ id }) => id));
   }
@@ -174,6 +181,7 @@ export async function relayLoop(o: LoopOptions): Promise<void> {
     }
     if (fromStart) for (const slot of slots) if (!after.has(slot)) after.set(slot, 0n);
     more = [...perSlot.values()].some((n) => n >= READ_LIMIT);
+    lookedAt = performance.now();
     if (!queue.offer(rows, fromStart)) sweepAt = sweptAt + SWEEP_APART_MS;
   }
 
@@ -185,7 +193,17 @@ export async function relayLoop(o: LoopOptions): Promise<void> {
 
   function readAt(): number {
     const again = (more || queue.wantsRewind()) && queue.sendable() < CAPACITY / 2;
-    return again || nudge.look ? 0 : Math.min(pollAt, sweepAt);
+    const told = nudge.look ? apart(lookedAt, LOOK_APART_MS) : Number.POSITIVE_INFINITY;
+    return again ? 0 : Math.min(told, pollAt, sweepAt);
+  }
+
+  function removeAt(): number {
+    return acknowledged.size === 0 ? Number.POSITIVE_INFINITY : apart(removedAt, REMOVE_APART_MS);
+  }
+
+  /** At once when there is nothing else to do. */
+  function apart(last: number, ms: number): number {
+    return inFlight.size > 0 ? last + ms : 0;
   }
 
   const onLost = () => wake.up();
@@ -194,7 +212,7 @@ export async function relayLoop(o: LoopOptions): Promise<void> {
     while (!o.stopping.aborted) {
       session.signal.throwIfAborted();
       const now = performance.now();
-      await removeAcknowledged();
+      if (now >= removeAt()) await removeAcknowledged();
       if (now >= shareAt) {
         shareAt = now + SHARE_MS;
         await share();
@@ -210,8 +228,8 @@ export async function relayLoop(o: LoopOptions): Promise<void> {
       publishDue();
       const due = queue.nextDue(performance.now()) ?? Number.POSITIVE_INFINITY;
       const tell = nudge.announce ? announceAt : Number.POSITIVE_INFINITY;
-      const next = Math.min(readAt(), shareAt, measureAt, due, tell);
-      if (acknowledged.size === 0) await wake.sleep(Math.max(0, next - performance.now()));
+      const next = Math.min(readAt(), removeAt(), shareAt, measureAt, due, tell);
+      await wake.sleep(Math.max(0, next - performance.now()));
     }
     await drain();
     await removeAcknowledged();
