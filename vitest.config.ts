@@ -66,13 +66,13 @@ export default defineConfig({
       {
         // What only a cluster can show, and the same end-to-end tests where they make sense there. The others hold processes of this
         // machine by the hand, and have their like in tests/cluster: faults (pod-deletion), outage (outage), replicas
-        // (rolling), opened-rule (callers); start is about the local runner alone.
+        // (rolling), opened-rule (callers); start is about the local runner alone, redis about another broker.
         test: {
           ...common,
           name: 'cluster',
           include: [
             'tests/cluster/**/*.cluster.test.ts',
-            'tests/e2e/{order,bad-input,clients,least-privilege}.e2e.test.ts',
+            'tests/e2e/{order,bad-input,clients,dlq,least-privilege}.e2e.test.ts',
           ],
           globalSetup: ['tests/cluster/global-setup.ts'],
           testTimeout: 300_000,

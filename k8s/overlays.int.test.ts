@@ -154,6 +154,40 @@ test('the local overlay asks for less than 2 cores, sidecars included', () => {
   expect(cpuRequests(manifests)).toBeLessThan(2);
 });
 
+/** What takes longer than its pod is given, or a roll-out that takes a pod away before the next one is ready; in words. */
+function hasty({ metadata, spec }: Manifest): string[] {
+  const { annotations = {} } = spec.template.metadata;
+  const app = spec.template.spec.containers.find(({ name }: { name: string }) => name === 'app');
+  const wait = app.lifecycle?.preStop?.sleep?.seconds ?? 0;
+  const sidecar = Number(annotations['dapr.io/graceful-shutdown-seconds'] ?? 0);
+  const faults: string[] = [];
+  if (wait < 30) faults.push(`${metadata.name} waits ${wait} s for its callers to forget it`);
+  if (wait + APP_STOP_S + sidecar >= spec.template.spec.terminationGracePeriodSeconds)
+    faults.push(`${metadata.name} is killed before it has ended`);
+  if (spec.strategy.rollingUpdate.maxUnavailable !== 0)
+    faults.push(`${metadata.name} has a pod less in a roll-out`);
+  return faults;
+}
+
+/** What runService takes at most to stop (packages/kit/src/service.ts). */
+const APP_STOP_S = 21;
+
+test.each(['local', 'production'])('in %s a service has the time to leave in order', (overlay) => {
+  const services = deployments(renderOverlay({ overlay })).filter(
+    ({ spec }) => spec.template.metadata.labels['app.kubernetes.io/component'] === 'service',
+  );
+  expect(services).toHaveLength(topology.services.length);
+  expect(services.flatMap(hasty)).toEqual([]);
+
+  const [one] = structuredClone(services) as [Manifest];
+  one.spec.template.spec.terminationGracePeriodSeconds = 50;
+  one.spec.template.spec.containers[0].lifecycle.preStop.sleep.seconds = 1;
+  one.spec.strategy.rollingUpdate.maxUnavailable = 1;
+  expect(hasty(one), 'control').toHaveLength(2);
+  one.spec.template.spec.containers[0].lifecycle.preStop.sleep.seconds = 30;
+  expect(hasty(one), 'control').toHaveLength(2);
+});
+
 test('who depends on a pod can wait until it is ready; only a pod under edit is not started anew by the kubelet', () => {
   const probes = (manifests: Manifest[]) =>
     deployments(manifests).map(({ metadata, spec }) => {

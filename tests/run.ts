@@ -67,7 +67,9 @@ child.on('close', (code) => {
     for (const test of file.assertionResults)
       if (test.status === 'skipped' || test.status === 'pending')
         console.log(`skipped: ${test.fullName}${because(test)}`);
-  console.log(`${summary.numPassedTests} passed, ${failed} failed`);
+  // A set-up that threw, before any file: nothing ran, and nothing says that it failed but the code.
+  const broken = code !== 0 && summary.numPassedTests + failed === 0 ? 1 : 0;
+  console.log(`${summary.numPassedTests} passed, ${failed + broken} failed`);
   process.exit(failed > 0 || summary.numPassedTests === 0 ? 1 : (code ?? 1));
 });
 

@@ -12,7 +12,12 @@ export async function chooseCluster(
   env: NodeJS.ProcessEnv,
 ): Promise<{ context: string; env: NodeJS.ProcessEnv } | Exclude<Choice, { use: string }>> {
   const contexts = await execa('kubectl', ['config', 'get-contexts', '-o', 'name'], { reject: false });
-  if (contexts.code === 'ENOENT') return { skip: 'kubectl is not on the PATH' };
+  if (contexts.code === 'ENOENT')
+    return env.SIDECART_CONTEXT
+      ? {
+          refuse: `SIDECART_CONTEXT=${env.SIDECART_CONTEXT} names a cluster, and kubectl is not on the PATH. Cure: install kubectl.`,
+        }
+      : { skip: 'kubectl is not on the PATH' };
   const current = await execa('kubectl', ['config', 'current-context'], { reject: false });
   const choice = chooseContext({
     ...(env.SIDECART_CONTEXT ? { told: env.SIDECART_CONTEXT } : {}),

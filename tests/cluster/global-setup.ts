@@ -1,5 +1,6 @@
 import { rmSync } from 'node:fs';
 import type { TestProject } from 'vitest/node';
+import { ShopError } from '../../local/shop-error.ts';
 import type { ClusterAccess } from './cluster-shop.ts';
 import { topology } from './cluster-shop.ts';
 import { assertDaprInstalled } from './dapr-installed.ts';
@@ -19,6 +20,18 @@ declare module 'vitest' {
  * again. With SIDECART_KEEP=1 it stays, and the next run begins by removing it.
  */
 export default async function setup(project: TestProject): Promise<() => Promise<void>> {
+  try {
+    return await bringUp(project);
+  } catch (err) {
+    if (!(err instanceof ShopError)) throw err;
+    // Vitest prints the stack, which here leads to nothing that its reader could mend.
+    const told = new Error(`${err.message}\nCure: ${err.cure}`);
+    told.stack = told.message;
+    throw told;
+  }
+}
+
+async function bringUp(project: TestProject): Promise<() => Promise<void>> {
   if (!process.env.SIDECART_TEST_CLUSTER)
     throw new Error('These tests run by `npm run test:cluster`, which chooses the cluster with care.');
   const started = Date.now();

@@ -1,3 +1,4 @@
+import { ShopError } from '../../local/shop-error.ts';
 import { exists, get, kubectl } from './kubectl.ts';
 
 /** Marks what these tests made, so that they may remove it, and nothing else. */
@@ -29,9 +30,9 @@ export async function removeNamespace(namespace: string): Promise<void> {
   const owner = await ownerOf(namespace);
   if (owner === 'nobody') return;
   if (owner === 'somebody else')
-    throw new Error(
-      `The namespace ${namespace} is there already, and these tests did not make it; they delete pods and fill the shop's database. ` +
-        `Cure: kubectl delete namespace ${namespace}, or test on another cluster.`,
+    throw new ShopError(
+      `The namespace ${namespace} is there already, and these tests did not make it; they delete pods and fill the shop's database.`,
+      `kubectl delete namespace ${namespace}, or test on another cluster`,
     );
   await kubectl(['delete', 'namespace', namespace, '--timeout=180s'], { timeoutMs: 190_000 });
 }

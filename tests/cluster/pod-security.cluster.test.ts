@@ -46,7 +46,7 @@ describe('what runs, runs as the restricted Pod Security Standard wants it', () 
     await expect(create).rejects.toThrow(/violates PodSecurity "restricted/);
   });
 
-  test('every container, the sidecars’ included, has a read-only root, no privileges, requests and limits', async () => {
+  test('every container, the sidecars’ included, has a read-only root, no privileges, requests, and a limit of memory', async () => {
     for (const pod of await livePods(namespace))
       for (const { name, securityContext, resources } of containersOf(pod)) {
         const where = `${pod.metadata.name}, container ${name}`;

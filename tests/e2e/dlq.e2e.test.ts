@@ -1,32 +1,31 @@
 import { randomUUID } from 'node:crypto';
-import { writeFile } from 'node:fs/promises';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { execa } from 'execa';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import {
-  call,
-  callThrough,
-  type LocalShop,
-  productWithStock,
-  query,
-  stockOf,
-  testShop,
-  until,
-} from './shop.ts';
+import { openShop } from './open-shop.ts';
+import { call, callThrough, productWithStock, query, stockOf, type Target, until } from './shop.ts';
 
-let shop: LocalShop;
+let shop: Target & { runDir?: string };
+let folder: string;
 beforeAll(async () => {
-  shop = await testShop();
+  shop = await openShop();
+  folder = await mkdtemp(join(tmpdir(), 'sidecart-dlq-'));
 });
-afterAll(() => shop?.stop());
+afterAll(async () => {
+  await shop?.stop();
+  await rm(folder, { recursive: true });
+});
 
 /** `npm run dlq -- ...` as an operator runs it. */
 async function dlq(...args: string[]): Promise<{ code: number | undefined; output: string }> {
+  const context = process.env.SIDECART_TEST_CLUSTER;
   const { exitCode, all } = await execa(
     process.execPath,
-    ['local/bootstrap.mjs', 'operate/dlq.ts', ...args],
+    ['local/bootstrap.mjs', 'operate/dlq.ts', ...args, ...(context ? ['--context', context] : [])],
     {
-      env: { SIDECART_RUN_DIR: shop.runDir },
+      env: shop.runDir ? { SIDECART_RUN_DIR: shop.runDir } : {},
       all: true,
       reject: false,
     },
@@ -71,7 +70,7 @@ test('what inventory cannot read is listed, does not get better by itself, is me
   const again = await dlq('redrive', '--all');
   expect([again.code, again.output]).toEqual([1, expect.stringContaining('inventory/1: failed')]);
 
-  const file = join(shop.runDir, 'mended.json');
+  const file = join(folder, 'mended.json');
   await writeFile(file, JSON.stringify({ order_id: orderId, lines: [{ sku, quantity: 2 }] }));
   const edit = ['edit', 'inventory/1', '--data', file, '--note', 'two is 2', '--as', 'ana'];
   expect(await dlq(...edit)).toMatchObject({ code: 0, output: expect.stringContaining('edited') });
