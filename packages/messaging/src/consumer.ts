@@ -66,6 +66,9 @@ export interface ConsumerOptions {
   sweepMs?: number;
 }
 
+/** What came of a delivery. */
+type Received = Applied | { outcome: 'retry' | 'dead_letter' | 'duplicate'; waiting?: Place };
+
 /** The receiving side: inbox row and effect in one transaction, and an honest answer to the sidecar. */
 export function createConsumer(o: ConsumerOptions): Consumer {
   const { database, log, topics } = o;
@@ -108,16 +111,16 @@ export function createConsumer(o: ConsumerOptions): Consumer {
     const attempts = deliveries.count(topic, delivery.id);
     const done = report.begin(topic, typeLabel(topicHandlers, delivery), delivery.envelope?.time);
 
-    const { outcome, waiting } = (await runInContext(contextOf(delivery), async () => {
+    const { outcome, waiting } = await runInContext(contextOf(delivery), async (): Promise<Received> => {
       try {
         return await guarded(topic, delivery.id, () =>
           applyDelivery(database, { topic, topicHandlers, delivery, raw }),
         );
       } catch (err) {
         const dead = deadMessage(topic, topicHandlers, delivery, raw, attempts);
-        return { outcome: await fail(err, dead, (kept) => buryMessage(database.db, kept)) } as const;
+        return { outcome: await fail(err, dead, (kept) => buryMessage(database.db, kept)) };
       }
-    })) as Applied | { outcome: 'retry' | 'dead_letter' | 'duplicate'; waiting?: Place };
+    });
 
     if (outcome !== 'retry') deliveries.forget(topic, delivery.id);
     done(outcome);
