@@ -6,6 +6,7 @@ import { createLocalSlots } from './local-slots.ts';
 import { LOOK_BACK_MS } from './look-back.ts';
 import type { Nudge } from './relay-loop.ts';
 import type { OutboxMessage } from './relay-queue.ts';
+import type { ReadLimit } from './relay-session.ts';
 import type { Wake } from './wake.ts';
 
 export interface LocalLoopOptions {
@@ -38,8 +39,8 @@ const ANNOUNCE_MS = 20;
 const LOOK_APART_MS = 3;
 /** A transaction that takes longer is not waited for by what could share the next one, in ms. */
 const HOLD_MS = 10;
-/** Rows of one slot in one read. */
-const READ_LIMIT = 100;
+/** Of one slot in one read. */
+const READ_LIMIT: ReadLimit = { rows: 100, bytes: 256 * 1024 };
 
 /**
  * Handles messages with one session until it is lost (then it throws) or the worker is stopped. The session only owns slots
@@ -146,8 +147,7 @@ export async function localLoop(o: LocalLoopOptions): Promise<void> {
     const sweeps = now >= sweepAt;
     if (sweeps) slots.rewindAll();
     const asked = slots.wanted(kept(), now);
-    if (asked.size > 0)
-      slots.offer(asked, await session.read(asked, slots.excluded(now), READ_LIMIT), READ_LIMIT);
+    if (asked.size > 0) slots.offer(asked, await session.read(asked, slots.excluded(now), READ_LIMIT));
     else if (polled) await session.ping();
     lookedAt = performance.now();
     if (!sweeps) return;

@@ -1,21 +1,24 @@
 import { LOCKS } from './lock-classes.ts';
 import { checkOutbox } from './outbox-check.ts';
 import { SELF } from './outbox-insert.ts';
-import type { OutboxMessage } from './relay-queue.ts';
-import { depthOf, type SlotDepth, type SlotRecord, toStored } from './relay-session.ts';
+import {
+  depthOf,
+  type ReadLimit,
+  type SlotDepth,
+  type SlotRecord,
+  type SlotRows,
+  slotRows,
+  toStored,
+} from './relay-session.ts';
 import { asJson, openSlotSession, type SlotSession } from './slot-session.ts';
 
 /** The connection by which a local worker owns slots, and what it asks outbox_local. */
 export interface LocalSession extends SlotSession {
   /**
-   * Rows with an id above the given one per slot, at most `limit` of each slot, sorted by id; not those of the given keys, nor
+   * Rows with an id above the given one per slot, of each slot so many as {@link ReadLimit} lets; not those of the given keys, nor
    * of keys that a dead letter holds.
    */
-  read(
-    after: ReadonlyMap<number, bigint>,
-    without: readonly string[],
-    limit: number,
-  ): Promise<OutboxMessage[]>;
+  read(after: ReadonlyMap<number, bigint>, without: readonly string[], limit: ReadLimit): Promise<SlotRows>;
   /** Of the slots owned. */
   depth(): Promise<SlotDepth[]>;
 }
@@ -47,18 +50,23 @@ export async function openLocalSession(o: {
       // and the one behind it would be taken for the next.
       const rows = await session.run(
         (sql) => sql<SlotRecord[]>`
-          SELECT o.* FROM json_to_recordset(${asJson(from)}::text::json) AS s (slot smallint, after bigint)
-          CROSS JOIN LATERAL (
-            SELECT id, slot, msg_key, event_id, key_seq, type, payload, headers FROM outbox_local
+          SELECT * FROM json_to_recordset(${asJson(from)}::text::json) AS s (slot smallint, after bigint)
+          CROSS JOIN LATERAL (SELECT o.*, sum(bytes) OVER (ORDER BY id) - bytes AS before FROM (
+            SELECT id, outbox_local.slot, msg_key, event_id, key_seq, type, payload, headers,
+              octet_length(payload::text) + octet_length(headers::text) AS bytes
+            FROM outbox_local
             WHERE slot = s.slot AND id > s.after
               AND msg_key <> ALL (ARRAY(SELECT json_array_elements_text(${asJson(without)}::text::json)))
               AND msg_key <> ALL (ARRAY(
                 SELECT msg_key FROM dead_letter
                 WHERE state = 'waiting' AND topic = ${SELF} AND holds_key AND msg_key IS NOT NULL))
-            ORDER BY id LIMIT ${limit}
-          ) o ORDER BY o.id`,
+            ORDER BY id LIMIT ${limit.rows}
+          ) AS o) AS counted WHERE before < ${limit.bytes} ORDER BY id`,
       );
-      return rows.map((row) => ({ ...toStored(row), topic: SELF }));
+      return slotRows(
+        rows.map((row) => ({ ...toStored(row), topic: SELF })),
+        limit,
+      );
     },
 
     depth: () => session.run((sql) => depthOf(sql, 'outbox_local', session.owned())),

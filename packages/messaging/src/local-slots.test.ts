@@ -2,6 +2,7 @@ import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { createLocalSlots, type LocalSlots } from './local-slots.ts';
 import type { OutboxMessage } from './relay-queue.ts';
+import { slotRows } from './relay-session.ts';
 
 const seed = Number(process.env.SEED ?? Date.now() % 2 ** 31);
 
@@ -17,6 +18,7 @@ function message(id: number, key: string, keySeq: number, slot = 0): OutboxMessa
     type: 'T',
     payload: {},
     headers,
+    bytes: 100,
   };
 }
 
@@ -26,11 +28,10 @@ const idsOf = (taken: ReturnType<LocalSlots['take']>) => taken?.map(({ eventId }
 function read(slots: LocalSlots, rows: OutboxMessage[], now: number, owned = [0]): void {
   const asked = slots.wanted(owned, now);
   const without = slots.excluded(now);
-  slots.offer(
-    asked,
-    rows.filter((row) => row.id > (asked.get(row.slot) ?? row.id) && !without.includes(row.msgKey)),
-    100,
+  const found = rows.filter(
+    (row) => row.id > (asked.get(row.slot) ?? row.id) && !without.includes(row.msgKey),
   );
+  slots.offer(asked, slotRows(found, { rows: 100, bytes: 1_000_000 }));
 }
 
 describe('a slot', () => {
@@ -200,7 +201,8 @@ function play(ops: Op[], believe = false): string[] {
       case 'read-ends': {
         if (!reading) return;
         const asked = [...reading.asked.keys()].map((slot) => [slot, 0n] as const);
-        slots.offer(believe ? new Map(asked) : reading.asked, reading.rows, 3);
+        const found = slotRows(reading.rows, { rows: 3, bytes: 1_000_000 });
+        slots.offer(believe ? new Map(asked) : reading.asked, found);
         reading = undefined;
         return;
       }

@@ -1,6 +1,7 @@
 import { createLookBack } from './look-back.ts';
 import { UNNUMBERED } from './outbox-insert.ts';
 import { backoffMs, type OutboxMessage } from './relay-queue.ts';
+import type { SlotRows } from './relay-session.ts';
 
 /** A key whose next message failed. It is tried again at its time, alone in its transaction. */
 export interface Trouble {
@@ -36,8 +37,8 @@ interface SlotState {
 export interface LocalSlots {
   /** Begins a read: for each slot that is to be read, the id above which. The others are read when they are done. */
   wanted(slots: readonly number[], now: number): Map<number, bigint>;
-  /** Ends it, with its rows sorted by id. A slot with `limit` rows is taken to have more. */
-  offer(asked: ReadonlyMap<number, bigint>, rows: OutboxMessage[], limit: number): void;
+  /** Ends it. */
+  offer(asked: ReadonlyMap<number, bigint>, found: SlotRows): void;
   /** Reads every slot from its start next time. */
   rewindAll(): void;
   /** Reads every slot from where it was some seconds ago next time; to be called once a second. */
@@ -165,12 +166,10 @@ export function createLocalSlots(): LocalSlots {
       return asked;
     },
 
-    offer(asked, rows, limit) {
-      const counts = new Map<number, number>();
+    offer(asked, { rows, more }) {
       const doubted = new Set<number>();
       for (const row of rows) {
         const state = stateOf(row.slot);
-        counts.set(row.slot, (counts.get(row.slot) ?? 0) + 1);
         if (doubted.has(row.slot)) continue;
         // A read that began above the start may miss a lower id of the key that was committed late: only the next number is believed.
         if (row.keySeq !== UNNUMBERED) {
@@ -185,7 +184,7 @@ export function createLocalSlots(): LocalSlots {
         state.pending.push(row);
         if (row.id > state.after) state.after = row.id;
       }
-      for (const slot of asked.keys()) stateOf(slot).more = (counts.get(slot) ?? 0) >= limit;
+      for (const slot of asked.keys()) stateOf(slot).more = more.has(slot);
     },
 
     lookBack() {

@@ -2,7 +2,7 @@ import { withDeadline } from './deadline.ts';
 import { createLookBack, LOOK_BACK_MS } from './look-back.ts';
 import { createRelayQueue, type OutboxMessage } from './relay-queue.ts';
 import type { RelayReport } from './relay-report.ts';
-import type { RelaySession } from './relay-session.ts';
+import type { ReadLimit, RelaySession } from './relay-session.ts';
 import type { Wake } from './wake.ts';
 
 export interface LoopOptions {
@@ -52,10 +52,10 @@ const REMOVE_APART_MS = 3;
 const PUBLISH_MS = 10_000;
 /** How long a stop waits for messages in flight, in ms; those not answered by then are published again. */
 const DRAIN_MS = 4000;
-/** Rows of one slot in one read. */
-const READ_LIMIT = 100;
-/** No more is read while so many messages wait in memory. */
-const CAPACITY = 1000;
+/** Of one slot in one read. */
+const READ_LIMIT: ReadLimit = { rows: 100, bytes: 256 * 1024 };
+/** No more is read while so many messages wait in memory, or so many bytes of them. */
+const CAPACITY = { messages: 1000, bytes: 8 * 1024 * 1024 };
 
 /**
  * Relays with one session until it is lost (then it throws) or the relay is stopped. All statements of a session come
@@ -153,7 +153,7 @@ export async function relayLoop(o: LoopOptions): Promise<void> {
     pollAt = now + o.pollMs;
     nudge.look = false;
     const slots = kept();
-    if (queue.sendable() >= CAPACITY || slots.length === 0) {
+    if (fullness() >= 1 || slots.length === 0) {
       sweepAt = Math.max(sweepAt, pollAt);
       return session.ping();
     }
@@ -169,20 +169,16 @@ export async function relayLoop(o: LoopOptions): Promise<void> {
       queue.rewound();
     }
     const from = new Map(slots.map((slot) => [slot, after.get(slot) ?? 0n]));
-    const rows = await session.read(from, queue.exclusions(), READ_LIMIT);
+    const found = await session.read(from, queue.exclusions(), READ_LIMIT);
     if (fromStart) {
       const apart = Math.min(SWEEP_SHARE * (performance.now() - sweptAt), SWEEP_AT_MOST_MS);
       sweepAt = Math.max(sweepAt, sweptAt + apart);
     }
-    const perSlot = new Map<number, number>();
-    for (const row of rows) {
-      after.set(row.slot, row.id);
-      perSlot.set(row.slot, (perSlot.get(row.slot) ?? 0) + 1);
-    }
+    for (const row of found.rows) after.set(row.slot, row.id);
     if (fromStart) for (const slot of slots) if (!after.has(slot)) after.set(slot, 0n);
-    more = [...perSlot.values()].some((n) => n >= READ_LIMIT);
+    more = found.more.size > 0;
     lookedAt = performance.now();
-    if (!queue.offer(rows, fromStart)) sweepAt = sweptAt + SWEEP_APART_MS;
+    if (!queue.offer(found.rows, fromStart)) sweepAt = sweptAt + SWEEP_APART_MS;
   }
 
   async function announce(now: number): Promise<void> {
@@ -192,9 +188,14 @@ export async function relayLoop(o: LoopOptions): Promise<void> {
   }
 
   function readAt(): number {
-    const again = (more || queue.wantsRewind()) && queue.sendable() < CAPACITY / 2;
+    const again = (more || queue.wantsRewind()) && fullness() < 0.5;
     const told = nudge.look ? apart(lookedAt, LOOK_APART_MS) : Number.POSITIVE_INFINITY;
     return again ? 0 : Math.min(told, pollAt, sweepAt);
+  }
+
+  /** Of what may wait in memory, 1 for all of it. */
+  function fullness(): number {
+    return Math.max(queue.sendable() / CAPACITY.messages, queue.sendableBytes() / CAPACITY.bytes);
   }
 
   function removeAt(): number {

@@ -17,6 +17,7 @@ function message(id: number, key: string, keySeq: number, topic = 'orders'): Out
     type: 'T',
     payload: {},
     headers,
+    bytes: 100,
   };
 }
 
@@ -28,6 +29,26 @@ function takeAll(queue: RelayQueue, now = 0): string[] {
   for (let m = queue.next(now); m; m = queue.next(now)) taken.push(m.eventId);
   return taken;
 }
+
+test('the bytes of what waits are those of messages that could be sent: the first of a failing key holds up no reading', () => {
+  const queue = createRelayQueue();
+  const [a, a2, b] = [message(1, 'a', 1), message(2, 'a', 2), message(3, 'b', 1)];
+  queue.offer([a, a2, b], true);
+  expect(queue.sendableBytes()).toBe(300);
+  takeAll(queue);
+  queue.failed(a, 0, down);
+  expect(queue.sendableBytes()).toBe(100); // of b: the second one of a is left to the table
+  queue.succeeded(b);
+  expect(queue.sendableBytes()).toBe(0);
+  takeAll(queue, 1000);
+  queue.succeeded(a);
+  expect(queue.sendableBytes()).toBe(0);
+  queue.offer([a2], true);
+  takeAll(queue, 1000);
+  queue.failed(a2, 1000, down);
+  queue.leave(0);
+  expect([queue.sendable(), queue.sendableBytes()]).toEqual([0, 0]);
+});
 
 describe('one key', () => {
   test('goes one message at a time, in the order of the ids', () => {

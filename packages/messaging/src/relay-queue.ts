@@ -4,6 +4,8 @@ import type { StoredMessage } from './envelope.ts';
 export interface OutboxMessage extends StoredMessage {
   id: bigint;
   slot: number;
+  /** Of its payload and headers as JSON. */
+  bytes: number;
 }
 
 /** Which keys and topics the next read shall leave out, because nothing of theirs could be published. */
@@ -53,6 +55,8 @@ export interface RelayQueue {
   rewound(): void;
   /** Messages in memory that could be published soon; those of failing keys are not among them. */
   sendable(): number;
+  /** What these take, in bytes of JSON. */
+  sendableBytes(): number;
   /** When a waiting message becomes due, if it is not due now. */
   nextDue(now: number): number | undefined;
   status(): QueueStatus;
@@ -103,7 +107,9 @@ export function createRelayQueue(): RelayQueue {
   const lastSequence = new Map<string, bigint>();
   const leaving = new Set<number>();
   let size = 0;
+  let bytes = 0;
   let failingKeys = 0;
+  let failingBytes = 0;
   let rewind = false;
 
   function topicOf(name: string): TopicState {
@@ -115,9 +121,22 @@ export function createRelayQueue(): RelayQueue {
     return topic;
   }
 
-  function resize(topic: string, by: number): void {
-    size += by;
-    topicOf(topic).size += by;
+  function entered(message: OutboxMessage): void {
+    size += 1;
+    bytes += message.bytes;
+    topicOf(message.topic).size += 1;
+  }
+
+  function gone(message: OutboxMessage): void {
+    size -= 1;
+    bytes -= message.bytes;
+    topicOf(message.topic).size -= 1;
+  }
+
+  /** Of a key that fails its first message only is in memory. */
+  function countFailing(message: OutboxMessage, by: 1 | -1): void {
+    failingKeys += by;
+    failingBytes += by * message.bytes;
   }
 
   /** A topic that is down gets one attempt at a time, whichever of its keys is due. */
@@ -129,8 +148,10 @@ export function createRelayQueue(): RelayQueue {
   /** Drops what comes after the first `keep` messages of a key from memory; the table still has it. */
   function shorten(state: KeyState, keep: number): void {
     const dropped = state.messages.splice(keep);
-    for (const message of dropped) held.delete(message.id);
-    resize(state.topic, -dropped.length);
+    for (const message of dropped) {
+      held.delete(message.id);
+      gone(message);
+    }
   }
 
   /** Drops the keys of a topic that did not fail yet, all but a few that may show that it is back. */
@@ -145,11 +166,12 @@ export function createRelayQueue(): RelayQueue {
   }
 
   function forget(state: KeyState): void {
+    const [first] = state.messages;
+    if (state.failures > 0 && first) countFailing(first, -1);
     shorten(state, 0);
     idle.delete(state);
     keys.delete(nameOf(state));
     topicOf(state.topic).failing.delete(state);
-    if (state.failures > 0) failingKeys -= 1;
   }
 
   function remember(message: OutboxMessage): void {
@@ -179,7 +201,7 @@ export function createRelayQueue(): RelayQueue {
         keys.set(name, target);
         target.messages.push(row);
         held.add(row.id);
-        resize(row.topic, 1);
+        entered(row);
         if (!target.inFlight) idle.add(target);
       }
       return believed;
@@ -201,13 +223,13 @@ export function createRelayQueue(): RelayQueue {
       const state = keys.get(name) as KeyState;
       const topic = topicOf(message.topic);
       const recovered = state.failures > 0 || isDown(topic);
-      if (state.failures > 0) failingKeys -= 1;
+      if (state.failures > 0) countFailing(message, -1);
       if (recovered) rewind = true;
       topic.inFlight -= 1;
       for (const other of topic.failing) other.dueAt = 0;
       topic.failing.clear();
       state.messages.shift();
-      resize(message.topic, -1);
+      gone(message);
       state.inFlight = false;
       state.failures = 0;
       state.dueAt = 0;
@@ -226,7 +248,7 @@ export function createRelayQueue(): RelayQueue {
       const topic = topicOf(message.topic);
       topic.inFlight -= 1;
       if (leaving.has(state.slot)) return forget(state);
-      if (state.failures === 0) failingKeys += 1;
+      if (state.failures === 0) countFailing(message, 1);
       state.failures += 1;
       state.dueAt = now + backoffMs(state.failures);
       state.error = error.message;
@@ -273,6 +295,8 @@ export function createRelayQueue(): RelayQueue {
     },
 
     sendable: () => size - failingKeys,
+
+    sendableBytes: () => bytes - failingBytes,
 
     nextDue(now) {
       let soonest = Number.POSITIVE_INFINITY;

@@ -5,6 +5,20 @@ import { checkOutbox } from './outbox-check.ts';
 import type { Exclusions, OutboxMessage } from './relay-queue.ts';
 import { asJson, openSlotSession, type SlotSession } from './slot-session.ts';
 
+/** Of one slot in one read: no further row when there are so many, or when they have so many bytes; one row in any case. */
+export interface ReadLimit {
+  rows: number;
+  bytes: number;
+}
+
+/** What a read found. */
+export interface SlotRows {
+  /** Sorted by id. */
+  rows: OutboxMessage[];
+  /** Slots of which there may be more. */
+  more: ReadonlySet<number>;
+}
+
 /** What waits in one slot. */
 export interface SlotDepth {
   slot: number;
@@ -15,8 +29,8 @@ export interface SlotDepth {
 
 /** The connection of a relay, and what it asks the outbox. */
 export interface RelaySession extends SlotSession {
-  /** Rows with an id above the given one per slot, at most `limit` of each slot, sorted by id. */
-  read(after: ReadonlyMap<number, bigint>, without: Exclusions, limit: number): Promise<OutboxMessage[]>;
+  /** Rows with an id above the given one per slot, of each slot so many as {@link ReadLimit} lets. */
+  read(after: ReadonlyMap<number, bigint>, without: Exclusions, limit: ReadLimit): Promise<SlotRows>;
   /** Moves what the broker has acknowledged from the outbox to what was sent. */
   remove(messages: { id: bigint; eventId: string }[]): Promise<void>;
   /** Of the slots owned. */
@@ -54,16 +68,21 @@ export async function openSession(o: SessionOptions): Promise<RelaySession> {
       const keys = without.keys.map(({ topic, key }) => `${topic} ${key}`);
       const rows = await session.run(
         (sql) => sql<OutboxRecord[]>`
-          SELECT o.* FROM json_to_recordset(${asJson(from)}::text::json) AS s (slot smallint, after bigint)
-          CROSS JOIN LATERAL (
-            SELECT id, slot, topic, msg_key, event_id, key_seq, type, payload, headers FROM outbox
+          SELECT * FROM json_to_recordset(${asJson(from)}::text::json) AS s (slot smallint, after bigint)
+          CROSS JOIN LATERAL (SELECT o.*, sum(bytes) OVER (ORDER BY id) - bytes AS before FROM (
+            SELECT id, outbox.slot, topic, msg_key, event_id, key_seq, type, payload, headers,
+              octet_length(payload::text) + octet_length(headers::text) AS bytes
+            FROM outbox
             WHERE slot = s.slot AND id > s.after
               AND topic <> ALL (ARRAY(SELECT json_array_elements_text(${asJson(without.topics)}::text::json)))
               AND topic || ' ' || msg_key <> ALL (ARRAY(SELECT json_array_elements_text(${asJson(keys)}::text::json)))
-            ORDER BY id LIMIT ${limit}
-          ) o ORDER BY o.id`,
+            ORDER BY id LIMIT ${limit.rows}
+          ) AS o) AS counted WHERE before < ${limit.bytes} ORDER BY id`,
       );
-      return rows.map((row) => ({ ...toStored(row), topic: row.topic }));
+      return slotRows(
+        rows.map((row) => ({ ...toStored(row), topic: row.topic })),
+        limit,
+      );
     },
 
     async remove(messages) {
@@ -110,6 +129,17 @@ export interface SlotRecord {
   type: string;
   payload: unknown;
   headers: StoredHeaders;
+  bytes: number;
+}
+
+export function slotRows(rows: OutboxMessage[], limit: ReadLimit): SlotRows {
+  const found = new Map<number, ReadLimit>();
+  for (const { slot, bytes } of rows) {
+    const sum = found.get(slot) ?? { rows: 0, bytes: 0 };
+    found.set(slot, { rows: sum.rows + 1, bytes: sum.bytes + bytes });
+  }
+  const full = [...found].filter(([, sum]) => sum.rows >= limit.rows || sum.bytes >= limit.bytes);
+  return { rows, more: new Set(full.map(([slot]) => slot)) };
 }
 
 type OutboxRecord = SlotRecord & { topic: string };
@@ -124,5 +154,6 @@ export function toStored(row: SlotRecord): Omit<OutboxMessage, 'topic'> {
     type: row.type,
     payload: row.payload,
     headers: row.headers,
+    bytes: row.bytes,
   };
 }
