@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { isNode, LineCounter, parseDocument } from 'yaml';
 import type { z } from 'zod';
+import { ShopError } from '../local/shop-error.ts';
 import { crossFaults } from './topology-faults.ts';
 import { type Operation, type ServiceRow, type TopologyTable, topologySchema } from './topology-schema.ts';
 
@@ -48,11 +49,15 @@ export interface Topology {
   calls: Call[];
 }
 
-export class TopologyError extends Error {
+/** A slip of the pen in the table: every command reads it, and tells it as anything else that its user can cure. */
+export class TopologyError extends ShopError {
   readonly faults: string[];
 
   constructor(faults: string[]) {
-    super(`topology.yaml has ${faults.length} fault(s):\n${faults.map((fault) => `  ${fault}`).join('\n')}`);
+    super(
+      `topology.yaml has ${faults.length} fault(s):\n${faults.map((fault) => `  ${fault}`).join('\n')}`,
+      'correct topology.yaml where it says so, then `npm run generate`',
+    );
     this.name = 'TopologyError';
     this.faults = faults;
   }

@@ -4,6 +4,7 @@ import { parseArgs } from 'node:util';
 import { execa } from 'execa';
 import { loadTopology } from '../generator/topology.ts';
 import { exitWithUsage, optionsOrExit } from '../local/command-line.ts';
+import { complain } from '../local/complaint.ts';
 import { consoleReport } from '../local/console-report.ts';
 import { logTail } from '../local/logs.ts';
 import { type Report, step } from '../local/progress-events.ts';
@@ -41,9 +42,7 @@ try {
   await main(process.argv.slice(2));
 } catch (error) {
   output.finish();
-  if (!(error instanceof ShopError)) throw error;
-  console.error(`${error.message}\nCure: ${error.cure}`);
-  process.exitCode = 1;
+  complain(error);
 }
 
 async function main(args: string[]): Promise<void> {

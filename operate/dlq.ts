@@ -4,8 +4,9 @@ import { join } from 'node:path';
 import { type ParseArgsConfig, parseArgs } from 'node:util';
 import type { DeadLetterSummary, DeadLetterView } from '@sidecart/messaging/dead-letters';
 import Table from 'cli-table3';
-import { loadTopology } from '../generator/topology.ts';
+import { loadTopology, type Topology } from '../generator/topology.ts';
 import { exitWithUsage } from '../local/command-line.ts';
+import { complain } from '../local/complaint.ts';
 import { CHECKOUT } from '../local/run-paths.ts';
 import { ShopError } from '../local/shop-error.ts';
 import { type DeadLettersClient, deadLettersOf } from './dead-letters-client.ts';
@@ -26,8 +27,8 @@ Messages that a service could not handle and set aside (docs/messages.md).
   --topic NAME      list, redrive --all: of one topic only
   --state STATE     list: waiting (default), redriven or discarded
   --as NAME         who decides (default: the name of the user here)
-  --kubernetes      in the current context's cluster, instead of the shop that runs here
-  --context NAME    in that cluster
+  --kubernetes      in the current context's cluster, if that is local by its name, instead of the shop that runs here
+  --context NAME    in that cluster, whatever its name
   --namespace NAME  in that namespace (default: that of topology.yaml)
   --help            this text`;
 
@@ -39,20 +40,26 @@ const OPTIONS = {
 } satisfies ParseArgsConfig['options'];
 type Options = ReturnType<typeof parseArgs<{ options: typeof OPTIONS }>>['values'];
 
-const topology = loadTopology(join(CHECKOUT, 'topology.yaml'));
+let table: Topology | undefined;
+/** Not before a command wants it: a fault in the table is told as any other, and the usage needs none. */
+function topology(): Topology {
+  table ??= loadTopology(join(CHECKOUT, 'topology.yaml'));
+  return table;
+}
+
 const opened = new Map<string, { access: ServiceAccess; client: DeadLettersClient }>();
 
 async function clientOf(service: string, o: Options): Promise<DeadLettersClient> {
-  if (!receivers(topology).includes(service))
+  if (!receivers(topology()).includes(service))
     throw new ShopError(
       `${service} is no service that takes messages`,
-      `those that do are ${receivers(topology).join(', ')}`,
+      `those that do are ${receivers(topology()).join(', ')}`,
     );
   const known = opened.get(service);
   if (known) return known.client;
   const find =
     o.kubernetes || o.context !== undefined
-      ? clusterServices(topology, { context: o.context, namespace: o.namespace ?? topology.namespace })
+      ? clusterServices(topology(), { context: o.context, namespace: o.namespace ?? topology().namespace })
       : localServices(process.env.SIDECART_RUN_DIR || join(CHECKOUT, '.run'));
   const access = await find(service);
   const client = deadLettersOf(service, access, o.as ?? userInfo().username);
@@ -62,7 +69,7 @@ async function clientOf(service: string, o: Options): Promise<DeadLettersClient>
 
 async function list(o: Options): Promise<DeadLetterSummary[]> {
   const found: DeadLetterSummary[] = [];
-  for (const service of o.service === undefined ? receivers(topology) : [o.service]) {
+  for (const service of o.service === undefined ? receivers(topology()) : [o.service]) {
     const items = await (await clientOf(service, o)).list({ state: o.state, topic: o.topic });
     found.push(...items.map((item) => ({ ...item, id: `${service}/${item.id}` })));
   }
@@ -206,9 +213,7 @@ else
   try {
     process.exitCode = (await command(ids, values)) ? 0 : 1;
   } catch (err) {
-    if (!(err instanceof ShopError)) throw err;
-    console.error(`${err.message}\nCure: ${err.cure}`);
-    process.exitCode = 1;
+    complain(err);
   } finally {
     for (const { access } of opened.values()) access.close();
   }
