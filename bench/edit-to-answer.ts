@@ -72,9 +72,19 @@ export async function editToAnswer(
 }
 
 /** Copies a file into the pods of an application, as Tilt does. It is written into, not replaced: see tilt/dev. */
-export function copyIntoPod(namespace: string, app: string, file: string, content: string): void {
+export function copyIntoPod(
+  namespace: string,
+  app: string,
+  file: string,
+  content: string,
+  o: {
+    /** Default: the current one. */
+    context?: string;
+  } = {},
+): void {
+  const at = o.context === undefined ? [] : [`--context=${o.context}`];
   const into = ['exec', '--stdin', `--namespace=${namespace}`, `deployment/${app}`, '--container=app'];
-  execFileSync('kubectl', [...into, '--', 'sh', '-c', 'cat > "$0"', `/app/${file}`], {
+  execFileSync('kubectl', [...at, ...into, '--', 'sh', '-c', 'cat > "$0"', `/app/${file}`], {
     input: content,
     stdio: ['pipe', 'ignore', 'inherit'],
   });

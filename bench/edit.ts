@@ -1,8 +1,10 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { loadTopology } from '../generator/topology.ts';
+import { chooseContext } from '../k8s/kubectl.ts';
 import { portForward } from '../k8s/port-forward.ts';
 import { exitWithUsage, optionsOrExit } from '../local/command-line.ts';
+import { complain } from '../local/complaint.ts';
 import { CHECKOUT } from '../local/run-paths.ts';
 import {
   copyIntoPod,
@@ -16,12 +18,18 @@ import { markdown, median, percentile } from './statistics.ts';
 
 const USAGE = `npm run bench -- edit [options]
 
-The time from saving a file to the new answer, of the shop that \`tilt up\` runs on the current kube context.
+The time from saving a file to the new answer, of the shop that \`tilt up\` runs. It makes a product there, and with --copy writes into the pods.
 
-  --edits N     how many of each kind (default 20)
-  --copy        without Tilt: copy each edit into the pods with kubectl, as Tilt does; for images of target dev
-  --url URL     where the gateway's Service answers; default: a port-forward of kubectl to it
-  --help        this text`;
+  --edits N       how many of each kind (default 20)
+  --copy          without Tilt: copy each edit into the pods with kubectl, as Tilt does; for images of target dev
+  --url URL       where the gateway's Service answers; default: a port-forward of kubectl to it
+  --context NAME  the cluster, by its name in kubectl's configuration; without it the current one, if it is local by its name
+  --help          this text`;
+
+interface Place {
+  namespace: string;
+  context?: string;
+}
 
 /** `npm run bench -- edit`: edits files of this checkout, and puts them back as they were. */
 export async function benchEdit(): Promise<void> {
@@ -30,16 +38,17 @@ export async function benchEdit(): Promise<void> {
     edits: { ...text, default: '20' },
     copy: { type: 'boolean', default: false },
     url: text,
+    context: text,
   } as const;
-  const { edits, copy, url: given } = optionsOrExit(USAGE, options, process.argv.slice(3));
+  const { edits, copy, url: given, context: named } = optionsOrExit(USAGE, options, process.argv.slice(3));
   if (!/^[1-9]\d{0,3}$/.test(edits)) exitWithUsage(`--edits ${edits}: write a number from 1 to 9999`, USAGE);
-  const { namespace, edge } = loadTopology(join(CHECKOUT, 'topology.yaml'));
-  const forward = given ? undefined : await portForward(namespace, `service/${edge}`, [80]);
+  const { edge, ...at } = placeOrExit(named, given === undefined || copy);
+  const forward = given ? undefined : await portForward(at.namespace, `service/${edge}`, [80], at);
   const url = given ?? `http://127.0.0.1:${forward?.ports[0]}`;
   try {
     const rows: string[][] = [];
     for (const edit of [EDIT_IN_A_SERVICE, EDIT_IN_A_PACKAGE])
-      rows.push(row(edit.name, await measure(edit, Number(edits), url, copy ? namespace : undefined)));
+      rows.push(row(edit.name, await measure(edit, Number(edits), url, copy ? at : undefined)));
     console.log(`\n${machineLine()}; ${copy ? 'edits copied by kubectl' : 'Tilt'}\n`);
     console.log(markdown(['edit', 'n', 'median, s', 'p95, s', 'range, s'], rows));
   } finally {
@@ -47,17 +56,23 @@ export async function benchEdit(): Promise<void> {
   }
 }
 
-async function measure(
-  edit: Edit,
-  count: number,
-  url: string,
-  copyTo: string | undefined,
-): Promise<number[]> {
+/** What cannot be, ends the program before anything is changed: these edits are for no cluster that was met by accident. */
+function placeOrExit(named: string | undefined, inCluster: boolean): Place & { edge: string } {
+  try {
+    const { namespace, edge } = loadTopology(join(CHECKOUT, 'topology.yaml'));
+    return { namespace, edge, ...(inCluster ? { context: chooseContext(named).name } : {}) };
+  } catch (error) {
+    complain(error);
+    process.exit();
+  }
+}
+
+async function measure(edit: Edit, count: number, url: string, copyTo: Place | undefined): Promise<number[]> {
   const path = join(CHECKOUT, edit.file);
   const original = readFileSync(path, 'utf8');
   const save = (content: string) => {
     writeFileSync(path, content);
-    if (copyTo) for (const app of edit.apps) copyIntoPod(copyTo, app, edit.file, content);
+    if (copyTo) for (const app of edit.apps) copyIntoPod(copyTo.namespace, app, edit.file, content, copyTo);
   };
   const restore = () => {
     writeFileSync(path, original);

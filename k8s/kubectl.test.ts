@@ -2,15 +2,15 @@ import { expect, test } from 'vitest';
 import { looksLocal } from './kubectl.ts';
 
 test.each([
-  ['kind-dev', 'https://172.18.0.2:6443', true],
-  ['k3d-shop', 'https://0.0.0.0:40123', true],
-  ['minikube', 'https://192.168.49.2:8443', true],
-  ['docker-desktop', 'https://kubernetes.docker.internal:6443', true],
-  ['mine', 'https://127.0.0.1:6443', true],
-  ['production', 'https://api.example.com', false],
-  ['not-kind-dev', 'https://10.0.0.1', false],
-  ['gke_project_europe-west1_minikube', 'https://34.1.2.3', false],
-  ['broken', '', false],
-])('%s at %s: looks local is %s', (name, server, local) => {
-  expect(looksLocal({ name, server })).toBe(local);
+  ['kind-dev', true],
+  ['k3d-shop', true],
+  ['minikube', true],
+  ['docker-desktop', true],
+  ['rancher-desktop', true],
+  ['production', false],
+  ['not-kind-dev', false],
+  ['gke_project_europe-west1_minikube', false],
+  ['localhost', false],
+])('%s: looks local is %s', (name, local) => {
+  expect(looksLocal(name)).toBe(local);
 });

@@ -32,38 +32,50 @@ export function kubectl(args: string[], input?: string): string {
 
 /** The context called `name`, or the current one. */
 export function readContext(name?: string): Context {
-  const args = ['config', 'view', '--minify', '--output=json', ...(name ? [`--context=${name}`] : [])];
-  const view = JSON.parse(kubectl(args)) as {
-    contexts: { name: string }[] | null;
-    clusters: { cluster: { server?: string } }[] | null;
+  // All of it: with --minify kubectl itself fails when there is no such context, and says nothing of those there are.
+  const view = JSON.parse(kubectl(['config', 'view', '--output=json'])) as {
+    'current-context': string;
+    contexts: { name: string; context: { cluster: string } }[] | null;
+    clusters: { name: string; cluster: { server?: string } }[] | null;
   };
-  const found = view.contexts?.[0]?.name;
+  const wanted = name ?? view['current-context'];
+  const found = view.contexts?.find((context) => context.name === wanted);
   if (!found)
     throw new ShopError(
-      name ? `kubectl knows no context ${name}` : 'kubectl has no current context',
-      'choose one of `kubectl config get-contexts` with `kubectl config use-context NAME`',
+      name === undefined && !wanted
+        ? 'kubectl has no current context'
+        : `kubectl knows no context '${wanted}'`,
+      howToChoose(view.contexts?.map((context) => context.name) ?? []),
     );
-  return { name: found, server: view.clusters?.[0]?.cluster.server ?? '' };
+  const cluster = view.clusters?.find((one) => one.name === found.context.cluster)?.cluster;
+  return { name: found.name, server: cluster?.server ?? '' };
+}
+
+function howToChoose(all: string[]): string {
+  if (all.length === 0) return 'make a cluster, or set KUBECONFIG to the file that has its context';
+  return `name one with --context NAME; there are ${all.join(', ')} (kubectl config get-contexts)`;
 }
 
 const LOCAL_NAMES =
   /^(kind-.+|k3d-.+|minikube|docker-desktop|rancher-desktop|orbstack|colima(-.+)?|microk8s)$/;
 
-/** Whether a cluster is one on the developer's own machine, by what the common tools call theirs and by its address. */
-export function looksLocal({ name, server }: Context): boolean {
-  const host = URL.canParse(server) ? new URL(server).hostname : '';
-  return LOCAL_NAMES.test(name) || /^(localhost|127\.\d+\.\d+\.\d+|\[::1\])$/.test(host);
+/**
+ * Whether a context is of a cluster on the developer's own machine, by what the common tools call theirs. An address is not
+ * enough: tunnels to other places end on this machine too.
+ */
+export function looksLocal(context: string): boolean {
+  return LOCAL_NAMES.test(context);
 }
 
 /**
- * The context to work in: the one named on the command line, whatever it is, or the current one if it looks local.
+ * The context to work in: the one named on the command line, whatever it is, or the current one if it is local by its name.
  * @throws ShopError for another one: what changes a cluster does not meet one by accident.
  */
 export function chooseContext(named: string | undefined): Context {
   const context = readContext(named);
-  if (named !== undefined || looksLocal(context)) return context;
+  if (named !== undefined || looksLocal(context.name)) return context;
   throw new ShopError(
-    `the current context ${context.name} (${context.server}) does not look like a cluster on this machine`,
+    `the current context ${context.name} (${context.server}) is not local by its name (kind-*, k3d-*, minikube, docker-desktop and the like)`,
     `add --context ${context.name} if it is meant`,
   );
 }

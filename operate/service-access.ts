@@ -69,7 +69,14 @@ export function clusterServices(
       o.namespace,
     ];
     const token = kubectl([...args, '--output=jsonpath={.data.token}']);
-    const { ports, stop } = await portForward(o.namespace, `deployment/${service}`, [row.port], { context });
+    const forward = portForward(o.namespace, `deployment/${service}`, [row.port], { context });
+    const { ports, stop } = await forward.catch((cause: Error) => {
+      throw new ShopError(
+        cause.message,
+        `is it running? kubectl --context=${context} --namespace=${o.namespace} get deployment ${service}`,
+        { cause },
+      );
+    });
     return {
       url: `http://127.0.0.1:${ports[0]}`,
       token: Buffer.from(token, 'base64').toString(),

@@ -5,8 +5,7 @@ export type Choice = { use: string } | { skip: string } | { refuse: string };
 
 /**
  * Which context to test on: `told` (SIDECART_CONTEXT) whatever it is called, else the current one if it is local by its
- * name: an address is not enough, as tunnels to other places end on this machine too. These tests delete pods and restart what
- * they find, so nothing else is taken by accident.
+ * name. These tests delete pods and restart what they find, so nothing else is taken by accident.
  */
 export function chooseContext(o: { told?: string; current?: string; all: string[] }): Choice {
   if (o.told) {
@@ -18,7 +17,7 @@ export function chooseContext(o: { told?: string; current?: string; all: string[
   }
   if (!o.current)
     return { skip: 'kubectl has no current context (kubectl config use-context NAME sets one)' };
-  if (looksLocal({ name: o.current, server: '' })) return { use: o.current };
+  if (looksLocal(o.current)) return { use: o.current };
   return {
     refuse:
       `The current context ${o.current} is not local by its name (kind-*, k3d-*, minikube, docker-desktop and the like), and ` +
