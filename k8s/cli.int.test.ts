@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { parse } from 'yaml';
 import { testFolder } from '../local/testing.ts';
+import type { Secrets } from './secrets.ts';
 
 /** `npm run k8s -- ...`, with only what is in `path` and Node's own folder to be found. */
 function cli(args: string[], path = '/usr/bin:/bin') {
@@ -18,17 +19,30 @@ function cli(args: string[], path = '/usr/bin:/bin') {
   return { status, stdout, stderr };
 }
 
+const NATS = { nats: { password: 'pw', 'auth.conf': 'x' } };
+
 /** A kubectl that is asked what a real one is, and keeps what it is given to create. */
-function fakeKubectl(server: string): { folder: string; created: () => string } {
+function fakeKubectl(context: string, secrets: Secrets = NATS): { folder: string; created: () => string } {
   const folder = testFolder();
-  const view = { contexts: [{ name: 'some' }], clusters: [{ cluster: { server } }] };
+  const base64 = (text: string) => Buffer.from(text).toString('base64');
+  const secretItems = JSON.stringify(
+    Object.entries(secrets).map(([name, values]) => ({
+      metadata: { name },
+      data: Object.fromEntries(Object.entries(values).map(([key, value]) => [key, base64(value)])),
+    })),
+  );
+  const view = {
+    'current-context': context,
+    contexts: [{ name: context, context: { cluster: 'some' } }],
+    clusters: [{ name: 'some', cluster: { server: 'https://127.0.0.1:6443' } }],
+  };
   writeFileSync(
     join(folder, 'kubectl'),
     `#!/bin/sh
 case "$*" in
   *"config view"*) echo '${JSON.stringify(view)}' ;;
   *"get namespace"*) echo namespace/shop ;;
-  *"get secrets"*) echo '{"items":[{"metadata":{"name":"nats"},"data":{"password":"cHc=","auth.conf":"eA=="}}]}' ;;
+  *"get secrets"*) echo '{"items":${secretItems}}' ;;
   *create*) cat > '${folder}/created' ;;
   *) echo "unexpected: $*" >&2; exit 1 ;;
 esac
@@ -39,7 +53,7 @@ esac
 }
 
 test('Secrets go to kubectl by its standard input, and none is printed', () => {
-  const { folder, created } = fakeKubectl('https://127.0.0.1:6443');
+  const { folder, created } = fakeKubectl('kind-some');
   const { status, stdout, stderr } = cli(['secrets'], `${folder}:/usr/bin:/bin`);
   expect({ status, stderr }).toEqual({ status: 0, stderr: '' });
   const items = (JSON.parse(created()) as { items: { stringData: Record<string, string> }[] }).items;
@@ -50,15 +64,41 @@ test('Secrets go to kubectl by its standard input, and none is printed', () => {
   expect(stdout).not.toContain('made nats\n');
 });
 
-test('a cluster that does not look local is left alone until it is named', () => {
-  const { folder, created } = fakeKubectl('https://api.example.com');
+test('a cluster that is not local by its name is left alone until it is named', () => {
+  const { folder, created } = fakeKubectl('some');
   const path = `${folder}:/usr/bin:/bin`;
   const refused = cli(['secrets'], path);
   expect(refused.status).toBe(1);
-  expect(refused.stderr).toContain('does not look like a cluster on this machine\nCure: add --context some');
+  expect(refused.stderr).toContain('and the like)\nCure: add --context some');
   expect(existsSync(join(folder, 'created'))).toBe(false);
   expect(cli(['secrets', '--context', 'some'], path).status).toBe(0);
   expect(created()).toContain('orders-db');
+});
+
+test('an option that an existing Secret contradicts is an error, and nothing is made', () => {
+  const { folder } = fakeKubectl('kind-some', { ...NATS, broker: { url: 'nats://sidecart:pw@nats:4222' } });
+  const { status, stdout, stderr } = cli(
+    ['secrets', '--broker', 'tls://shop:hushed@nats.example.com'],
+    `${folder}:/usr/bin:/bin`,
+  );
+  expect(status).toBe(1);
+  expect(stderr).toContain('broker: nats:4222, while --broker says nats.example.com:4222');
+  expect(stderr).toContain('kubectl --context=kind-some --namespace=shop delete secret broker\n');
+  expect(`${stdout}${stderr}`).not.toContain('hushed');
+  expect(existsSync(join(folder, 'created'))).toBe(false);
+});
+
+test.each([
+  [['--broker', 'http://x'], 'the URL of the broker is none such as tls://'],
+  [['--broker', '@nosuch.txt'], 'there is no file nosuch.txt\nCure: name a file that is there'],
+  [['--ca', '/'], '/ cannot be read (EISDIR)\nCure: name a file that is there and can be read'],
+  [['--ca', 'package.json'], 'what --ca names has no certificate in it'],
+  [['--database', 'postgres://x'], '--database is not the URL of a PostgreSQL'],
+])('secrets %j is refused before any cluster is asked', (options, said) => {
+  const { status, stdout, stderr } = cli(['secrets', ...options], testFolder());
+  expect({ status, stdout }).toEqual({ status: 1, stdout: '' });
+  expect(stderr).toContain(said);
+  expect(stderr).toContain('\nCure: ');
 });
 
 test('an authority is made once, renewed from its root, and readable by its owner only', () => {

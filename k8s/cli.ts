@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { loadTopology } from '../generator/topology.ts';
 import { exitWithUsage, optionsOrExit } from '../local/command-line.ts';
+import { complain } from '../local/complaint.ts';
 import { CHECKOUT } from '../local/run-paths.ts';
 import { ShopError } from '../local/shop-error.ts';
 import { makeAuthority } from './authority.ts';
@@ -9,17 +10,18 @@ import { judgeCluster } from './cluster-check.ts';
 import { gatherClusterFacts } from './cluster-facts.ts';
 import { databasesScript } from './databases-script.ts';
 import { chooseContext, kubectl } from './kubectl.ts';
-import { missingSecrets, readSecrets, secretList } from './secrets.ts';
+import { checkOptions, missingSecrets, readSecrets, secretList } from './secrets.ts';
 
 const SECRETS_USAGE = `npm run k8s -- secrets [options]
 
-Makes the Secrets of the shop that are missing, with new passwords and tokens. Changes none that exists, prints none.
+Makes the Secrets of the shop that are missing, with new passwords and tokens. Changes none that exists, prints none;
+one that exists and is for another place than an option says is an error.
 
   --database URL    a PostgreSQL outside: its URL with {user}, {password} and {database} where a service's own come
   --broker URL      a broker outside: its URL with login; @FILE reads it from a file
   --ca FILE         the certificates (PEM) of a private authority that signed those of database and broker
   --namespace NAME  default: that of topology.yaml
-  --context NAME    the cluster, by its name in kubectl's configuration; without it the current one, if it looks local
+  --context NAME    the cluster, by its name in kubectl's configuration; without it the current one, if it is local by its name
   --help            this text`;
 
 const DATABASES_USAGE = `npm run k8s -- databases [options]
@@ -28,7 +30,7 @@ Prints the SQL that makes each service's database and its two roles, with the pa
 Repeating it changes nothing but passwords. It shows secrets: pipe it.
 
   --namespace NAME  default: that of topology.yaml
-  --context NAME    the cluster, by its name in kubectl's configuration; without it the current one, if it looks local
+  --context NAME    the cluster, by its name in kubectl's configuration; without it the current one, if it is local by its name
   --help            this text`;
 
 const CA_USAGE = `npm run k8s -- ca [options]
@@ -44,7 +46,7 @@ const CHECK_USAGE = `npm run k8s -- check [options]
 
 Says what the shop finds in a cluster for development and what is missing, with the cure of each. Changes nothing.
 
-  --context NAME    the cluster, by its name in kubectl's configuration; without it the current one, if it looks local
+  --context NAME    the cluster, by its name in kubectl's configuration; without it the current one, if it is local by its name
   --help            this text`;
 
 const COMMANDS: Record<string, { usage: string; run: (args: string[]) => void }> = {
@@ -60,22 +62,23 @@ function secrets(args: string[]): void {
   const given = optionsOrExit(SECRETS_USAGE, options, args);
   const topology = loadTopology(join(CHECKOUT, 'topology.yaml'));
   const namespace = given.namespace ?? topology.namespace;
+  const wanted = {
+    services: topology.services,
+    brokerKind: topology.broker,
+    database: given.database,
+    broker: given.broker?.startsWith('@') ? readText(given.broker.slice(1)).trim() : given.broker,
+    authority: given.ca === undefined ? undefined : readText(given.ca),
+  };
+  // Before the cluster is touched: a namespace must not be made for the sake of options that are wrong.
+  checkOptions(wanted);
   const context = chooseContext(given.context);
   const run = (rest: string[], input?: string) => kubectl([`--context=${context.name}`, ...rest], input);
 
   console.log(`Cluster ${context.name}, namespace ${namespace}`);
   ensureNamespace(run, namespace, topology.namespace);
   const existing = readSecrets(run(['get', 'secrets', `--namespace=${namespace}`, '--output=json']));
-  const missing = missingSecrets(
-    {
-      services: topology.services,
-      brokerKind: topology.broker,
-      database: given.database,
-      broker: given.broker?.startsWith('@') ? readText(given.broker.slice(1)).trim() : given.broker,
-      authority: given.ca === undefined ? undefined : readText(given.ca),
-    },
-    existing,
-  );
+  const kubectlThere = `kubectl --context=${context.name} --namespace=${namespace}`;
+  const missing = missingSecrets({ ...wanted, kubectl: kubectlThere }, existing);
   const names = Object.keys(missing).sort();
   // Not apply: that would keep a copy of each in an annotation, and change those that exist.
   if (names.length > 0) run(['create', '--filename=-'], JSON.stringify(secretList(missing, namespace)));
@@ -131,7 +134,13 @@ function readText(file: string): string {
   try {
     return readFileSync(file, 'utf8');
   } catch (cause) {
-    throw new ShopError(`${file} cannot be read`, (cause as Error).message, { cause });
+    const { code } = cause as NodeJS.ErrnoException;
+    throw new ShopError(
+      code === 'ENOENT' ? `there is no file ${file}` : `${file} cannot be read (${code})`,
+      // npm runs its scripts there, wherever it was called from.
+      `name a file that is there and can be read; a relative path starts in ${process.cwd()}`,
+      { cause },
+    );
   }
 }
 
@@ -145,7 +154,5 @@ try {
   else if (name === '--help' || name === '-h') console.log(usage);
   else exitWithUsage(name === '' ? 'Name a command' : `Unknown command '${name}'`, usage);
 } catch (error) {
-  if (!(error instanceof ShopError)) throw error;
-  console.error(`${error.message}\nCure: ${error.cure}`);
-  process.exitCode = 1;
+  complain(error);
 }

@@ -1,10 +1,12 @@
-import { expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
+import { ShopError } from '../local/shop-error.ts';
 import { missingSecrets, readSecrets, type Secrets, secretList } from './secrets.ts';
 
 const services = [
   { name: 'gateway', database: false },
   { name: 'orders', database: true },
 ];
+const PEM = '-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n';
 const make = (
   existing: Secrets = {},
   more: {
@@ -13,6 +15,7 @@ const make = (
     brokerKind?: string;
     broker?: string;
     authority?: string;
+    kubectl?: string;
   } = {},
 ) => missingSecrets({ services, brokerKind: 'jetstream', ...more }, existing);
 
@@ -93,12 +96,12 @@ test('with a database and a broker outside, there is nothing for servers in the 
     {
       database: 'postgres://{user}:{password}@db.example.com:5432/{database}?sslmode=verify-full',
       broker: 'tls://shop:secret@nats.example.com:4222',
-      authority: 'PEM',
+      authority: PEM,
     },
   );
   expect(made['orders-db']?.url).toMatch(/@db\.example\.com:5432\/orders\?sslmode=verify-full$/);
   expect(made.broker).toEqual({ url: 'tls://shop:secret@nats.example.com:4222' });
-  expect(made['backing-ca']).toEqual({ 'ca.crt': 'PEM' });
+  expect(made['backing-ca']).toEqual({ 'ca.crt': PEM });
   expect(Object.keys(made)).not.toEqual(expect.arrayContaining(['nats']));
   expect(Object.keys(made)).not.toEqual(expect.arrayContaining(['postgres-admin']));
   expect(make(made)).not.toHaveProperty('nats');
@@ -109,9 +112,77 @@ test.each([
   [{ database: 'mysql://{user}:{password}@db/{database}' }, '--database is not the URL'],
   [{ broker: 'amqp://x' }, 'the URL of the broker is none such as tls://'],
   [{ brokerKind: 'redis', broker: 'nats://x' }, 'the URL of the broker is none such as rediss://'],
+  [{ authority: 'a key' }, 'what --ca names has no certificate in it'],
   [{ brokerKind: 'kafka' }, 'the Secrets of the broker kafka'],
-])('%j is refused, with the cure', (given, said) => {
+])('%j is refused, whatever Secrets exist', (given, said) => {
   expect(() => make({}, given)).toThrow(said);
+  expect(() => make(make(), given)).toThrow(said);
+});
+
+describe('an option that a Secret which exists contradicts', () => {
+  const outside = {
+    database: 'postgres://{user}:{password}@db.example.com/{database}?sslmode=verify-full',
+    broker: 'tls://shop:hushed@nats.example.com',
+    authority: PEM,
+  };
+  const said = (existing: Secrets, given: Parameters<typeof make>[1]) => {
+    try {
+      make(existing, given);
+    } catch (error) {
+      if (!(error instanceof ShopError)) throw error;
+      return `${error.message}\n${error.cure}`;
+    }
+    return '';
+  };
+
+  test('is told with the Secrets, both hosts and how to remove them, and without any login', () => {
+    const text = said(make(), { ...outside, kubectl: 'kubectl --context=lab --namespace=shop' });
+    expect(text).toContain('  orders-db: postgres:5432, while --database says db.example.com:5432\n');
+    expect(text).toContain('  broker: nats:4222, while --broker says nats.example.com:4222\n');
+    expect(text).toContain(
+      'kubectl --context=lab --namespace=shop delete secret orders-db orders-db-owner broker\n',
+    );
+    expect(text).not.toContain('hushed');
+    expect(text).not.toMatch(/[0-9a-f]{48}/);
+  });
+
+  test('is none when they say the same, also with the default port written out', () => {
+    const first = make({}, outside);
+    expect(make(first, outside)).toEqual({});
+    const ports = {
+      database: outside.database.replace('.com', '.com:5432').replace('postgres:', 'postgresql:'),
+      broker: `${outside.broker}:4222`,
+    };
+    expect(make(first, ports)).toEqual({});
+  });
+
+  test('is none for a login that somebody else gave to a database', () => {
+    const first = make({}, outside);
+    const url = 'postgres://vault:other@db.example.com/orders?sslmode=verify-full';
+    expect(make({ ...first, 'orders-db': { url } }, outside)).toEqual({});
+  });
+
+  test('is made when it is removed, as the cure says', () => {
+    const { broker: _, 'orders-db': __, 'orders-db-owner': ___, ...rest } = make();
+    expect(Object.keys(make(rest, outside)).sort()).toEqual([
+      'backing-ca',
+      'broker',
+      'orders-db',
+      'orders-db-owner',
+    ]);
+  });
+
+  test.each([
+    ['--database', 'orders-db: db.example.com:5432', { database: outside.database.replace('-full', '-ca') }],
+    ['--database', 'no URL', { database: outside.database }, { 'orders-db': { url: 'orders' } }],
+    ['--broker', 'another login', { broker: outside.broker.replace('hushed', 'new') }],
+    ['--broker', 'other settings', { broker: outside.broker.replace('tls:', 'nats:') }],
+    ['--ca', 'backing-ca: not what --ca names', { authority: PEM.replace('MIIB', 'MIIC') }],
+  ])('%s: %s', (option, text, given, existing: Secrets = {}) => {
+    const found = said({ ...make({}, outside), ...existing }, given);
+    expect(found).toContain(option);
+    expect(found).toContain(text);
+  });
 });
 
 test('a Secret that somebody made without its key is told, not replaced', () => {

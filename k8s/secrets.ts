@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { ShopError } from '../local/shop-error.ts';
 import { type BrokerSecrets, secretsOfBroker } from './broker-secrets.ts';
+import { checkAgreement } from './secrets-agreement.ts';
 
 /** Secrets by name, each with its values by key. */
 export type Secrets = Record<string, Record<string, string>>;
@@ -15,17 +16,22 @@ export interface SecretsWanted {
   broker?: string | undefined;
   /** The certificates of a private authority that has signed those of database and broker, as PEM. */
   authority?: string | undefined;
+  /** How kubectl is called for the namespace, in what an error advises. */
+  kubectl?: string;
 }
 
 const IN_CLUSTER_DATABASE = 'postgres://{user}:{password}@postgres:5432/{database}';
 
 /**
  * The Secrets that a shop needs and that `existing` lacks, with new passwords and tokens. None that exists is touched.
- * @throws ShopError for a URL that cannot be one, or for a Secret that exists without its key.
+ * @throws ShopError for an option that cannot be one, for a Secret that exists without its key, or for one that exists and says
+ *   something else than an option.
  */
 export function missingSecrets(wanted: SecretsWanted, existing: Secrets): Secrets {
+  checkOptions(wanted);
+  checkAgreement(wanted, existing);
   if (wanted.database === undefined) checkInCluster(wanted.services, existing);
-  const database = checkTemplate(wanted.database ?? IN_CLUSTER_DATABASE);
+  const database = wanted.database ?? IN_CLUSTER_DATABASE;
   const all: Record<string, () => Record<string, string>> = {};
   for (const { name, database: hasDatabase } of wanted.services) {
     all[`${name}-api-token`] = () => ({ token: random() });
@@ -37,12 +43,20 @@ export function missingSecrets(wanted: SecretsWanted, existing: Secrets): Secret
   if (wanted.database === undefined) all['postgres-admin'] = postgresAdmin;
   const { authority } = wanted;
   if (authority !== undefined) all['backing-ca'] = () => ({ 'ca.crt': authority });
-  for (const [name, make] of Object.entries(all)) checkKeys(name, existing[name], Object.keys(make()));
+  for (const [name, make] of Object.entries(all))
+    checkKeys(name, existing[name], Object.keys(make()), wanted.kubectl);
   const missing = Object.entries(all).filter(([name]) => !existing[name]);
   return {
     ...Object.fromEntries(missing.map(([name, make]) => [name, make()])),
     ...brokerSecrets(wanted, existing),
   };
+}
+
+/** @throws ShopError for an option that cannot be one, whatever Secrets exist. */
+export function checkOptions({ database, broker, brokerKind, authority }: SecretsWanted): void {
+  if (database !== undefined) checkTemplate(database);
+  if (broker !== undefined) checkBroker(broker, secretsOfBroker(brokerKind));
+  if (authority !== undefined) checkAuthority(authority);
 }
 
 /** The manifest to create them with. */
@@ -81,15 +95,15 @@ function postgresAdmin(): Record<string, string> {
 }
 
 /** `broker` for the sidecars, and one for the server in the cluster; each fits the other if that one exists. */
-function brokerSecrets({ broker: outside, brokerKind }: SecretsWanted, existing: Secrets): Secrets {
+function brokerSecrets({ broker: outside, brokerKind, kubectl }: SecretsWanted, existing: Secrets): Secrets {
   const kind = secretsOfBroker(brokerKind);
   const { broker } = existing;
   const server = existing[kind.server];
-  checkKeys('broker', broker, ['url']);
-  if (broker) checkKind(broker.url ?? '', kind, brokerKind);
-  if (outside !== undefined) return broker ? {} : { broker: kind.forSidecars(checkBroker(outside, kind)) };
+  checkKeys('broker', broker, ['url'], kubectl);
+  if (broker) checkKind(broker.url ?? '', kind, brokerKind, kubectl);
+  if (outside !== undefined) return broker ? {} : { broker: kind.forSidecars(outside) };
   if (broker && new URL(broker.url ?? '').hostname !== kind.server) return {};
-  checkKeys(kind.server, server, ['password', 'auth.conf']);
+  checkKeys(kind.server, server, ['password', 'auth.conf'], kubectl);
   const known =
     server?.password ?? (broker?.url ? decodeURIComponent(new URL(broker.url).password) : undefined);
   const password = known ?? random();
@@ -110,7 +124,7 @@ function checkInCluster(services: SecretsWanted['services'], existing: Secrets):
     const url = existing[`${name}-db`]?.url;
     return (
       url !== undefined &&
-      new URL(url).hostname !== new URL(IN_CLUSTER_DATABASE.replaceAll(/[{}]/g, '')).hostname
+      URL.parse(url)?.hostname !== new URL(IN_CLUSTER_DATABASE.replaceAll(/[{}]/g, '')).hostname
     );
   });
   const joins = services.some(({ name, database }) => database && !existing[`${name}-db`]);
@@ -121,39 +135,49 @@ function checkInCluster(services: SecretsWanted['services'], existing: Secrets):
   );
 }
 
-function checkTemplate(template: string): string {
+function checkTemplate(template: string): void {
   const names = [...template.matchAll(/\{(\w+)\}/g)].map(([, name]) => name);
   const filled = template.replaceAll(/[{}]/g, '');
   const complete = [...names].sort().join() === 'database,password,user';
-  if (complete && URL.canParse(filled) && /^postgres(ql)?:$/.test(new URL(filled).protocol)) return template;
+  if (complete && URL.canParse(filled) && /^postgres(ql)?:$/.test(new URL(filled).protocol)) return;
   throw new ShopError(
     '--database is not the URL of a PostgreSQL with {user}, {password} and {database} in it, each once',
     "write for example 'postgres://{user}:{password}@db.example.com:5432/{database}?sslmode=verify-full'",
   );
 }
 
-function checkBroker(url: string, { protocols, example }: BrokerSecrets): string {
-  if (URL.canParse(url) && protocols.test(new URL(url).protocol)) return url;
+function checkBroker(url: string, { protocols, example }: BrokerSecrets): void {
+  if (URL.canParse(url) && protocols.test(new URL(url).protocol)) return;
   throw new ShopError(
     `the URL of the broker is none such as ${example}`,
     'write it like that; @FILE reads it from a file',
   );
 }
 
-function checkKind(url: string, { protocols }: BrokerSecrets, name: string): void {
+function checkAuthority(pem: string): void {
+  if (pem.includes('-----BEGIN CERTIFICATE-----')) return;
+  throw new ShopError('what --ca names has no certificate in it', 'give a file with certificates as PEM');
+}
+
+function checkKind(url: string, { protocols }: BrokerSecrets, name: string, kubectl = 'kubectl'): void {
   if (URL.canParse(url) && protocols.test(new URL(url).protocol)) return;
   throw new ShopError(
     `Secret broker is for another broker than ${name}, which topology.yaml names`,
-    'delete it to have it made anew: kubectl delete secret broker',
+    `delete it to have it made anew: ${kubectl} delete secret broker`,
   );
 }
 
-function checkKeys(name: string, secret: Record<string, string> | undefined, keys: string[]): void {
+function checkKeys(
+  name: string,
+  secret: Record<string, string> | undefined,
+  keys: string[],
+  kubectl = 'kubectl',
+): void {
   const lacking = secret ? keys.filter((key) => !secret[key]) : [];
   if (lacking.length === 0) return;
   throw new ShopError(
     `Secret ${name} exists without ${lacking.map((key) => `key ${key}`).join(' and ')}`,
-    `add what is missing, or delete the Secret to have it made: kubectl delete secret ${name}`,
+    `add what is missing, or delete the Secret to have it made: ${kubectl} delete secret ${name}`,
   );
 }
 
