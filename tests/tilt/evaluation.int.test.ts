@@ -14,12 +14,12 @@ describe('the evaluation', () => {
     for (const folder of folders) rmSync(folder, { recursive: true, force: true });
   });
 
-  /** The outcome when `from` was written as `to` in one of the Tiltfiles. */
+  /** The outcome when `from` was written as `to` in one of the Tiltfiles or the table. */
   const altered = async (file: string, from: string, to: string, args: string[] = []) => {
     const folder = mkdtempSync(join(tmpdir(), 'sidecart-tiltfile-'));
     folders.push(folder);
     for (const entry of readdirSync(CHECKOUT))
-      if (entry === 'Tiltfile' || entry === 'tilt')
+      if (['Tiltfile', 'tilt', 'topology.yaml'].includes(entry))
         cpSync(join(CHECKOUT, entry), join(folder, entry), { recursive: true });
       else symlinkSync(join(CHECKOUT, entry), join(folder, entry));
     const text = readFileSync(join(folder, file), 'utf8');
@@ -106,6 +106,29 @@ describe('the evaluation', () => {
     ],
   ])('finds %s', async (_, file, from, to, message, ...args) => {
     expect((await altered(file, from, to, args)).error).toContain(message);
+  });
+
+  test.each([
+    [
+      'consumes: [inventory]',
+      'consumes: [inventry]',
+      'there is no service inventry, which the row of orders',
+    ],
+    ['sends: [inventory]', 'sends: [inventry]', 'there is no service inventry, which the row of orders'],
+    [
+      'invokes:\n      products:',
+      'invokes:\n      prodcts:',
+      'there is no service prodcts, which the row of',
+    ],
+    [
+      'broker: jetstream',
+      'broker: jetstrem',
+      'the broker jetstrem, of which nothing is known here; write one of',
+    ],
+  ])('tells of %j in the table what a slip of the pen made of it', async (from, to, message) => {
+    const { error } = await altered('topology.yaml', from, to);
+    expect(error).toContain(message);
+    expect(error).not.toContain('not in dict');
   });
 
   test('finds a cycle, which the checks above would report', async () => {

@@ -118,7 +118,7 @@ describe('tilt up', () => {
     );
     const more: Record<string, string> = {
       'client-doctor': " -- check --context 'kind-kind'",
-      'client-dead-letters': ' -- list --kubernetes',
+      'client-dead-letters': " -- list --kubernetes --context 'kind-kind'",
     };
     for (const { name, command, inputs, resource } of buttons) {
       const [, script = '', rest = ''] = /^npm run (\w+)(.*)$/.exec(command.at(-1) ?? '') ?? [];
@@ -130,12 +130,14 @@ describe('tilt up', () => {
   });
 
   test.each([
-    [['--cluster', 'lab'], 'lab', "npm run k8s -- check --context 'lab'"],
-    [['--cluster', "it's; echo"], "it's; echo", "npm run k8s -- check --context 'it'\\''s; echo'"],
-    [['--local'], 'production', 'npm run doctor'],
-  ])('%s: the doctor looks at the place where the shop runs', async (args, context, command) => {
+    [['--cluster', 'lab'], 'lab', " --context 'lab'"],
+    [['--cluster', "it's; echo"], "it's; echo", " --context 'it'\\''s; echo'"],
+    [['--local'], 'production', undefined],
+  ])('%s: doctor and dead letters look at the place where the shop runs', async (args, context, at) => {
     const { buttons } = readDefinition(await evaluate({ args, context }));
-    expect(buttons.find(({ name }) => name === 'client-doctor')?.command).toEqual(['sh', '-c', command]);
+    const command = (button: string) => buttons.find(({ name }) => name === button)?.command.at(-1);
+    expect(command('client-doctor')).toBe(at ? `npm run k8s -- check${at}` : 'npm run doctor');
+    expect(command('client-dead-letters')).toBe(`npm run dlq -- list${at ? ` --kubernetes${at}` : ''}`);
   });
 
   test('lets only what runs from sources write its file system, and wait in its container when an edit broke it', async () => {
