@@ -3,8 +3,9 @@ import { dirname, join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { type ExecaError, execa } from 'execa';
 import { optionsOrExit } from '../local/command-line.ts';
+import { complain } from '../local/complaint.ts';
 import { contractions } from './expand-only.ts';
-import { loadTopology } from './topology.ts';
+import { loadTopology, type Topology } from './topology.ts';
 
 const USAGE = `npm run db:generate [-- options]
 
@@ -80,7 +81,17 @@ function missingCopies(folder: string): string[] {
 }
 
 const options = optionsOrExit(USAGE, { check: { type: 'boolean' }, name: { type: 'string' } });
-const services = loadTopology(join(root, 'topology.yaml'))
+/** Ends the program when the table has a fault. */
+function tableOrExit(): Topology {
+  try {
+    return loadTopology(join(root, 'topology.yaml'));
+  } catch (error) {
+    complain(error);
+    process.exit();
+  }
+}
+
+const services = tableOrExit()
   .services.filter(({ database }) => database)
   .map(({ name }) => ({ name, folder: join(root, 'services', name, 'migrations') }));
 

@@ -53,6 +53,7 @@ const COMMANDS: [string, string[]][] = [
   ['images', []],
   ['dlq', ['list']],
   ['bench', ['edit']],
+  ['db:generate', []],
 ];
 
 test.each(COMMANDS)(
