@@ -1,31 +1,20 @@
 import { readFileSync } from 'node:fs';
-import { join } from 'node:path';
 import { execa } from 'execa';
 import { beforeAll, beforeEach, expect, test } from 'vitest';
 import { parse, parseAllDocuments } from 'yaml';
-import { PINS } from '../local/programs/pins.ts';
 import { skip } from '../tests/cluster/skip.ts';
+import { findDaprChart, DAPR_VALUES as VALUES } from './dapr-chart.ts';
 import type { Manifest } from './manifests.ts';
 
-const VALUES = 'k8s/dapr/values.yaml';
 const PRODUCTION = 'k8s/dapr/values-production.yaml';
 
 let chart: string;
 let whyNot: string | undefined;
 
-/** The chart comes with the Go module, of the version that the values say: the same files as the released one. */
 beforeAll(async () => {
-  const { tag } = parse(readFileSync(VALUES, 'utf8')).global as { tag: string };
-  const [helm, download] = await Promise.all([
-    execa('helm', ['version', '--short'], { reject: false }),
-    // Outside of any module, whose go.mod could make `go` fetch another version of itself.
-    execa('go', ['mod', 'download', '-json', `${PINS.daprd.module}@v${tag}`], { cwd: '/', reject: false }),
-  ]);
-  if (helm.code === 'ENOENT') whyNot = 'helm is not on the PATH, which renders the chart of Dapr';
-  else if (download.code === 'ENOENT')
-    whyNot = 'Go is not installed, with whose module the chart of Dapr comes';
-  else if (download.failed) whyNot = `the Go module of Dapr ${tag} cannot be had: ${download.stderr}`;
-  if (!whyNot) chart = join((JSON.parse(download.stdout) as { Dir: string }).Dir, 'charts/dapr');
+  const found = await findDaprChart();
+  if ('whyNot' in found) whyNot = found.whyNot;
+  else chart = found.folder;
 }, 300_000);
 beforeEach((context) => {
   if (whyNot) skip(context, whyNot);

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { missingValues } from './dapr-installed.ts';
+import { installCommand, missingValues } from './dapr-installed.ts';
 
 test('what the installation has beyond the values asked for is its own business', () => {
   expect(missingValues({ a: { b: true } }, { a: { b: true, c: 1 }, d: [] })).toEqual([]);
@@ -12,4 +12,11 @@ test('each value that is missing or other is named with its path', () => {
     'a.list: [1,2] instead of [1]',
     'mode: undefined instead of "x"',
   ]);
+});
+
+test('the cure keeps the own authority, and names the chart by what helm cannot take for a folder', () => {
+  expect(installCommand('1.2.3')).toContain(
+    '--values k8s/dapr/values.yaml --values .run/dapr-ca/values.yaml',
+  );
+  expect(installCommand('1.2.3')).toContain(' https://dapr.github.io/helm-charts/dapr-1.2.3.tgz ');
 });
