@@ -13,10 +13,23 @@ export function messagesOf(topic: string): [type: string, message: Catalog[keyof
   return Object.entries(catalog).filter(([, message]) => message.topic === topic);
 }
 
+/** What a service sends to itself, by type: messages of the topic `self`, which is in no row of the table. */
+export function messagesToItself(service: string): [type: string, message: Catalog[keyof Catalog]][] {
+  return Object.entries(catalog).filter(([, message]) => 'service' in message && message.service === service);
+}
+
 /** What is wrong between the catalogue and the table: a message without a topic, a topic without a message. */
 export function catalogFaults(topology: Topology): string[] {
   const topics = new Map(topology.topics.map((topic) => [topic.name, topic]));
-  const strays = Object.entries(catalog).flatMap(([type, { topic, kind }]) => {
+  const senders = new Set(topology.services.filter(({ database }) => database).map(({ name }) => name));
+  const strays = Object.entries(catalog).flatMap(([type, message]) => {
+    const { topic, kind } = message;
+    if ('service' in message) {
+      if (senders.has(message.service)) return [];
+      return [
+        `packages/contracts/src/catalog.ts: ${message.service} sends ${type} to itself, and topology.yaml has no such service with a database. Correct one of the two.`,
+      ];
+    }
     const known = topics.get(topic);
     if (known?.kind === kind) return [];
     return [
@@ -32,7 +45,7 @@ export function catalogFaults(topology: Topology): string[] {
   return [...strays, ...silent];
 }
 
-/** One JSON Schema per message type and one for the envelope, and the AsyncAPI document over them. */
+/** One JSON Schema per message type and one for the envelope, and the AsyncAPI document over what a broker carries. */
 export function contractOutputs(topology: Topology): Output[] {
   const schemas = Object.entries({ Envelope, ...mapValues(catalog, ({ schema }) => schema) });
   return [
@@ -59,6 +72,9 @@ export function jsonSchema(name: string, schema: z.ZodType): Record<string, unkn
 }
 
 function asyncApi(topology: Topology) {
+  const carried = Object.fromEntries(
+    Object.entries(catalog).filter(([, message]) => !('service' in message)),
+  );
   return {
     asyncapi: '3.0.0',
     info: {
@@ -96,7 +112,7 @@ function asyncApi(topology: Topology) {
       ]),
     ),
     components: {
-      messages: mapValues(catalog, ({ schema }, type) => ({
+      messages: mapValues(carried, ({ schema }, type) => ({
         title: type,
         ...(schema.meta()?.description && { summary: schema.meta()?.description }),
         contentType: 'application/cloudevents+json',

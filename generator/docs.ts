@@ -1,5 +1,6 @@
+import type { Catalog } from '@sidecart/contracts/catalog';
 import type { z } from 'zod';
-import { jsonSchema, messagesOf } from './contracts.ts';
+import { jsonSchema, messagesOf, messagesToItself } from './contracts.ts';
 import { header, type Output } from './output.ts';
 import type { ProblemsByOwner } from './problems.ts';
 import type { Call, Service, Topic, Topology } from './topology.ts';
@@ -13,8 +14,9 @@ export function eventsDocument(topology: Topology): Output {
     'Every message is a CloudEvent ([envelope](../packages/contracts/schemas/Envelope.json)); its `type` is the name below.',
     'Messages of one sender, topic and key are published in the order in which they were written. They may arrive',
     'twice and out of order: readers go by `id` and `sequence`. There is a [sample](../packages/contracts/samples) of',
-    'each, and an [AsyncAPI document](../packages/contracts/asyncapi.yaml) over all.',
+    'each, and an [AsyncAPI document](../packages/contracts/asyncapi.yaml) over all that a broker carries.',
     ...topology.topics.flatMap(topicSection),
+    ...topology.services.flatMap(({ name }) => ownSection(name)),
   ]);
 }
 
@@ -26,10 +28,28 @@ function topicSection(topic: Topic): string[] {
     topic.kind === 'fact'
       ? `Facts of **${topic.owner}**, read by ${list(topic.consumers)}.`
       : `Commands to **${topic.owner}**, sent by ${list(topic.publishers)}.`,
+    ...messageTable(messagesOf(topic.name)),
+  ];
+}
+
+function ownSection(service: string): string[] {
+  const messages = messagesToItself(service);
+  if (messages.length === 0) return [];
+  return [
+    '',
+    `## ${service} to itself`,
+    '',
+    `Commands of **${service}** to itself (topic \`self\`). No broker carries them, and nobody else can send or read them.`,
+    ...messageTable(messages),
+  ];
+}
+
+function messageTable(messages: [type: string, message: Catalog[keyof Catalog]][]): string[] {
+  return [
     '',
     '| type | meaning | key | fields |',
     '|---|---|---|---|',
-    ...messagesOf(topic.name).map(([type, { schema, key }]) =>
+    ...messages.map(([type, { schema, key }]) =>
       row([
         `[${type}](../packages/contracts/schemas/${type}.json)`,
         schema.meta()?.description ?? '',

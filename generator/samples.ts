@@ -69,10 +69,14 @@ function sample(type: string, topology: Topology) {
   const message = Object.entries(catalog).find(([name]) => name === type)?.[1];
   if (!message) throw new Error(`There is no message type ${type}`);
   const data = exampleOf(jsonSchema(type, message.schema));
+  const sender =
+    'service' in message
+      ? message.service
+      : topology.topics.find(({ name }) => name === message.topic)?.publishers[0];
   return {
     specversion: '1.0',
     id: '0199c1a7-6a10-7d4e-8f21-5b7c9d0e1f23',
-    source: `/sidecart/${topology.topics.find(({ name }) => name === message.topic)?.publishers[0]}`,
+    source: `/sidecart/${sender}`,
     type,
     time: '2026-03-14T09:26:53.589Z',
     datacontenttype: 'application/json',

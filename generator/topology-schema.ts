@@ -10,7 +10,7 @@ const serviceName = z
   .regex(/^[a-z][a-z0-9]*(-[a-z0-9]+)*$/, 'Use lower-case letters, digits and single hyphens')
   .max(40)
   .refine(
-    (name) => !['commands', 'probe', 'shop', 'postgres', 'nats', 'redis', 'platform'].includes(name),
+    (name) => !['commands', 'self', 'probe', 'shop', 'postgres', 'nats', 'redis', 'platform'].includes(name),
     'Choose another name: this one is taken',
   );
 

@@ -109,6 +109,7 @@ describe('faults', () => {
       /is already a public operation of books/,
     ],
     ['a name is reserved', 'readers:', 'probe:', /Choose another name/],
+    ['a name is that of the topic of messages to oneself', 'readers:', 'self:', /Choose another name/],
     ['a name is upper case', 'readers:', 'Readers:', /lower-case letters/],
     ['it is no YAML', 'namespace: shop', 'namespace: [shop', /no valid YAML/],
   ])('%s', (_, from, to, expected) => {

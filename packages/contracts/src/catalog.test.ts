@@ -16,6 +16,11 @@ test('facts go to the topic of their owner, commands to the queue of their taker
   expect(catalog.ReserveStock).toMatchObject({ topic: 'commands.inventory', kind: 'command' });
 });
 
+test('what a service sends to itself has no topic of the table, and says whose it is', () => {
+  expect(catalog.CancelOverdueOrder).toMatchObject({ topic: 'self', service: 'orders', kind: 'command' });
+  expect(catalog.CancelOverdueOrder.key({ order_id })).toBe(order_id);
+});
+
 test('a reader ignores what a sender adds later', () => {
   const read = catalog.ReleaseStock.schema.parse({ order_id, reason: 'late', by: 'the customer' });
   expect(read).toEqual({ order_id, reason: 'late' });

@@ -8,7 +8,7 @@ import {
   StockReleased,
   StockReserved,
 } from './inventory.ts';
-import { OrderCancelled, OrderConfirmed, OrderPlaced, OrderRejected } from './orders.ts';
+import { CancelOverdueOrder, OrderCancelled, OrderConfirmed, OrderPlaced, OrderRejected } from './orders.ts';
 import { ProductCreated, ProductPriceChanged, ProductRetired } from './products.ts';
 
 /**
@@ -17,6 +17,8 @@ import { ProductCreated, ProductPriceChanged, ProductRetired } from './products.
  */
 export interface MessageDefinition<S extends z.ZodType = z.ZodType> {
   readonly topic: string;
+  /** Of the topic `self`, which every service has for itself: whose message it is. */
+  readonly service?: string;
   readonly kind: 'fact' | 'command';
   readonly schema: S;
   readonly key: (data: z.output<S>) => string;
@@ -31,6 +33,7 @@ export const catalog = {
   OrderConfirmed: fact('orders', OrderConfirmed, byOrder),
   OrderRejected: fact('orders', OrderRejected, byOrder),
   OrderCancelled: fact('orders', OrderCancelled, byOrder),
+  CancelOverdueOrder: toItself('orders', CancelOverdueOrder, byOrder),
 
   ReserveStock: command('inventory', ReserveStock, byOrder),
   ReleaseStock: command('inventory', ReleaseStock, byOrder),
@@ -54,6 +57,11 @@ function fact<S extends z.ZodType>(owner: string, schema: S, key: (data: z.outpu
 
 function command<S extends z.ZodType>(taker: string, schema: S, key: (data: z.output<S>) => string) {
   return { topic: `commands.${taker}`, kind: 'command', schema, key } satisfies MessageDefinition<S>;
+}
+
+/** It passes no broker, so topology.yaml has no row for it. */
+function toItself<S extends z.ZodType>(service: string, schema: S, key: (data: z.output<S>) => string) {
+  return { topic: 'self', service, kind: 'command', schema, key } satisfies MessageDefinition<S>;
 }
 
 function byOrder(data: { order_id: string }): string {

@@ -28,9 +28,10 @@ export type CancelOrder = z.infer<typeof CancelOrder>;
 
 // What clients get.
 
-export const OrderStatus = z
-  .enum(['placed', 'confirmed', 'rejected', 'cancelled'])
-  .meta({ id: 'OrderStatus', description: '`placed` until stock has answered.' });
+export const OrderStatus = z.enum(['placed', 'confirmed', 'rejected', 'cancelled']).meta({
+  id: 'OrderStatus',
+  description: '`placed` until stock has answered; `cancelled` also when it has not in time.',
+});
 export type OrderStatus = z.infer<typeof OrderStatus>;
 
 export const OrderLine = z
@@ -64,6 +65,14 @@ export const OrderView = Order.extend({
     .meta({ description: 'The parts that could not be fetched in time.' }),
 }).meta({ id: 'OrderView' });
 export type OrderView = z.infer<typeof OrderView>;
+
+// What orders sends to itself. Nobody else reads it, but what one version of orders has sent the next may have to handle.
+
+export const CancelOverdueOrder = z.object({ order_id: OrderId }).meta({
+  id: 'CancelOverdueOrder',
+  description: 'Cancel the order if inventory has not answered by now.',
+});
+export type CancelOverdueOrder = z.infer<typeof CancelOverdueOrder>;
 
 // Facts that orders publishes. Readers ignore fields that they do not know.
 
