@@ -136,6 +136,16 @@ describe.each(SERVICES)('%s', (name) => {
       }
     });
 
+    const own = Object.entries(catalog).flatMap(([type, message]) =>
+      'service' in message && message.service === name ? [type] : [],
+    );
+    if (own.length > 0) {
+      test('handles every message that it sends to itself, and no other', async () => {
+        const { messagesToItself } = await import(join(root, source, 'subscriptions.ts'));
+        expect(Object.keys(messagesToItself({}, () => new Date())).sort()).toEqual(own.sort());
+      });
+    }
+
     test('has the route for them', async () => {
       const module: Record<string, (...deps: unknown[]) => Hono> = await import(join(root, source, 'app.ts'));
       const [create] = Object.values(module);

@@ -26,11 +26,13 @@ async function open() {
   onTestFinished(() => database.close());
   const deps = testDeps('orders');
   const clock = () => new Date();
-  const outbox = createOutbox({ service: 'orders', catalog, owns: ['orders', 'commands.inventory'] });
+  const owns = ['orders', 'commands.inventory'];
+  const handles = () => ({ ordered: true });
+  const outbox = createOutbox({ service: 'orders', catalog, owns, handles });
   const consumer = createConsumer({ ...deps, database, topics: subscriptions(outbox, clock) });
   const getQuotes = async (skus: readonly string[]) =>
     skus.map((sku) => ({ sku, status: 'active' as const, unitPrice: price }));
-  const app = createOrdersApp(deps, { database, outbox, getQuotes, clock, consumer });
+  const app = createOrdersApp(deps, { database, outbox, getQuotes, clock, orderTimeoutMs: 60_000, consumer });
   return {
     proxy,
     place: (key: string) => callJson(app, 'POST', '/v1/orders', body, { 'idempotency-key': key }),

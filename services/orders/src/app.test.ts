@@ -5,6 +5,7 @@ import { createConsumer } from '@sidecart/messaging/consumer';
 import { createOutbox } from '@sidecart/messaging/outbox';
 import { describe, expect, test } from 'vitest';
 import { createOrdersApp } from './app.ts';
+import { config } from './config.ts';
 import { openApiDocument } from './openapi.ts';
 import { createGetQuotes } from './quotes.ts';
 import { subscriptions } from './subscriptions.ts';
@@ -18,6 +19,7 @@ const app = createOrdersApp(deps, {
   outbox,
   getQuotes: () => Promise.reject(new Error('products was asked')),
   clock,
+  orderTimeoutMs: 1000,
   consumer: createConsumer({ ...deps, database, topics: subscriptions(outbox, clock) }),
 });
 
@@ -220,6 +222,18 @@ describe('asking products for prices', () => {
       code: 'products_unavailable',
       retryAfterSeconds: 1,
     });
+  });
+});
+
+describe('the time that an order waits for its stock', () => {
+  const read = (ORDER_TIMEOUT_MS?: string) => config.shape.ORDER_TIMEOUT_MS.safeParse(ORDER_TIMEOUT_MS).data;
+
+  test('is 15 minutes, or what the environment says', () => {
+    expect([read(), read('1500')]).toEqual([900_000, 1500]);
+  });
+
+  test.each(['0', '-1', '1.5', 'soon', ''])('is not %j', (text) => {
+    expect(read(text)).toBeUndefined();
   });
 });
 

@@ -4,6 +4,7 @@ import type { Consumer } from '@sidecart/messaging/consumer';
 import { mountMessages } from '@sidecart/messaging/mount';
 import type { OrderDeps } from './commands.ts';
 import { mountRoutes } from './routes.ts';
+import { messagesToItself } from './subscriptions.ts';
 
 /** The HTTP side of orders: what clients ask for, and what the sidecar delivers. */
 export function createOrdersApp(
@@ -12,6 +13,7 @@ export function createOrdersApp(
 ): OpenAPIHono {
   const app = createApp({ ...base, service: 'orders' });
   mountRoutes(app, deps);
-  mountMessages(app, { ...deps, service: 'orders' });
+  const local = messagesToItself(deps.outbox, deps.clock);
+  mountMessages(app, { ...deps, service: 'orders', local });
   return app;
 }

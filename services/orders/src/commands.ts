@@ -7,7 +7,7 @@ import { claimIdempotent, findIdempotent, fingerprint } from '@sidecart/kit/idem
 import { newId } from '@sidecart/kit/ids';
 import type { Outbox } from '@sidecart/messaging/outbox';
 import { decide, type OrderCommand, type OrderEvent, refuseDuplicateLines } from './order.ts';
-import { publishEvents } from './publish.ts';
+import { publishEvents, sendDeadline } from './publish.ts';
 import type { GetQuotes } from './quotes.ts';
 import { createOrder, findOrder, updateOrder } from './store.ts';
 import { placedOrder, toOrder } from './view.ts';
@@ -17,6 +17,8 @@ export interface OrderDeps {
   outbox: Outbox<Catalog>;
   getQuotes: GetQuotes;
   clock: () => Date;
+  /** How long an order waits for inventory before it is cancelled. */
+  orderTimeoutMs: number;
 }
 
 export interface Placement {
@@ -30,7 +32,7 @@ export interface Placement {
  * is held while another service is waited for; whatever is thrown leaves the key unused and nothing stored.
  */
 export async function placeOrder(
-  { database: { db }, outbox, getQuotes, clock }: OrderDeps,
+  { database: { db }, outbox, getQuotes, clock, orderTimeoutMs }: OrderDeps,
   request: { key: string; body: NewOrder },
 ): Promise<Placement> {
   const { key, body } = request;
@@ -54,7 +56,12 @@ export async function placeOrder(
     const events = await createOrder(
       tx,
       (state) => decide(command, state),
-      (events) => publishEvents(tx, outbox, events),
+      async (events) => {
+        await Promise.all([
+          publishEvents(tx, outbox, events),
+          sendDeadline(tx, outbox, order, orderTimeoutMs),
+        ]);
+      },
     );
     return { order: placedOrder(events), replayed: false };
   });

@@ -9,4 +9,10 @@ export const config = baseConfig.extend({
     .max(4000)
     .default(1500)
     .describe('how long to wait for products at most, in milliseconds; above its timeout in topology.yaml'),
+  ORDER_TIMEOUT_MS: z.coerce
+    .number()
+    .int()
+    .positive()
+    .default(15 * 60_000)
+    .describe('how long an order waits for its stock before it is cancelled, in milliseconds'),
 });

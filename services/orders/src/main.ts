@@ -7,7 +7,7 @@ import { receivingWorkers } from '@sidecart/messaging/repair';
 import { createOrdersApp } from './app.ts';
 import { config } from './config.ts';
 import { createGetQuotes } from './quotes.ts';
-import { subscriptions } from './subscriptions.ts';
+import { messagesToItself, subscriptions } from './subscriptions.ts';
 
 const service = 'orders';
 
@@ -18,8 +18,14 @@ await runService({
   database: true,
   build({ config, ...base }) {
     const topology = TOPOLOGY[service];
-    const { outbox, workers } = createMessaging({ ...base, service, catalog, topology });
     const clock = () => new Date();
+    const { outbox, workers } = createMessaging({
+      ...base,
+      service,
+      catalog,
+      topology,
+      local: (outbox) => messagesToItself(outbox, clock),
+    });
     const consumer = createConsumer({ ...base, service, topics: subscriptions(outbox, clock) });
     const app = createOrdersApp(
       { ...base, appToken: config.APP_API_TOKEN },
@@ -28,6 +34,7 @@ await runService({
         outbox,
         getQuotes: createGetQuotes(base.dapr, config.QUOTE_TIMEOUT_MS),
         clock,
+        orderTimeoutMs: config.ORDER_TIMEOUT_MS,
         consumer,
       },
     );

@@ -46,6 +46,7 @@ const cancelled: OrderEvent = { type: 'OrderCancelled', ...subject, reason: 'too
 const confirm: OrderCommand = { type: 'ConfirmOrder', at: later };
 const reject: OrderCommand = { type: 'RejectOrder', short, at: later };
 const cancel: OrderCommand = { type: 'CancelOrder', reason: 'wrong size', at: later };
+const cancelOverdue: OrderCommand = { type: 'CancelOverdueOrder', at: later };
 
 function given(...events: OrderEvent[]) {
   const state = events.reduce(evolve, initialState());
@@ -222,6 +223,39 @@ describe('cancelling', () => {
   test('an order that nobody placed is not found', () => {
     const err = given().when(cancel).thenRefused('not_found');
     expect(err.kind).toBe('not-found');
+  });
+});
+
+describe('when the time for an answer is over', () => {
+  const overdue: OrderEvent = {
+    type: 'OrderCancelled',
+    ...subject,
+    reason: 'no stock was set aside in time',
+    at: later,
+  };
+
+  test('an order that is still placed is cancelled', () => {
+    given(placed).when(cancelOverdue).thenEvents(overdue);
+  });
+
+  test.each([
+    ['confirmed', confirmed],
+    ['rejected', rejected],
+    ['cancelled', cancelled],
+  ])('a %s order stays as it is', (_, decided) => {
+    given(placed, decided).when(cancelOverdue).thenEvents();
+  });
+
+  test('twice changes nothing', () => {
+    given(placed, overdue).when(cancelOverdue).thenEvents();
+  });
+
+  test('what inventory answers afterwards is ignored, and the customer who cancels too is told no other reason', () => {
+    for (const late of [confirm, reject, cancel]) given(placed, overdue).when(late).thenEvents();
+  });
+
+  test('an order that nobody placed is not found', () => {
+    given().when(cancelOverdue).thenRefused('not_found');
   });
 });
 

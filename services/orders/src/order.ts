@@ -48,7 +48,13 @@ export interface CancelOrder {
   at: string;
 }
 
-export type OrderCommand = PlaceOrder | ConfirmOrder | RejectOrder | CancelOrder;
+/** The time that inventory has for its answer is over. */
+export interface CancelOverdueOrder {
+  type: 'CancelOverdueOrder';
+  at: string;
+}
+
+export type OrderCommand = PlaceOrder | ConfirmOrder | RejectOrder | CancelOrder | CancelOverdueOrder;
 
 export interface OrderPlaced {
   type: 'OrderPlaced';
@@ -114,6 +120,8 @@ export function decide(command: OrderCommand, state: OrderState): OrderEvent[] {
       return rejectOrder(command, existing(state));
     case 'CancelOrder':
       return cancelOrder(command, existing(state));
+    case 'CancelOverdueOrder':
+      return cancelOverdueOrder(command, existing(state));
     default:
       throw new Error(`Not a command of an order: ${JSON.stringify(command satisfies never)}`);
   }
@@ -204,6 +212,13 @@ function cancelOrder(command: CancelOrder, state: ExistingOrder): OrderEvent[] {
     case 'rejected':
       throw new DomainError('conflict', 'order_not_cancellable', { status: state.status });
   }
+}
+
+/** Only an order that still waits is overdue: what inventory or the customer decided in time stands. */
+function cancelOverdueOrder(command: CancelOverdueOrder, state: ExistingOrder): OrderEvent[] {
+  if (state.status !== 'placed') return [];
+  const reason = 'no stock was set aside in time';
+  return [{ type: 'OrderCancelled', ...subjectOf(state), reason, at: command.at }];
 }
 
 function subjectOf({ orderId, customerId }: { orderId: string; customerId?: string | undefined }) {

@@ -3,13 +3,25 @@ import { newId, uuidv7 } from '@sidecart/kit/ids';
 import { ProblemError } from '@sidecart/kit/problem';
 import { callJson, testDeps } from '@sidecart/kit/testing';
 import { createConsumer } from '@sidecart/messaging/consumer';
+import { createDelayedRelease } from '@sidecart/messaging/delayed';
+import { createLocalWorker } from '@sidecart/messaging/local-worker';
 import { createOutbox, type Outbox } from '@sidecart/messaging/outbox';
 import { PgSelectBase } from 'drizzle-orm/pg-core';
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest';
+import {
+  afterAll,
+  afterEach,
+  beforeAll,
+  beforeEach,
+  describe,
+  expect,
+  onTestFinished,
+  test,
+  vi,
+} from 'vitest';
 import { deliver, type ServiceDatabase, serviceDatabase } from '../../../tests/service-fixture.ts';
 import { createOrdersApp } from './app.ts';
 import type { GetQuotes } from './quotes.ts';
-import { subscriptions } from './subscriptions.ts';
+import { messagesToItself, subscriptions } from './subscriptions.ts';
 
 const gbp = (amount: number) => ({ amount, currency: 'GBP' as const });
 const line = (sku: string, quantity: number, amount: number) => ({ sku, quantity, unit_price: gbp(amount) });
@@ -20,17 +32,27 @@ let app: ReturnType<typeof createOrdersApp>;
 let prices: Record<string, number>;
 let getQuotes: ReturnType<typeof vi.fn<GetQuotes>>;
 
-function appWith(useOutbox: Outbox<Catalog>) {
-  const clock = () => new Date('2026-03-14T09:26:53.589Z');
+const clock = () => new Date('2026-03-14T09:26:53.589Z');
+
+function appWith(useOutbox: Outbox<Catalog>, orderTimeoutMs = 15 * 60_000) {
   const deps = testDeps('orders');
   const { database } = own;
   const consumer = createConsumer({ ...deps, database, topics: subscriptions(useOutbox, clock) });
-  return createOrdersApp(deps, { database, outbox: useOutbox, getQuotes, clock, consumer });
+  return createOrdersApp(deps, {
+    database,
+    outbox: useOutbox,
+    getQuotes,
+    clock,
+    orderTimeoutMs,
+    consumer,
+  });
 }
 
 beforeAll(async () => {
   own = await serviceDatabase('orders');
-  outbox = createOutbox({ service: 'orders', catalog, owns: ['orders', 'commands.inventory'] });
+  const owns = ['orders', 'commands.inventory'];
+  const handles = () => ({ ordered: true });
+  outbox = createOutbox({ service: 'orders', catalog, owns, handles });
 });
 beforeEach(() => {
   prices = { HEART: 255, LANTERN: 1000 };
@@ -54,8 +76,8 @@ function place(o: { key?: string; body?: object; actor?: string; through?: typeo
   });
 }
 
-async function placed(): Promise<string> {
-  const answer = await place();
+async function placed(through = app): Promise<string> {
+  const answer = await place({ through });
   expect(answer.status).toBe(201);
   return answer.body.id;
 }
@@ -76,7 +98,8 @@ const typesTold = async (id: string) => (await told(id)).map(({ type }) => type)
 async function stored() {
   const [row] = await own.eyes<Record<string, number>[]>`
     SELECT (SELECT count(*) FROM orders)::int AS orders, (SELECT count(*) FROM order_lines)::int AS lines,
-           (SELECT count(*) FROM outbox)::int AS outbox, (SELECT count(*) FROM idempotency_key)::int AS keys`;
+           (SELECT count(*) FROM outbox)::int AS outbox, (SELECT count(*) FROM outbox_delayed)::int AS delayed,
+           (SELECT count(*) FROM idempotency_key)::int AS keys`;
   return row;
 }
 
@@ -218,6 +241,7 @@ describe('the same key', () => {
       orders: (before?.orders ?? 0) + 1,
       lines: (before?.lines ?? 0) + 2,
       outbox: (before?.outbox ?? 0) + 2,
+      delayed: (before?.delayed ?? 0) + 1,
       keys: (before?.keys ?? 0) + 1,
     });
   });
@@ -230,15 +254,16 @@ describe('the same key', () => {
 });
 
 describe('one transaction', () => {
-  /** Fails at the last thing that placing does. */
+  /** Fails when all that placing does is done. */
   const broken = (through: Outbox<Catalog>): Outbox<Catalog> => ({
     ...through,
-    send: async () => {
+    send: async (tx, ...commands) => {
+      await through.send(tx, ...commands);
       throw new Error('the last step fails');
     },
   });
 
-  test('holds key, order, fact and command: when the last fails there is none of them', async () => {
+  test('holds key, order, fact, command and deadline: when the last fails there is none of them', async () => {
     const before = await stored();
     const answer = await place({ through: appWith(broken(outbox)) });
     expect([answer.status, answer.body.code]).toEqual([500, 'internal']);
@@ -258,6 +283,22 @@ describe('one transaction', () => {
     await place({ through: appWith(broken(outside)) });
     await told;
     expect(await stored()).toEqual({ ...before, outbox: (before?.outbox ?? 0) + 1 });
+  });
+
+  test('control: a deadline that is written outside of it is there without its order', async () => {
+    const before = await stored();
+    let sent = Promise.resolve();
+    const outside: Outbox<Catalog> = {
+      ...outbox,
+      send(tx, ...commands) {
+        if (commands.every(({ type }) => type !== 'CancelOverdueOrder')) return outbox.send(tx, ...commands);
+        sent = own.database.db.transaction((other) => outbox.send(other, ...commands));
+        return sent;
+      },
+    };
+    await place({ through: appWith(broken(outside)) });
+    await sent;
+    expect(await stored()).toEqual({ ...before, delayed: (before?.delayed ?? 0) + 1 });
   });
 });
 
@@ -353,6 +394,105 @@ describe('cancelling', () => {
   test('control: without the row lock the order is both cancelled and rejected', async () => {
     vi.spyOn(PgSelectBase.prototype, 'for').mockReturnThis();
     expect((await cancelWhileRejected()).sort()).toEqual(['OrderCancelled', 'OrderRejected', 'ReleaseStock']);
+  });
+});
+
+describe('an order that inventory does not answer in time', () => {
+  /** What brings a message to oneself when it is due, as createMessaging has it. */
+  async function work(): Promise<void> {
+    const deps = { ...testDeps('orders'), database: own.database };
+    const worker = createLocalWorker({ ...deps, handlers: messagesToItself(outbox, clock), pollMs: 20 });
+    const delayed = createDelayedRelease({ ...deps, pollMs: 20, onReleased: worker.nudge });
+    await worker.start();
+    onTestFinished(worker.stop);
+    await delayed.start();
+    onTestFinished(delayed.stop);
+  }
+  const impatient = () => appWith(outbox, 200);
+
+  /** Waits until the deadline of this order has been handled. */
+  const due = (id: string) =>
+    vi.waitFor(
+      async () => {
+        const waiting = await own.eyes`
+          SELECT FROM outbox_delayed WHERE msg_key = ${id} UNION ALL SELECT FROM outbox_local WHERE msg_key = ${id}`;
+        expect(waiting).toHaveLength(0);
+      },
+      { timeout: 15_000, interval: 20 },
+    );
+  const now = (id: string) =>
+    own.database.db.transaction((tx) =>
+      outbox.send(tx, { type: 'CancelOverdueOrder', data: { order_id: id } }),
+    );
+  const reason = 'no stock was set aside in time';
+
+  test('has its deadline from the transaction that placed it', async () => {
+    const id = await placed();
+    const [row] = await own.eyes`
+      SELECT d.xmin = o.xmin AS together, d.type, d.topic, d.payload AS data,
+             extract(epoch FROM d.due_at - clock_timestamp())::float8 AS seconds
+      FROM outbox_delayed d JOIN orders o ON o.id = d.msg_key WHERE o.id = ${id}`;
+    expect(row).toEqual({
+      together: true,
+      type: 'CancelOverdueOrder',
+      topic: 'self',
+      data: { order_id: id },
+      seconds: expect.closeTo(15 * 60, -2),
+    });
+  });
+
+  test('is cancelled, and what was or will be set aside for it released; what comes afterwards changes nothing', async () => {
+    const id = await placed(impatient());
+    await work();
+    await due(id);
+    const { body: order } = await callJson(app, 'GET', `/v1/orders/${id}`);
+    expect(order).toMatchObject({ status: 'cancelled', cancellation: { reason } });
+    const types = ['OrderPlaced', 'ReserveStock', 'OrderCancelled', 'ReleaseStock'];
+    expect(await typesTold(id)).toEqual(types);
+    expect((await told(id))[2]).toMatchObject({ data: { order_id: id, reason } });
+
+    expect((await stockReserved(id)).status).toBe(200);
+    await cancel(id, { reason: 'too slow' });
+    await now(id);
+    await due(id);
+    expect(await typesTold(id)).toEqual(types);
+  });
+
+  test('control: before its time it stays placed', async () => {
+    const [overdue, waiting] = [await placed(impatient()), await placed()];
+    await work();
+    await due(overdue);
+    expect([await statusOf(overdue), await statusOf(waiting)]).toEqual(['cancelled', 'placed']);
+  });
+
+  test.each<[string, (id: string) => Promise<unknown>, string[]]>([
+    ['confirmed', stockReserved, ['OrderConfirmed']],
+    ['rejected', stockRejected, ['OrderRejected']],
+    ['cancelled', (id) => cancel(id, { reason: 'wrong size' }), ['OrderCancelled', 'ReleaseStock']],
+  ])('one that was %s in time stays as it is', async (status, decide, types) => {
+    const id = await placed(impatient());
+    await decide(id);
+    await work();
+    await due(id);
+    expect(await statusOf(id)).toBe(status);
+    expect(await typesTold(id)).toEqual(['OrderPlaced', 'ReserveStock', ...types]);
+    expect(await own.eyes`SELECT FROM dead_letter WHERE msg_key = ${id}`).toHaveLength(0);
+  });
+
+  test('while the answer comes has one outcome', async () => {
+    const id = await placed();
+    await work();
+    let answer: Promise<unknown> = Promise.resolve();
+    await own.eyes.begin(async (tx) => {
+      await tx`SELECT 1 FROM orders WHERE id = ${id} FOR UPDATE`;
+      await now(id);
+      await own.blocked(1);
+      answer = stockReserved(id);
+      await own.blocked(2);
+    });
+    await answer;
+    const types = ['OrderPlaced', 'ReserveStock', 'OrderCancelled', 'ReleaseStock'];
+    await vi.waitFor(async () => expect(await typesTold(id)).toEqual(types));
   });
 });
 

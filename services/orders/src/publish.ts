@@ -18,6 +18,20 @@ export async function publishEvents(
   ]);
 }
 
+/**
+ * Has orders look at a new order again when the time for inventory's answer is over. Written with the order, so that none
+ * waits for ever: also not when inventory is away, or lost the command for good.
+ */
+export function sendDeadline(
+  tx: Transaction,
+  outbox: Outbox<Catalog>,
+  order: { orderId: string; customerId?: string | undefined },
+  delayMs: number,
+): Promise<void> {
+  const { orderId: order_id, customerId } = order;
+  return outbox.send(tx, { type: 'CancelOverdueOrder', customerId, data: { order_id }, delayMs });
+}
+
 function factOf(event: OrderEvent): Fact {
   const { orderId: order_id, customerId } = event;
   switch (event.type) {

@@ -1,5 +1,6 @@
 import { type Catalog, catalog } from '@sidecart/contracts/catalog';
 import { StockRejected, StockReserved } from '@sidecart/contracts/inventory';
+import { CancelOverdueOrder } from '@sidecart/contracts/orders';
 import type { Transaction } from '@sidecart/kit/db';
 import { type Handler, on } from '@sidecart/messaging/handler';
 import type { Outbox } from '@sidecart/messaging/outbox';
@@ -18,6 +19,21 @@ export function subscriptions(outbox: Outbox<Catalog>, clock: () => Date) {
     ),
   };
   return { [catalog.StockReserved.topic]: { kind: 'fact' as const, handlers: inventory } };
+}
+
+/**
+ * What orders tells itself, by type. In the order of their key: a second message about an order, should there be one some day,
+ * must not be handled before the first.
+ */
+export function messagesToItself(outbox: Outbox<Catalog>, clock: () => Date): Record<string, Handler> {
+  return {
+    CancelOverdueOrder: on(
+      CancelOverdueOrder,
+      (tx, { data }) =>
+        command(tx, outbox, data.order_id, { type: 'CancelOverdueOrder', at: clock().toISOString() }),
+      { ordered: true },
+    ),
+  };
 }
 
 async function command(
