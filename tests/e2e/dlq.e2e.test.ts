@@ -5,7 +5,18 @@ import { join } from 'node:path';
 import { execa } from 'execa';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { openShop } from './open-shop.ts';
-import { call, callThrough, productWithStock, query, stockOf, type Target, until } from './shop.ts';
+import {
+  call,
+  callThrough,
+  orderEnds,
+  orderStatus,
+  placeOrder,
+  productWithStock,
+  query,
+  stockOf,
+  type Target,
+  until,
+} from './shop.ts';
 
 let shop: Target & { runDir?: string };
 let folder: string;
@@ -93,6 +104,60 @@ test('what inventory cannot read is listed, does not get better by itself, is me
     output: 'orders/1: discarded',
   });
   expect(await dlq('list')).toEqual({ code: 0, output: 'None waiting.' });
+});
+
+/** Places an order, and spoils what orders has sent itself about it, as if it were from another version, and due now. */
+async function placeWithBrokenDeadline(sku: string): Promise<string> {
+  const { body: order } = await placeOrder(shop.gatewayUrl, [{ sku, quantity: 2 }]);
+  await query(
+    shop,
+    'orders',
+    `UPDATE outbox_delayed SET payload = '{"order":1}', due_at = now() WHERE msg_key = '${order.id}'`,
+  );
+  return order.id;
+}
+
+test('what orders cannot read of its messages to itself is listed, shown, mended and redriven, or discarded', async () => {
+  const sku = await productWithStock(shop.gatewayUrl, 9);
+  await shop.hold('inventory');
+  try {
+    const [overdue, spared] = [await placeWithBrokenDeadline(sku), await placeWithBrokenDeadline(sku)];
+    const waiting = () =>
+      query<{ id: string; key: string }>(
+        shop,
+        'orders',
+        `SELECT id::text, msg_key AS key FROM dead_letter WHERE state = 'waiting' AND topic = 'self'`,
+      );
+    await until('both dead letters', async () => (await waiting()).length === 2);
+    const letters = await waiting();
+    const nameOf = (order: string) => `orders/${letters.find(({ key }) => key === order)?.id}`;
+
+    const { output } = await dlq('list', '--service', 'orders', '--topic', 'self');
+    for (const word of [nameOf(overdue), nameOf(spared), 'CancelOverdueOrder', overdue, '(held)', 'schema'])
+      expect(output).toContain(word);
+    expect((await dlq('show', nameOf(overdue))).output).toContain('/sidecart/orders');
+    const again = await dlq('redrive', nameOf(overdue));
+    expect([again.code, again.output]).toEqual([1, expect.stringContaining('failed')]);
+
+    const file = join(folder, 'mended-deadline.json');
+    await writeFile(file, JSON.stringify({ order_id: overdue }));
+    await dlq('edit', nameOf(overdue), '--data', file, '--note', 'the name of the field');
+    expect(await dlq('redrive', nameOf(overdue))).toEqual({
+      code: 0,
+      output: `${nameOf(overdue)}: applied`,
+    });
+    expect(await orderStatus(shop.gatewayUrl, overdue)).toBe('cancelled');
+    expect(await dlq('discard', nameOf(spared), '--note', 'it may wait')).toEqual({
+      code: 0,
+      output: `${nameOf(spared)}: discarded`,
+    });
+    expect(await orderStatus(shop.gatewayUrl, spared)).toBe('placed');
+    await shop.release('inventory');
+    expect(await orderEnds(shop.gatewayUrl, spared)).toBe('confirmed');
+    expect(await dlq('list')).toEqual({ code: 0, output: 'None waiting.' });
+  } finally {
+    await shop.release('inventory');
+  }
 });
 
 test('mistakes are told, each with what to do', async () => {
