@@ -1,6 +1,7 @@
 import { fileURLToPath } from 'node:url';
 import { loadTopology } from '../../generator/topology.ts';
 import { type PortForward, portForward } from '../../k8s/port-forward.ts';
+import { openReads } from '../../local/plan.ts';
 import { databaseUrl } from '../../platform/databases.ts';
 import { call, type Target, until } from '../e2e/shop.ts';
 import { kubectl, secretValue } from './kubectl.ts';
@@ -52,10 +53,12 @@ export async function clusterShop({ namespace, backing = namespace }: ClusterAcc
   const admin = new URL(await secretValue('postgres-admin', 'url', backing));
   admin.hostname = '127.0.0.1';
   admin.port = String(portsOf('postgres')[0]);
-  await until(
-    'the gateway to answer',
-    async () => (await call(gatewayUrl, 'GET', '/v1/orders')).status === 200,
-  );
+  // Ready is each pod for itself; right after the first start a name may not be known to a neighbour's sidecar yet.
+  for (const path of openReads(topology))
+    await until(
+      `${path} to be answered through the gateway`,
+      async () => (await call(gatewayUrl, 'GET', path)).status === 200,
+    );
 
   return {
     gatewayUrl,
