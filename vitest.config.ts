@@ -66,7 +66,8 @@ export default defineConfig({
       {
         // What only a cluster can show, and the same end-to-end tests where they make sense there. The others hold processes of this
         // machine by the hand, and have their like in tests/cluster: faults (pod-deletion), outage (outage), replicas
-        // (rolling), opened-rule (callers); start is about the local runner alone, redis about another broker.
+        // (rolling), opened-rule (callers); start is about the local runner alone, redis about another broker,
+        // overdue needs a deadline of seconds.
         test: {
           ...common,
           name: 'cluster',

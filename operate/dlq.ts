@@ -67,22 +67,34 @@ async function clientOf(service: string, o: Options): Promise<DeadLettersClient>
   return client;
 }
 
-async function list(o: Options): Promise<DeadLetterSummary[]> {
-  const found: DeadLetterSummary[] = [];
-  for (const service of o.service === undefined ? receivers(topology()) : [o.service]) {
-    const items = await (await clientOf(service, o)).list({ state: o.state, topic: o.topic });
-    found.push(...items.map((item) => ({ ...item, id: `${service}/${item.id}` })));
+/** Those of every service that answers; who does not is told of, and `complete` is false. */
+async function list(o: Options): Promise<{ items: DeadLetterSummary[]; complete: boolean }> {
+  const items: DeadLetterSummary[] = [];
+  const away: { service: string; error: ShopError }[] = [];
+  const asked = o.service === undefined ? receivers(topology()) : [o.service];
+  for (const service of asked) {
+    try {
+      const its = await (await clientOf(service, o)).list({ state: o.state, topic: o.topic });
+      items.push(...its.map((item) => ({ ...item, id: `${service}/${item.id}` })));
+    } catch (error) {
+      if (!(error instanceof ShopError)) throw error;
+      away.push({ service, error });
+    }
   }
-  return found;
+  const [first] = away;
+  if (first && away.length === asked.length) throw first.error;
+  for (const { service, error } of away)
+    console.error(`${service} is left out: ${error.message}\nCure: ${error.cure}`);
+  return { items, complete: away.length === 0 };
 }
 
 const COMMANDS: Record<string, (ids: string[], o: Options) => Promise<boolean>> = {
   async list(ids, o) {
     if (ids.length > 0) exitWithUsage('list takes no id', USAGE);
-    const items = await list(o);
-    if (items.length === 0) console.log(`None ${o.state ?? 'waiting'}.`);
-    else console.log(tableOf(items));
-    return true;
+    const { items, complete } = await list(o);
+    if (items.length > 0) console.log(tableOf(items));
+    else if (complete) console.log(`None ${o.state ?? 'waiting'}.`);
+    return complete;
   },
 
   async show(ids, o) {
@@ -93,12 +105,14 @@ const COMMANDS: Record<string, (ids: string[], o: Options) => Promise<boolean>> 
 
   async redrive(ids, o) {
     if (o.all && ids.length > 0) exitWithUsage('redrive takes ids or --all, not both', USAGE);
+    const redrive = async ({ service, id }: { service: string; id: string }) =>
+      (await clientOf(service, o)).redrive(id);
+    if (!o.all) return each(ids, false, redrive);
+    const { items, complete } = await list({ ...o, state: 'waiting' });
+    if (items.length === 0 && complete) console.log('None waiting.');
     // The oldest first: they may be of one key.
-    const chosen = o.all ? (await list({ ...o, state: 'waiting' })).map(({ id }) => id).reverse() : ids;
-    if (o.all && chosen.length === 0) console.log('None waiting.');
-    return each(o.all ? chosen : ids, o.all === true, async ({ service, id }) =>
-      (await clientOf(service, o)).redrive(id),
-    );
+    const good = await each(items.map(({ id }) => id).reverse(), true, redrive);
+    return good && complete;
   },
 
   async discard(ids, o) {

@@ -1,5 +1,6 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { catalog } from '@sidecart/contracts/catalog';
 import type { Topology } from '../generator/topology.ts';
 import { chooseContext, kubectl } from '../k8s/kubectl.ts';
 import { portForward } from '../k8s/port-forward.ts';
@@ -16,11 +17,14 @@ export interface ServiceAccess {
 
 export type FindService = (service: string) => Promise<ServiceAccess>;
 
-/** The services that take messages. */
+/** The services that take messages, from others or from themselves. */
 export function receivers({ services, topics }: Topology): string[] {
+  const toItself = new Set<string>(
+    Object.values(catalog).flatMap((message) => ('service' in message ? message.service : [])),
+  );
   return services
     .map(({ name }) => name)
-    .filter((name) => topics.some(({ consumers }) => consumers.includes(name)));
+    .filter((name) => toItself.has(name) || topics.some(({ consumers }) => consumers.includes(name)));
 }
 
 /** In the shop that runs on this machine from `runDir`. */

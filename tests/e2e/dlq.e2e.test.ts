@@ -136,6 +136,9 @@ test('what orders cannot read of its messages to itself is listed, shown, mended
     for (const word of [nameOf(overdue), nameOf(spared), 'CancelOverdueOrder', overdue, '(held)', 'schema'])
       expect(output).toContain(word);
     expect((await dlq('show', nameOf(overdue))).output).toContain('/sidecart/orders');
+    const all = await dlq('list');
+    expect(all.code).toBe(1);
+    for (const word of [overdue, 'inventory is left out', 'Cure:']) expect(all.output).toContain(word);
     const again = await dlq('redrive', nameOf(overdue));
     expect([again.code, again.output]).toEqual([1, expect.stringContaining('failed')]);
 
