@@ -44,17 +44,17 @@ async function dlq(...args: string[]): Promise<{ code: number | undefined; outpu
   return { code: exitCode, output: all };
 }
 
-/** A command that orders would never send, with a quantity that is a word. */
-async function sendBroken(orderId: string, sku: string): Promise<void> {
+/** A command to inventory as from orders, about an order that orders does not know. */
+async function sendCommand(type: string, orderId: string, sequence: string, data: object): Promise<void> {
   const event = {
     specversion: '1.0',
     id: randomUUID(),
     source: '/sidecart/orders',
-    type: 'ReserveStock',
+    type,
     datacontenttype: 'application/json',
     partitionkey: orderId,
-    sequence: '1',
-    data: { order_id: orderId, lines: [{ sku, quantity: 'two' }] },
+    sequence,
+    data: { order_id: orderId, ...data },
   };
   const [component] = shop.components('commands.inventory');
   const answer = await callThrough(shop, 'orders', `/v1.0/publish/${component}/commands.inventory`, {
@@ -69,7 +69,8 @@ test('what inventory cannot read is listed, does not get better by itself, is me
   expect(await dlq('list')).toEqual({ code: 0, output: 'None waiting.' });
   const sku = await productWithStock(shop.gatewayUrl, 5);
   const orderId = `ord_${randomUUID()}`;
-  await sendBroken(orderId, sku);
+  // With a quantity that is a word.
+  await sendCommand('ReserveStock', orderId, '1', { lines: [{ sku, quantity: 'two' }] });
   await until(
     'the dead letter',
     async () => (await query(shop, 'inventory', 'SELECT FROM dead_letter')).length === 1,
@@ -104,6 +105,10 @@ test('what inventory cannot read is listed, does not get better by itself, is me
     output: 'orders/1: discarded',
   });
   expect(await dlq('list')).toEqual({ code: 0, output: 'None waiting.' });
+
+  // The books of the shop are to balance for the tests after this one.
+  await sendCommand('ReleaseStock', orderId, '2', { reason: 'there is no such order' });
+  await until('the stock to be free', async () => (await stockOf(shop.gatewayUrl, sku)).reserved === 0);
 });
 
 /** Places an order, and spoils what orders has sent itself about it, as if it were from another version, and due now. */
