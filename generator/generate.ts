@@ -1,6 +1,8 @@
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { optionsOrExit } from '../local/command-line.ts';
+import { complain } from '../local/complaint.ts';
+import { ShopError } from '../local/shop-error.ts';
 import { catalogFaults } from './contracts.ts';
 import { problemsDocument } from './docs.ts';
 import { lintProject } from './lint.ts';
@@ -68,6 +70,7 @@ try {
   if (faults.length > 0) process.exitCode = 1;
   else console.log(check ? 'Everything generated is up to date.' : 'Done.');
 } catch (error) {
-  console.error(error instanceof Error ? error.message : error);
+  if (error instanceof ShopError) complain(error);
+  else console.error(error instanceof Error ? error.message : error);
   process.exitCode = 1;
 }

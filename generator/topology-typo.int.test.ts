@@ -54,6 +54,7 @@ const COMMANDS: [string, string[]][] = [
   ['dlq', ['list']],
   ['bench', ['edit']],
   ['db:generate', []],
+  ['generate', []],
 ];
 
 test.each(COMMANDS)(

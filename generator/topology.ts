@@ -1,4 +1,4 @@
-import { readFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { isNode, LineCounter, parseDocument } from 'yaml';
 import type { z } from 'zod';
 import { ShopError } from '../local/shop-error.ts';
@@ -63,8 +63,10 @@ export class TopologyError extends ShopError {
   }
 }
 
-/** Reads and checks the table. Throws TopologyError with every fault, its line and its cure. */
+/** Reads and checks the table. Throws TopologyError with every fault, its line and its cure; ShopError when it is not there. */
 export function loadTopology(file: string): Topology {
+  if (!existsSync(file))
+    throw new ShopError(`there is no ${file}`, 'work in a checkout of the project that is whole');
   return parseTopology(readFileSync(file, 'utf8'));
 }
 

@@ -75,7 +75,7 @@ function secrets(args: string[]): void {
   const run = (rest: string[], input?: string) => kubectl([`--context=${context.name}`, ...rest], input);
 
   console.log(`Cluster ${context.name}, namespace ${namespace}`);
-  ensureNamespace(run, namespace, topology.namespace);
+  ensureNamespace({ run, context: context.name }, namespace, topology.namespace);
   const existing = readSecrets(run(['get', 'secrets', `--namespace=${namespace}`, '--output=json']));
   const kubectlThere = `kubectl --context=${context.name} --namespace=${namespace}`;
   const missing = missingSecrets({ ...wanted, kubectl: kubectlThere }, existing);
@@ -97,12 +97,16 @@ function databases(args: string[]): void {
   console.log(databasesScript(topology.services, secrets));
 }
 
-function ensureNamespace(run: (args: string[]) => string, namespace: string, own: string): void {
+function ensureNamespace(
+  { run, context }: { run: (args: string[]) => string; context: string },
+  namespace: string,
+  own: string,
+): void {
   if (run(['get', 'namespace', namespace, '--ignore-not-found', '--output=name']).trim() !== '') return;
   if (namespace !== own)
     throw new ShopError(
       `there is no namespace ${namespace}`,
-      `make it first: kubectl create namespace ${namespace}`,
+      `make it first: kubectl --context=${context} create namespace ${namespace}`,
     );
   run(['apply', `--filename=${join(CHECKOUT, 'k8s/base/namespace.yaml')}`]);
   console.log(`made namespace ${namespace}`);

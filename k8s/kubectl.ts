@@ -24,8 +24,8 @@ export function kubectl(args: string[], input?: string): string {
   if (error) throw error;
   if (status !== 0)
     throw new ShopError(
-      `kubectl ${args.filter((arg) => !arg.startsWith('-')).join(' ')} failed: ${stderr.trim()}`,
-      'look at what kubectl says; kubectl config current-context names the cluster that it talks to',
+      `kubectl ${args.filter((arg) => !arg.startsWith('-') || arg.startsWith('--context=')).join(' ')} failed: ${stderr.trim()}`,
+      'look at what kubectl says; without --context it talks to the cluster that kubectl config current-context names',
     );
   return stdout;
 }

@@ -1,5 +1,6 @@
 import { cpSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { STOP_WITHIN_MS } from '@sidecart/kit/service';
 import { beforeEach, expect, test } from 'vitest';
 import { loadBroker } from '../generator/broker.ts';
 import { daprOutputs } from '../generator/dapr-outputs.ts';
@@ -162,15 +163,14 @@ function hasty({ metadata, spec }: Manifest): string[] {
   const sidecar = Number(annotations['dapr.io/graceful-shutdown-seconds'] ?? 0);
   const faults: string[] = [];
   if (wait < 30) faults.push(`${metadata.name} waits ${wait} s for its callers to forget it`);
-  if (wait + APP_STOP_S + sidecar >= spec.template.spec.terminationGracePeriodSeconds)
+  if (wait + STOP_WITHIN_MS / 1000 + sidecar >= spec.template.spec.terminationGracePeriodSeconds)
     faults.push(`${metadata.name} is killed before it has ended`);
+  if (annotations['dapr.io/enable-native-sidecar'] !== 'true')
+    faults.push(`${metadata.name} may lose its sidecar before it has ended`);
   if (spec.strategy.rollingUpdate.maxUnavailable !== 0)
     faults.push(`${metadata.name} has a pod less in a roll-out`);
   return faults;
 }
-
-/** What runService takes at most to stop (packages/kit/src/service.ts). */
-const APP_STOP_S = 21;
 
 test.each(['local', 'production'])('in %s a service has the time to leave in order', (overlay) => {
   const services = deployments(renderOverlay({ overlay })).filter(
@@ -185,7 +185,8 @@ test.each(['local', 'production'])('in %s a service has the time to leave in ord
   one.spec.strategy.rollingUpdate.maxUnavailable = 1;
   expect(hasty(one), 'control').toHaveLength(2);
   one.spec.template.spec.containers[0].lifecycle.preStop.sleep.seconds = 30;
-  expect(hasty(one), 'control').toHaveLength(2);
+  delete one.spec.template.metadata.annotations['dapr.io/enable-native-sidecar'];
+  expect(hasty(one), 'control').toHaveLength(3);
 });
 
 test('who depends on a pod can wait until it is ready; only a pod under edit is not started anew by the kubelet', () => {

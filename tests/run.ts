@@ -1,11 +1,14 @@
 import { spawn } from 'node:child_process';
 import { mkdirSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
+import { loadTopology } from '../generator/topology.ts';
 import { localBroker } from '../local/brokers.ts';
+import { complain } from '../local/complaint.ts';
 import { ProgramError } from '../local/programs/errors.ts';
 import { ensureInstalled } from '../local/programs/installed.ts';
 import { ShopError } from '../local/shop-error.ts';
 import { chooseCluster } from './cluster/choose-cluster.ts';
+import { verdictOf } from './verdict.ts';
 
 interface Summary {
   numPassedTests: number;
@@ -58,19 +61,22 @@ child.on('close', (code) => {
     console.log('0 passed, 1 failed');
     process.exit(code || 1);
   }
-  // A file that fails before its first test (an import, a hook) has no failed test of its own; it must count all the same.
   const brokenFiles = summary.testResults.filter(
     (file) => file.status === 'failed' && !file.assertionResults.some((test) => test.status === 'failed'),
   ).length;
-  const failed = summary.numFailedTests + brokenFiles;
+  const { passed, failed, exitCode } = verdictOf({
+    passed: summary.numPassedTests,
+    failed: summary.numFailedTests,
+    skipped: summary.numPendingTests + summary.numTodoTests,
+    brokenFiles,
+    code,
+  });
   for (const file of summary.testResults)
     for (const test of file.assertionResults)
       if (test.status === 'skipped' || test.status === 'pending')
         console.log(`skipped: ${test.fullName}${because(test)}`);
-  // A set-up that threw, before any file: nothing ran, and nothing says that it failed but the code.
-  const broken = code !== 0 && summary.numPassedTests + failed === 0 ? 1 : 0;
-  console.log(`${summary.numPassedTests} passed, ${failed + broken} failed`);
-  process.exit(failed > 0 || summary.numPassedTests === 0 ? 1 : (code ?? 1));
+  console.log(`${passed} passed, ${failed} failed`);
+  process.exit(exitCode);
 });
 
 /** The name after `--broker`, and the arguments without the two. */
@@ -99,6 +105,14 @@ async function environmentOf(name: string): Promise<NodeJS.ProcessEnv> {
 
 /** Ends the program when there is no cluster to test on, or none that it would touch. */
 async function environmentOfCluster(): Promise<NodeJS.ProcessEnv> {
+  try {
+    // The tests read it at their import, where a fault would come with a stack.
+    loadTopology('topology.yaml');
+  } catch (err) {
+    complain(err);
+    console.log('0 passed, 1 failed');
+    process.exit(1);
+  }
   const chosen = await chooseCluster(process.env);
   if ('context' in chosen) {
     console.log(`Testing on the cluster of the context ${chosen.context}.`);

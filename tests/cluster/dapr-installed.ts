@@ -13,10 +13,10 @@ const AUTHORITY = '.run/dapr-ca/values.yaml';
  * address: of a name helm would take the checkout's own folder `dapr`, in spite of `--repo`. Both files each time: without
  * the second an upgrade would take the project's root and issuer away.
  */
-export function installCommand(version: string): string {
+export function installCommand(version: string, context = ''): string {
   return (
     `helm upgrade --install ${RELEASE} https://dapr.github.io/helm-charts/dapr-${version}.tgz --namespace ${NAMESPACE} ` +
-    `--create-namespace --wait --values ${VALUES} --values ${AUTHORITY}`
+    `--create-namespace --wait --values ${VALUES} --values ${AUTHORITY}${context && ` --kube-context ${context}`}`
   );
 }
 
@@ -29,7 +29,7 @@ export async function assertDaprInstalled(): Promise<string> {
   const wanted = parse(readFileSync(VALUES, 'utf8')) as { global: { tag: string; registry?: string } };
   const { tag, registry: _, ...global } = wanted.global;
   // Not made by the cure: a new authority in place of the cluster's own would be no cure.
-  const cure = `${installCommand(tag)}\n${AUTHORITY} comes from \`npm run k8s -- ca\`, once for a cluster (docs/kubernetes.md).`;
+  const cure = `${installCommand(tag, process.env.SIDECART_TEST_CLUSTER)}\n${AUTHORITY} comes from \`npm run k8s -- ca\`, once for a cluster (docs/kubernetes.md).`;
   const args = ['get', 'values', RELEASE, '--namespace', NAMESPACE, '--all', '--output', 'json'];
   const helm = await execa('helm', args, { reject: false });
   if (helm.code === 'ENOENT')

@@ -32,7 +32,7 @@ export async function removeNamespace(namespace: string): Promise<void> {
   if (owner === 'somebody else')
     throw new ShopError(
       `The namespace ${namespace} is there already, and these tests did not make it; they delete pods and fill the shop's database.`,
-      `kubectl delete namespace ${namespace}, or test on another cluster`,
+      `kubectl --context=${process.env.SIDECART_TEST_CLUSTER} delete namespace ${namespace}, or test on another cluster`,
     );
   await kubectl(['delete', 'namespace', namespace, '--timeout=180s'], { timeoutMs: 190_000 });
 }

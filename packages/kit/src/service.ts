@@ -49,6 +49,8 @@ const REQUESTS_GRACE_MS = 10_000;
 const WORKER_GRACE_MS = 5_000;
 /** For all workers and the pool together: a pod has only so long before it is killed. */
 const WORKERS_GRACE_MS = 10_000;
+/** What a service takes to stop at most, and a second for itself; a pod's grace period has to be longer. */
+export const STOP_WITHIN_MS = REQUESTS_GRACE_MS + WORKERS_GRACE_MS + 1_000;
 
 /**
  * Runs a service from start to end: config, log, sidecar, secret, database, `build`, workers, listen, ready; at SIGTERM
