@@ -9,7 +9,6 @@ export interface PortForward {
   stop(): void;
 }
 
-const FIRST_WITHIN_MS = 60_000;
 const AGAIN_AFTER_MS = 300;
 
 /**
@@ -23,8 +22,11 @@ export async function portForward(
   o: {
     /** Default: the current one. */
     context?: string;
+    /** How long the first connection may take, in ms; default 60 000. */
+    withinMs?: number;
   } = {},
 ): Promise<PortForward> {
+  const { withinMs = 60_000 } = o;
   const ports: number[] = [];
   for (const _ of remotePorts) ports.push(await freePort());
   const pairs = remotePorts.map((remote, i) => `${ports[i]}:${remote}`);
@@ -64,8 +66,8 @@ export async function portForward(
   await new Promise<void>((ready, fail) => {
     const patience = setTimeout(() => {
       stop();
-      fail(new Error(`no port-forward to ${target} within ${FIRST_WITHIN_MS} ms: ${said}`));
-    }, FIRST_WITHIN_MS);
+      fail(new Error(`no port-forward to ${target} within ${withinMs} ms: ${said}`));
+    }, withinMs);
     void (async () => {
       while (!stopped) {
         await once(() => {

@@ -73,7 +73,11 @@ export function clusterServices(
       o.namespace,
     ];
     const token = kubectl([...args, '--output=jsonpath={.data.token}']);
-    const forward = portForward(o.namespace, `deployment/${service}`, [row.port], { context });
+    const forward = portForward(o.namespace, `deployment/${service}`, [row.port], {
+      context,
+      // A person waits, for one service after the other.
+      withinMs: 10_000,
+    });
     const { ports, stop } = await forward.catch((cause: Error) => {
       throw new ShopError(
         cause.message,
