@@ -28,13 +28,17 @@ beforeAll(() => {
 afterAll(() => rmSync(checkout, { recursive: true, force: true }));
 
 /** One of the scripts of package.json as npm runs it, in a checkout whose table has `from` written as `to`. */
-async function run(script: string, args: string[], [from, to]: [string, string]) {
+async function run(script: string, args: string[], typo: [string, string]) {
+  const { scripts } = JSON.parse(readFileSync(join(CHECKOUT, 'package.json'), 'utf8'));
+  const [, ...command] = (scripts[script] as string).split(' ');
+  return runProgram([...command, ...args], typo);
+}
+
+async function runProgram(command: string[], [from, to]: [string, string]) {
   const table = readFileSync(join(CHECKOUT, 'topology.yaml'), 'utf8');
   expect(table).toContain(from);
   writeFileSync(join(checkout, 'topology.yaml'), table.replace(from, to));
-  const { scripts } = JSON.parse(readFileSync(join(CHECKOUT, 'package.json'), 'utf8'));
-  const [, ...command] = (scripts[script] as string).split(' ');
-  const child = spawn(process.execPath, [...command, ...args], {
+  const child = spawn(process.execPath, command, {
     cwd: checkout,
     env: { ...process.env, SIDECART_RUN_DIR: join(checkout, '.run') },
     stdio: ['ignore', 'pipe', 'pipe'],
@@ -56,6 +60,17 @@ const COMMANDS: [string, string[]][] = [
   ['db:generate', []],
   ['generate', []],
 ];
+
+test('what Tilt asks before it reads the table tells of an unknown field too', async () => {
+  const { code, err } = await runProgram(
+    ['local/bootstrap.mjs', 'generator/check-table.ts'],
+    ['database: true', 'databse: true'],
+  );
+  expect(code).toBe(1);
+  expect(err).toContain('databse');
+  expect(err).toContain('Cure: ');
+  expect(err).not.toMatch(/\n\s+at /);
+});
 
 test.each(COMMANDS)(
   'npm run %s %j tells a typo in the table with its line and the cure',

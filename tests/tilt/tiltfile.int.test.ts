@@ -291,6 +291,18 @@ describe('the kube context', () => {
   });
 });
 
+test.each([[[]], [['--local']]])(
+  'the table is asked for its faults before it is read, with %j',
+  async (args) => {
+    const { calls } = await evaluate({ args });
+    const asked = calls.findIndex((call) => call.function === 'local');
+    expect(calls[asked]?.args).toMatchObject({
+      command: ['node', 'local/bootstrap.mjs', 'generator/check-table.ts'],
+    });
+    expect(asked).toBeLessThan(calls.findIndex((call) => call.function === 'read_yaml'));
+  },
+);
+
 describe('tilt up -- --local', () => {
   test('runs the shop and shows each service, with nothing of Kubernetes or Docker', async () => {
     const outcome = await evaluate({ args: ['--local'], context: 'production' });

@@ -16,6 +16,7 @@ var signatures = map[string]string{
 		"resource_deps?:list objects?:list auto_init?:bool pod_readiness?:text links?:any labels?:texts discovery_strategy?:text",
 	"k8s_yaml": "yaml:any allow_duplicates?:bool",
 	"link":     "url:text name?:text",
+	"local":    "command:command quiet?:bool command_bat?:command echo_off?:bool env?:environment dir?:path stdin?:text",
 	"local_resource": "name:text cmd?:command deps?:paths trigger_mode?:mode resource_deps?:list ignore?:texts auto_init?:bool " +
 		"serve_cmd?:command cmd_bat?:command serve_cmd_bat?:command allow_parallel?:bool links?:any labels?:texts env?:environment " +
 		"serve_env?:environment readiness_probe?:probe dir?:path serve_dir?:path",
