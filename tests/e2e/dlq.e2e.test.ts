@@ -25,6 +25,10 @@ beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), 'sidecart-dlq-'));
 });
 afterAll(async () => {
+  // On a cluster other tests use the same shop, and look for dead letters in any state.
+  for (const service of ['inventory', 'orders'])
+    for (const table of ['dead_letter_action', 'dead_letter'])
+      await query(shop, service, `DELETE FROM ${table}`);
   await shop?.stop();
   await rm(folder, { recursive: true });
 });
