@@ -1,24 +1,14 @@
 import { readFileSync } from 'node:fs';
 import { execa } from 'execa';
-import { beforeAll, beforeEach, expect, test } from 'vitest';
+import { expect, test } from 'vitest';
 import { parse, parseAllDocuments } from 'yaml';
-import { skip } from '../tests/cluster/skip.ts';
-import { findDaprChart, DAPR_VALUES as VALUES } from './dapr-chart.ts';
+import { DAPR_VALUES as VALUES } from './dapr-chart.ts';
 import type { Manifest } from './manifests.ts';
+import { useDaprChart } from './testing.ts';
 
 const PRODUCTION = 'k8s/dapr/values-production.yaml';
 
-let chart: string;
-let whyNot: string | undefined;
-
-beforeAll(async () => {
-  const found = await findDaprChart();
-  if ('whyNot' in found) whyNot = found.whyNot;
-  else chart = found.folder;
-}, 300_000);
-beforeEach((context) => {
-  if (whyNot) skip(context, whyNot);
-});
+const chart = useDaprChart();
 
 /** What helm makes of the chart with these files of values. */
 async function rendered(...files: string[]): Promise<Manifest[]> {
@@ -26,7 +16,7 @@ async function rendered(...files: string[]): Promise<Manifest[]> {
   const { stdout } = await execa('helm', [
     'template',
     'dapr',
-    chart,
+    chart(),
     '--namespace',
     'dapr-system',
     ...values,

@@ -1,16 +1,16 @@
 import { cpSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { execa } from 'execa';
-import { beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { parse, parseAllDocuments } from 'yaml';
 import { servePages } from '../local/programs/test-support.ts';
 import { CHECKOUT } from '../local/run-paths.ts';
 import { testFolder } from '../local/testing.ts';
-import { skip } from '../tests/cluster/skip.ts';
 import { makeAuthority } from './authority.ts';
-import { daprVersion, findDaprChart } from './dapr-chart.ts';
+import { daprVersion } from './dapr-chart.ts';
 import { documentedCommands, helmCommands } from './dapr-commands.ts';
 import type { Manifest } from './manifests.ts';
+import { useDaprChart } from './testing.ts';
 
 describe('helm, from the checkout, whose folder dapr/ it could take for a chart', () => {
   const VERSION = daprVersion();
@@ -19,21 +19,12 @@ describe('helm, from the checkout, whose folder dapr/ it could take for a chart'
   const OTHERS = [/^helm rollback dapr /, /^helm install eg oci:\/\//];
   const commands = helmCommands().filter(({ command }) => !OTHERS.some((other) => other.test(command)));
 
-  let chart: string;
-  let whyNot: string | undefined;
-  beforeAll(async () => {
-    const found = await findDaprChart();
-    if ('whyNot' in found) whyNot = found.whyNot;
-    else chart = found.folder;
-  }, 300_000);
-  beforeEach((context) => {
-    if (whyNot) skip(context, whyNot);
-  });
+  const chart = useDaprChart();
 
   /** The address of a chart repository on this machine, which has the real chart under its released name. */
   async function repository(): Promise<string> {
     const folder = testFolder();
-    await helm(`helm package '${chart}' --version ${VERSION} --destination '${folder}'`);
+    await helm(`helm package '${chart()}' --version ${VERSION} --destination '${folder}'`);
     await helm(`helm repo index '${folder}'`);
     const files = ['index.yaml', `dapr-${VERSION}.tgz`];
     const pages = files.map((name) => [`/${name}`, readFileSync(join(folder, name))] as const);

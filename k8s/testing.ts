@@ -2,7 +2,7 @@ import { spawnSync } from 'node:child_process';
 import { cpSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, relative } from 'node:path';
-import { onTestFinished, type TestContext } from 'vitest';
+import { beforeAll, beforeEach, onTestFinished, type TestContext } from 'vitest';
 import { stringify } from 'yaml';
 import { loadBroker } from '../generator/broker.ts';
 import { daprOutputs } from '../generator/dapr-outputs.ts';
@@ -10,11 +10,27 @@ import { kubernetesOutputs } from '../generator/kubernetes.ts';
 import { loadTopology } from '../generator/topology.ts';
 import { applyOutputs, findDrift } from '../generator/write.ts';
 import { skip } from '../tests/cluster/skip.ts';
+import { findDaprChart } from './dapr-chart.ts';
 import { type Manifest, render } from './manifests.ts';
 
 /** Ends a test, with the reason, where there is no kubectl: it has the kustomize that people apply with. */
 export function needsKubectl(context: TestContext): void {
   if (spawnSync('kubectl', ['version', '--client']).error) skip(context, 'there is no kubectl on the PATH');
+}
+
+/** The folder of Dapr's chart, for the tests of the file or the `describe` that calls this; skips them, with the reason, where there is none. */
+export function useDaprChart(): () => string {
+  let chart: Awaited<ReturnType<typeof findDaprChart>> | undefined;
+  beforeAll(async () => {
+    chart = await findDaprChart();
+  }, 300_000);
+  beforeEach((context) => {
+    if (chart && 'whyNot' in chart) skip(context, chart.whyNot);
+  });
+  return () => {
+    if (!chart || 'whyNot' in chart) throw new Error('the chart of Dapr was not looked for, or not found');
+    return chart.folder;
+  };
 }
 
 /** A copy of what the overlays are made of, as `npm run generate` makes it with that broker in the table. */
