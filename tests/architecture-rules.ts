@@ -42,6 +42,12 @@ const RULES: Rule[] = [
     mayNotImport: /^(@sidecart\/(?!kit\/)|services\/|packages\/(?!messaging\/))/,
   },
   {
+    because: 'an event store keeps any history: it is handed the aggregate, and knows none of them',
+    files: /^packages\/event-sourcing\//,
+    mayNotImport: /^(@sidecart\/(?!kit\/|messaging\/)|services\/|packages\/(?!event-sourcing\/))/,
+    except: TEST,
+  },
+  {
     because: 'domain rules do no I/O: time, ids and prices are arguments',
     files: DOMAIN,
     mayOnlyImport: /^(@sidecart\/kit\/domain-error|@sidecart\/contracts\/(common|money))$/,
@@ -55,7 +61,7 @@ const RULES: Rule[] = [
   {
     because: 'a service is reached through its sidecar and its messages, never by import',
     files: /^services\/([^/]+)\//,
-    mayNotImport: /^(@sidecart\/(?!kit\/|messaging\/|contracts\/)|local\/|generator\/|clients\/)/,
+    mayNotImport: /^(@sidecart\/(?!kit\/|messaging\/|event-sourcing\/|contracts\/)|local\/|generator\/|clients\/)/,
     except: TEST,
   },
   {

@@ -48,7 +48,8 @@ export async function createMessagingTables(ownerUrl: string): Promise<void> {
   }
 }
 
-function statementsFor(table: PgTable): string[] {
+/** What makes a table as its schema describes it. */
+export function statementsFor(table: PgTable): string[] {
   const { name, columns, checks, primaryKeys, uniqueConstraints, indexes } = getTableConfig(table);
   const parts = [
     ...columns.map(columnDefinition),
@@ -60,7 +61,7 @@ function statementsFor(table: PgTable): string[] {
     `CREATE TABLE "${name}" (${parts.join(', ')})`,
     ...indexes.map(
       ({ config }) =>
-        `CREATE INDEX "${config.name}" ON "${name}" USING ${config.method} (${names(config.columns as PgColumn[])})` +
+        `CREATE ${config.unique ? 'UNIQUE ' : ''}INDEX "${config.name}" ON "${name}" USING ${config.method} (${names(config.columns as PgColumn[])})` +
         (config.where ? ` WHERE ${text(config.where)}` : ''),
     ),
   ];
@@ -68,7 +69,8 @@ function statementsFor(table: PgTable): string[] {
 
 function columnDefinition(column: PgColumn): string {
   const fallback = column.default === undefined ? '' : ` DEFAULT ${valueText(column.default)}`;
-  const identity = column.generatedIdentity ? ' GENERATED ALWAYS AS IDENTITY' : '';
+  const way = column.generatedIdentity?.type === 'byDefault' ? 'BY DEFAULT' : 'ALWAYS';
+  const identity = column.generatedIdentity ? ` GENERATED ${way} AS IDENTITY` : '';
   const key = column.primary ? ' PRIMARY KEY' : '';
   return `"${column.name}" ${column.getSQLType()}${identity}${fallback}${column.notNull ? ' NOT NULL' : ''}${key}`;
 }

@@ -1,0 +1,85 @@
+/** Somebody else appended to the stream first. Nothing was written; load it again and decide anew. */
+export class ConcurrencyError extends Error {
+  override name = 'ConcurrencyError';
+  readonly code = 'concurrency_conflict';
+  readonly streamId: string;
+  readonly expectedVersion: number;
+  constructor(streamId: string, expectedVersion: number) {
+    super(`Stream ${streamId} is no longer at version ${expectedVersion}`);
+    this.streamId = streamId;
+    this.expectedVersion = expectedVersion;
+  }
+}
+
+/** An append without events: it would take a version that no event has, and whoever waits for that waits for ever. */
+export class EmptyAppendError extends Error {
+  override name = 'EmptyAppendError';
+  readonly code = 'empty_append';
+  constructor(streamId: string) {
+    super(`There is nothing to append to ${streamId}: give at least one event, or do not append`);
+  }
+}
+
+/** What is stored has a shape that this code does not know, so it would be misread. */
+export class UnknownShapeError extends Error {
+  override name = 'UnknownShapeError';
+  readonly code = 'unknown_shape';
+  constructor(what: string, version: number, known: number) {
+    super(
+      version > known
+        ? `${what} is stored in version ${version}, and this code knows ${known}: run the code that wrote it, or newer`
+        : `${what} is stored in version ${version}, and there is no upcaster from it to ${known}: give it one`,
+    );
+  }
+}
+
+/** Condensing or restoring was refused; nothing was changed. `code` says why, `message` what and what to do. */
+export class CondenseRefusedError extends Error {
+  override name = 'CondenseRefusedError';
+  readonly code: CondenseRefusal;
+  constructor(code: CondenseRefusal, message: string) {
+    super(message);
+    this.code = code;
+  }
+}
+
+export type CondenseRefusal =
+  | 'no_stream'
+  | 'nothing_to_condense'
+  | 'replay_differs'
+  | 'projection_behind'
+  | 'message_unsent'
+  | 'message_kept'
+  | 'changed_meanwhile'
+  | 'nothing_to_restore'
+  | 'projection_building'
+  | 'archive_damaged';
+
+/** The old events of a stream are in an archive that cannot be read just now. */
+export class ArchiveUnavailableError extends Error {
+  override name = 'ArchiveUnavailableError';
+  readonly code = 'archive_unavailable';
+  constructor(streamId: string, cause: unknown) {
+    super(
+      `The archived events of ${streamId} cannot be read: bring the archive back, or restore the stream`,
+      {
+        cause,
+      },
+    );
+  }
+}
+
+/**
+ * The database was restored from a dump into another server: transaction ids begin anew there, and by the stored ones events
+ * would be skipped in silence.
+ */
+export class ForeignPositionError extends Error {
+  override name = 'ForeignPositionError';
+  readonly code = 'foreign_position';
+  constructor(subscription: string) {
+    super(
+      `The position of ${subscription} is of another database server, so this one was restored from a dump. Cure: ` +
+        'npm run events -- adopt, which takes the events as they are here and rebuilds every projection',
+    );
+  }
+}

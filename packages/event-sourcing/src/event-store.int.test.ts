@@ -1,0 +1,57 @@
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { appendEvents } from './append.ts';
+import { ConcurrencyError, EmptyAppendError } from './errors.ts';
+import { account, type Fixture, openFixture } from './fixture.ts';
+
+let fixture: Fixture;
+beforeAll(async () => {
+  fixture = await openFixture('event_store');
+});
+afterAll(() => fixture?.close());
+beforeEach(() => fixture.clear());
+
+describe('a stream', () => {
+  it('says what its commands made of it', async () => {
+    await fixture.run('acc_1', { type: 'Open', owner: 'Ada' });
+    await fixture.run('acc_1', { type: 'Deposit', pence: 500, times: 3 });
+    await fixture.run('acc_1', { type: 'Withdraw', pence: 200 });
+    const { state, version } = await fixture.store.load(fixture.database.db, 'acc_1');
+    expect(state).toMatchObject({ status: 'open', owner: 'Ada', balance: 1300 });
+    expect(version).toBe(5);
+  });
+
+  it('that is not there has no version', async () => {
+    expect(await fixture.store.load(fixture.database.db, 'acc_9')).toMatchObject({ version: 0 });
+  });
+
+  it('takes an append at its version only, and says so when it has moved on', async () => {
+    await fixture.run('acc_1', { type: 'Open', owner: 'Ada' });
+    const append = (expectedVersion: number) =>
+      fixture.database.db.transaction((tx) =>
+        appendEvents(tx, account, {
+          streamId: 'acc_1',
+          expectedVersion,
+          events: [{ type: 'Closed' as const }],
+        }),
+      );
+    await expect(append(0)).rejects.toThrow(ConcurrencyError);
+    await expect(append(2)).rejects.toThrow(ConcurrencyError);
+    expect(await append(1)).toBe(2);
+  });
+
+  it('refuses an append of nothing', async () => {
+    const append = fixture.database.db.transaction((tx) =>
+      appendEvents(tx, account, { streamId: 'acc_1', expectedVersion: 0, events: [] }),
+    );
+    await expect(append).rejects.toThrow(EmptyAppendError);
+  });
+
+  it('of a hundred writers at once, each wins one version', async () => {
+    await fixture.run('acc_1', { type: 'Open', owner: 'Ada' });
+    await Promise.all(
+      Array.from({ length: 100 }, (_, i) => fixture.run('acc_1', { type: 'Deposit', pence: i + 1 })),
+    );
+    const { state, version } = await fixture.store.load(fixture.database.db, 'acc_1');
+    expect({ version, balance: state.balance }).toEqual({ version: 101, balance: 5050 });
+  });
+});

@@ -1,0 +1,27 @@
+import type { Database, Transaction } from '@sidecart/kit/db';
+import type { Tagged } from './decider.ts';
+import type { EventMeta } from './meta.ts';
+
+/** An event with where and when it was recorded. */
+export interface RecordedEvent<Event extends Tagged = Tagged> {
+  streamId: string;
+  version: number;
+  /** When it was appended, by the database's clock. */
+  at: Date;
+  meta: EventMeta;
+  event: Event;
+}
+
+/**
+ * A read model that is made from events. Within a stream events come in order, each once; between streams in the order of their
+ * positions, but what was archived comes first when a read model is rebuilt: do not build on an order between streams.
+ */
+export interface Projection<Event extends Tagged = Tagged> {
+  name: string;
+  /** Change it when the same events make other rows: the rows are then made anew, beside those that are read. */
+  codeVersion: number;
+  /** Writes what the events make of the rows of a generation, in `tx` and nowhere else. */
+  apply(tx: Transaction, generation: number, events: readonly RecordedEvent<Event>[]): Promise<void>;
+  /** Deletes up to so many rows of a generation that nobody reads any more; returns how many there were. */
+  discard(db: Database['db'], generation: number, limit: number): Promise<number>;
+}
