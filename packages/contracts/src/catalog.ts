@@ -8,8 +8,44 @@ import {
   StockReleased,
   StockReserved,
 } from './inventory.ts';
-import { CancelOverdueOrder, OrderCancelled, OrderConfirmed, OrderPlaced, OrderRejected } from './orders.ts';
+import {
+  CheckoutStepOverdue,
+  OrderAmended,
+  OrderCancelled,
+  OrderConfirmed,
+  OrderDelivered,
+  OrderLost,
+  OrderPlaced,
+  OrderRefunded,
+  OrderRejected,
+  OrderShipped,
+} from './orders.ts';
+import {
+  AuthorisePayment,
+  CapturePayment,
+  CaptureRefused,
+  PaymentAuthorised,
+  PaymentCaptured,
+  PaymentDeclined,
+  PaymentRefunded,
+  PaymentVoided,
+  RefundPayment,
+  RefundRefused,
+  VoidPayment,
+  VoidRefused,
+} from './payments.ts';
 import { ProductCreated, ProductPriceChanged, ProductRetired } from './products.ts';
+import {
+  AmendShipment,
+  CancelShipment,
+  CreateShipment,
+  ShipmentAmended,
+  ShipmentCancelled,
+  ShipmentCreated,
+  ShipmentDelivered,
+  ShipmentHandedOver,
+  ShipmentLost,
+} from './shipping.ts';
 
 /**
  * One kind of message. `key` names the thing a message is about: messages of one sender, topic and key are
@@ -33,7 +69,12 @@ export const catalog = {
   OrderConfirmed: fact('orders', OrderConfirmed, byOrder),
   OrderRejected: fact('orders', OrderRejected, byOrder),
   OrderCancelled: fact('orders', OrderCancelled, byOrder),
-  CancelOverdueOrder: toItself('orders', CancelOverdueOrder, byOrder),
+  OrderAmended: fact('orders', OrderAmended, byOrder),
+  OrderShipped: fact('orders', OrderShipped, byOrder),
+  OrderDelivered: fact('orders', OrderDelivered, byOrder),
+  OrderLost: fact('orders', OrderLost, byOrder),
+  OrderRefunded: fact('orders', OrderRefunded, byOrder),
+  CheckoutStepOverdue: toItself('orders', CheckoutStepOverdue, byOrder),
 
   ReserveStock: command('inventory', ReserveStock, byOrder),
   ReleaseStock: command('inventory', ReleaseStock, byOrder),
@@ -43,6 +84,31 @@ export const catalog = {
   StockRejected: fact('inventory', StockRejected, byOrder),
   StockReleased: fact('inventory', StockReleased, byOrder),
   StockCommitted: fact('inventory', StockCommitted, byOrder),
+
+  AuthorisePayment: command('payments', AuthorisePayment, byOrder),
+  CapturePayment: command('payments', CapturePayment, byOrder),
+  VoidPayment: command('payments', VoidPayment, byOrder),
+  RefundPayment: command('payments', RefundPayment, byOrder),
+
+  PaymentAuthorised: fact('payments', PaymentAuthorised, byOrder),
+  PaymentDeclined: fact('payments', PaymentDeclined, byOrder),
+  PaymentCaptured: fact('payments', PaymentCaptured, byOrder),
+  CaptureRefused: fact('payments', CaptureRefused, byOrder),
+  PaymentVoided: fact('payments', PaymentVoided, byOrder),
+  VoidRefused: fact('payments', VoidRefused, byOrder),
+  PaymentRefunded: fact('payments', PaymentRefunded, byOrder),
+  RefundRefused: fact('payments', RefundRefused, byOrder),
+
+  CreateShipment: command('shipping', CreateShipment, byOrder),
+  AmendShipment: command('shipping', AmendShipment, byOrder),
+  CancelShipment: command('shipping', CancelShipment, byOrder),
+
+  ShipmentCreated: fact('shipping', ShipmentCreated, byOrder),
+  ShipmentAmended: fact('shipping', ShipmentAmended, byOrder),
+  ShipmentCancelled: fact('shipping', ShipmentCancelled, byOrder),
+  ShipmentHandedOver: fact('shipping', ShipmentHandedOver, byOrder),
+  ShipmentDelivered: fact('shipping', ShipmentDelivered, byOrder),
+  ShipmentLost: fact('shipping', ShipmentLost, byOrder),
 
   ProductCreated: fact('products', ProductCreated, bySku),
   ProductPriceChanged: fact('products', ProductPriceChanged, bySku),

@@ -50,6 +50,12 @@ export const OrderId = prefixedId('ord', 'OrderId', 'The id of an order.');
 export const ReceiptId = prefixedId('rcp', 'ReceiptId', 'The id of a receipt of stock.');
 export const MovementId = prefixedId('mov', 'MovementId', 'The id of a stock movement.');
 
+export const PaymentId = prefixedId('pay', 'PaymentId', 'The id of a payment.');
+export const RefundId = prefixedId('rfd', 'RefundId', 'The id of a refund.');
+export const ShipmentId = prefixedId('shp', 'ShipmentId', 'The id of a shipment.');
+export const PackageId = prefixedId('pkg', 'PackageId', 'The id of a package.');
+export const AmendmentId = prefixedId('amd', 'AmendmentId', 'The id of a change to an order.');
+
 /** Some pieces of one product, as events and commands carry them. */
 export const StockLine = z
   .object({ sku: Sku, quantity: Quantity })

@@ -63,7 +63,14 @@ export const ReserveStock = z
 export type ReserveStock = z.infer<typeof ReserveStock>;
 
 export const ReleaseStock = z
-  .object({ order_id: OrderId, reason: z.string() })
+  .object({
+    order_id: OrderId,
+    reason: z.string(),
+    part: z
+      .object({ id: z.string(), lines: z.array(StockLine).min(1) })
+      .optional()
+      .meta({ description: 'Only these pieces, once per id; without it all that is left.' }),
+  })
   .meta({ id: 'ReleaseStock', description: 'Put back what is set aside for, or committed to, an order.' });
 export type ReleaseStock = z.infer<typeof ReleaseStock>;
 

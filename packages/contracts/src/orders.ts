@@ -1,6 +1,18 @@
 import { z } from 'zod';
-import { CustomerId, OrderId, Quantity, ShortLine, Sku, Timestamp, text } from './common.ts';
+import {
+  AmendmentId,
+  CustomerId,
+  OrderId,
+  Quantity,
+  RefundId,
+  ShortLine,
+  Sku,
+  StockLine,
+  Timestamp,
+  text,
+} from './common.ts';
 import { Money, UnitPrice } from './money.ts';
+import { PaymentToken } from './payments.ts';
 
 // What clients send: an unknown field is a mistake.
 
@@ -19,27 +31,106 @@ export const NewOrder = z
       )
       .min(1)
       .max(500),
+    payment_token: PaymentToken.default('tok_ok'),
   })
   .meta({ id: 'NewOrder' });
 export type NewOrder = z.infer<typeof NewOrder>;
+/** As a client may write it. */
+export type NewOrderInput = z.input<typeof NewOrder>;
 
 export const CancelOrder = z.strictObject({ reason: text(200).optional() }).meta({ id: 'CancelOrder' });
 export type CancelOrder = z.infer<typeof CancelOrder>;
 
+export const Amendment = z
+  .strictObject({
+    lines: z
+      .array(z.strictObject({ sku: Sku, quantity: z.int().min(0).max(100_000) }))
+      .min(1)
+      .max(500)
+      .meta({ description: 'Lines to change, each to a smaller number of pieces; 0 takes a line off.' }),
+    reason: text(200).optional(),
+  })
+  .meta({ id: 'Amendment' });
+export type Amendment = z.infer<typeof Amendment>;
+
+export const NewRefund = z
+  .strictObject({
+    lines: z
+      .array(z.strictObject({ sku: Sku, quantity: Quantity }))
+      .min(1)
+      .max(500)
+      .optional()
+      .meta({ description: 'Pieces to pay back; without it all that is not paid back yet.' }),
+    restock: z
+      .boolean()
+      .default(false)
+      .meta({ description: 'The pieces have come back: they are on hand again.' }),
+    reason: text(200),
+  })
+  .meta({ id: 'NewRefund' });
+export type NewRefund = z.infer<typeof NewRefund>;
+
+export const Settlement = z
+  .strictObject({
+    resolution: z.enum(['try_again', 'done_elsewhere', 'written_off']).meta({
+      description:
+        '`try_again` asks once more; `done_elsewhere`: a person has seen to it in another way; `written_off`: nothing more will be done.',
+    }),
+    note: text(500),
+  })
+  .meta({ id: 'Settlement', description: 'What a person has decided where the shop could not.' });
+export type Settlement = z.infer<typeof Settlement>;
+
 // What clients get.
 
-export const OrderStatus = z.enum(['placed', 'confirmed', 'rejected', 'cancelled']).meta({
-  id: 'OrderStatus',
-  description: '`placed` until stock has answered; `cancelled` also when it has not in time.',
-});
+export const OrderStatus = z
+  .enum(['placed', 'confirmed', 'shipped', 'delivered', 'rejected', 'cancelled', 'lost'])
+  .meta({
+    id: 'OrderStatus',
+    description:
+      '`placed` until stock and money are held; `confirmed` until it is handed over and paid, then `shipped`; `cancelled` also when an answer has not come in time; `lost`: it left and will not arrive. The last four are final.',
+  });
 export type OrderStatus = z.infer<typeof OrderStatus>;
 
+/** What an order waits for. */
+export const CheckoutStep = z
+  .enum(['reserve', 'authorise', 'hand_over', 'cancel', 'amend', 'capture', 'deliver', 'refund', 'person'])
+  .meta({ id: 'CheckoutStep' });
+export type CheckoutStep = z.infer<typeof CheckoutStep>;
+
+export const Progress = z
+  .object({
+    step: CheckoutStep,
+    since: Timestamp,
+    waits_for: z.string().meta({ description: 'In words.' }),
+    problem: z
+      .string()
+      .optional()
+      .meta({
+        description:
+          'Of the step `person`: what the shop cannot settle itself. See the settlement of an order.',
+      }),
+  })
+  .meta({ id: 'Progress' });
+export type Progress = z.infer<typeof Progress>;
+
 export const OrderLine = z
-  .object({ sku: Sku, quantity: Quantity, unit_price: Money, line_total: Money })
+  .object({
+    sku: Sku,
+    quantity: Quantity,
+    unit_price: Money,
+    line_total: Money,
+    refunded: z.int().min(0).optional().meta({ description: 'Pieces paid back; absent: none.' }),
+    restocked: z
+      .int()
+      .min(0)
+      .optional()
+      .meta({ description: 'Pieces of those that came back; absent: none.' }),
+  })
   .meta({ id: 'OrderLine' });
 export type OrderLine = z.infer<typeof OrderLine>;
 
-export const RejectionReason = z.enum(['out_of_stock']).meta({ id: 'RejectionReason' });
+export const RejectionReason = z.enum(['out_of_stock', 'payment_declined']).meta({ id: 'RejectionReason' });
 
 export const Order = z
   .object({
@@ -52,6 +143,10 @@ export const Order = z
     updated_at: Timestamp,
     rejection: z.object({ reason: RejectionReason, lines: z.array(ShortLine) }).optional(),
     cancellation: z.object({ reason: z.string().optional() }).optional(),
+    /** Absent: nothing is awaited any more. */
+    progress: Progress.optional(),
+    paid: Money.optional().meta({ description: 'Taken from the customer; absent: nothing.' }),
+    refunded: Money.optional().meta({ description: 'Given back of it; absent: nothing.' }),
   })
   .meta({ id: 'Order' });
 export type Order = z.infer<typeof Order>;
@@ -68,11 +163,11 @@ export type OrderView = z.infer<typeof OrderView>;
 
 // What orders sends to itself. Nobody else reads it, but what one version of orders has sent the next may have to handle.
 
-export const CancelOverdueOrder = z.object({ order_id: OrderId }).meta({
-  id: 'CancelOverdueOrder',
-  description: 'Cancel the order if inventory has not answered by now.',
+export const CheckoutStepOverdue = z.object({ order_id: OrderId, step: CheckoutStep, entry: z.int() }).meta({
+  id: 'CheckoutStepOverdue',
+  description: 'See to the order if it is still in the step that it entered as its so-manieth.',
 });
-export type CancelOverdueOrder = z.infer<typeof CancelOverdueOrder>;
+export type CheckoutStepOverdue = z.infer<typeof CheckoutStepOverdue>;
 
 // Facts that orders publishes. Readers ignore fields that they do not know.
 
@@ -89,7 +184,7 @@ export type OrderPlaced = z.infer<typeof OrderPlaced>;
 
 export const OrderConfirmed = z
   .object({ order_id: OrderId, confirmed_at: Timestamp })
-  .meta({ id: 'OrderConfirmed', description: 'All stock is set aside for the order.' });
+  .meta({ id: 'OrderConfirmed', description: 'Stock is set aside and the money is held for the order.' });
 export type OrderConfirmed = z.infer<typeof OrderConfirmed>;
 
 export const OrderRejected = z
@@ -99,10 +194,47 @@ export const OrderRejected = z
     lines: z.array(ShortLine),
     rejected_at: Timestamp,
   })
-  .meta({ id: 'OrderRejected', description: 'The order cannot be met, for want of the lines named.' });
+  .meta({
+    id: 'OrderRejected',
+    description: 'The order cannot be met: for want of the lines named, or of money; then there are none.',
+  });
 export type OrderRejected = z.infer<typeof OrderRejected>;
 
 export const OrderCancelled = z
   .object({ order_id: OrderId, reason: z.string(), cancelled_at: Timestamp })
   .meta({ id: 'OrderCancelled', description: 'The order is off; its stock goes back.' });
 export type OrderCancelled = z.infer<typeof OrderCancelled>;
+
+export const OrderAmended = z
+  .object({
+    order_id: OrderId,
+    amendment_id: AmendmentId,
+    lines: z.array(z.object({ sku: Sku, quantity: Quantity, unit_price: Money })).min(1),
+    total: Money,
+    amended_at: Timestamp,
+  })
+  .meta({ id: 'OrderAmended', description: 'The order is for these lines now, and no others.' });
+export type OrderAmended = z.infer<typeof OrderAmended>;
+
+export const OrderShipped = z
+  .object({ order_id: OrderId, paid: Money, lines: z.array(StockLine), shipped_at: Timestamp })
+  .meta({ id: 'OrderShipped', description: 'The order has left and is paid.' });
+export type OrderShipped = z.infer<typeof OrderShipped>;
+
+export const OrderDelivered = z
+  .object({ order_id: OrderId, delivered_at: Timestamp })
+  .meta({ id: 'OrderDelivered', description: 'The customer has the order.' });
+export type OrderDelivered = z.infer<typeof OrderDelivered>;
+
+export const OrderLost = z
+  .object({ order_id: OrderId, lost_at: Timestamp })
+  .meta({
+    id: 'OrderLost',
+    description: 'The order has left and will not arrive; what was paid is given back.',
+  });
+export type OrderLost = z.infer<typeof OrderLost>;
+
+export const OrderRefunded = z
+  .object({ order_id: OrderId, refund_id: RefundId, amount: Money, refunded_at: Timestamp })
+  .meta({ id: 'OrderRefunded', description: 'Money was given back to the customer.' });
+export type OrderRefunded = z.infer<typeof OrderRefunded>;
