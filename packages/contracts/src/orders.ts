@@ -92,10 +92,14 @@ export const OrderStatus = z
   });
 export type OrderStatus = z.infer<typeof OrderStatus>;
 
+/** What an order waits for, of somebody who answers by a message. */
+export const AwaitedStep = z
+  .enum(['reserve', 'authorise', 'hand_over', 'cancel', 'amend', 'capture', 'deliver', 'refund'])
+  .meta({ id: 'AwaitedStep' });
+export type AwaitedStep = z.infer<typeof AwaitedStep>;
+
 /** What an order waits for. */
-export const CheckoutStep = z
-  .enum(['reserve', 'authorise', 'hand_over', 'cancel', 'amend', 'capture', 'deliver', 'refund', 'person'])
-  .meta({ id: 'CheckoutStep' });
+export const CheckoutStep = z.enum([...AwaitedStep.options, 'person']).meta({ id: 'CheckoutStep' });
 export type CheckoutStep = z.infer<typeof CheckoutStep>;
 
 export const Progress = z
@@ -103,13 +107,10 @@ export const Progress = z
     step: CheckoutStep,
     since: Timestamp,
     waits_for: z.string().meta({ description: 'In words.' }),
-    problem: z
-      .string()
-      .optional()
-      .meta({
-        description:
-          'Of the step `person`: what the shop cannot settle itself. See the settlement of an order.',
-      }),
+    problem: z.string().optional().meta({
+      description:
+        'Of the step `person`: what the shop cannot settle itself. See the settlement of an order.',
+    }),
   })
   .meta({ id: 'Progress' });
 export type Progress = z.infer<typeof Progress>;
@@ -161,9 +162,40 @@ export const OrderView = Order.extend({
 }).meta({ id: 'OrderView' });
 export type OrderView = z.infer<typeof OrderView>;
 
+export const HistoryEntry = z
+  .object({
+    version: z.int().min(1),
+    type: z.string(),
+    at: Timestamp,
+    actor: z.string(),
+    command: z.string().optional().meta({ description: 'What was asked for.' }),
+    request_id: z.string().optional(),
+    caused_by: z.string().optional().meta({ description: 'The id of the message that led to it.' }),
+    trace_id: z.string().optional(),
+    details: z.record(z.string(), z.unknown()),
+  })
+  .meta({ id: 'HistoryEntry', description: 'One thing that happened to an order.' });
+export type HistoryEntry = z.infer<typeof HistoryEntry>;
+
+export const Dashboard = z
+  .object({
+    open_orders: z.int().min(0).meta({ description: 'Placed, confirmed or on their way.' }),
+    attention: z.int().min(0).meta({ description: 'Orders that need a person.' }),
+    placed_orders: z.int().min(0),
+    units_shipped: z.int().min(0),
+    takings: Money,
+    refunded: Money,
+    pending_events: z
+      .int()
+      .min(0)
+      .meta({ description: 'What has happened and is not in these figures yet; 0: they are up to date.' }),
+  })
+  .meta({ id: 'Dashboard', description: 'The figures of all orders, all of one moment.' });
+export type Dashboard = z.infer<typeof Dashboard>;
+
 // What orders sends to itself. Nobody else reads it, but what one version of orders has sent the next may have to handle.
 
-export const CheckoutStepOverdue = z.object({ order_id: OrderId, step: CheckoutStep, entry: z.int() }).meta({
+export const CheckoutStepOverdue = z.object({ order_id: OrderId, step: AwaitedStep, entry: z.int() }).meta({
   id: 'CheckoutStepOverdue',
   description: 'See to the order if it is still in the step that it entered as its so-manieth.',
 });
@@ -226,12 +258,10 @@ export const OrderDelivered = z
   .meta({ id: 'OrderDelivered', description: 'The customer has the order.' });
 export type OrderDelivered = z.infer<typeof OrderDelivered>;
 
-export const OrderLost = z
-  .object({ order_id: OrderId, lost_at: Timestamp })
-  .meta({
-    id: 'OrderLost',
-    description: 'The order has left and will not arrive; what was paid is given back.',
-  });
+export const OrderLost = z.object({ order_id: OrderId, lost_at: Timestamp }).meta({
+  id: 'OrderLost',
+  description: 'The order has left and will not arrive; what was paid is given back.',
+});
 export type OrderLost = z.infer<typeof OrderLost>;
 
 export const OrderRefunded = z

@@ -60,12 +60,10 @@ export const CapturePayment = z.object({ order_id: OrderId, amount: Money }).met
 });
 export type CapturePayment = z.infer<typeof CapturePayment>;
 
-export const VoidPayment = z
-  .object({ order_id: OrderId, reason: z.string() })
-  .meta({
-    id: 'VoidPayment',
-    description: 'Let go of the money that is held, or will be: the order is off.',
-  });
+export const VoidPayment = z.object({ order_id: OrderId, reason: z.string() }).meta({
+  id: 'VoidPayment',
+  description: 'Let go of the money that is held, or will be: the order is off.',
+});
 export type VoidPayment = z.infer<typeof VoidPayment>;
 
 export const RefundPayment = z

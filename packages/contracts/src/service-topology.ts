@@ -21,6 +21,8 @@ export interface ServiceTopology {
   readonly senders: readonly { topic: string; sender: string }[];
   /** The calls that the service makes of its own accord, by service called. */
   readonly invokes: Readonly<Record<string, { timeoutMs: number; operations: readonly string[] }>>;
+  /** The HTTP APIs of others that the service calls: how long to wait for one, and the Secret for it. */
+  readonly externals: Readonly<Record<string, { timeoutMs: number; secret?: string }>>;
 }
 
 /** An operation that the gateway passes on. */
@@ -31,4 +33,6 @@ export interface PublicRoute {
   readonly service: string;
   /** How long the gateway waits for the answer. */
   readonly timeoutMs: number;
+  /** Headers of the request that the service needs beside the usual ones, in lower case. */
+  readonly headers?: readonly string[];
 }

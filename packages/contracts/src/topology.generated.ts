@@ -10,7 +10,7 @@ export const SECRET_STORE = "kubernetes";
 /** Publishing to this topic stores nothing: it shows whether the broker connection lives. */
 export const PROBE_TOPIC = "probe";
 
-export const SERVICES = ["gateway","products","inventory","orders"] as const;
+export const SERVICES = ["gateway","products","inventory","orders","shipping"] as const;
 
 export type ServiceName = (typeof SERVICES)[number];
 
@@ -32,7 +32,8 @@ export const TOPOLOGY = {
           "POST /v1/quotes"
         ]
       }
-    }
+    },
+    "externals": {}
   },
   "products": {
     "port": 8101,
@@ -49,7 +50,8 @@ export const TOPOLOGY = {
     ],
     "subscriptions": [],
     "senders": [],
-    "invokes": {}
+    "invokes": {},
+    "externals": {}
   },
   "inventory": {
     "port": 8102,
@@ -104,7 +106,8 @@ export const TOPOLOGY = {
         "sender": "orders"
       }
     ],
-    "invokes": {}
+    "invokes": {},
+    "externals": {}
   },
   "orders": {
     "port": 8103,
@@ -112,32 +115,47 @@ export const TOPOLOGY = {
     "replicas": 1,
     "owns": "orders",
     "sends": [
-      "commands.inventory"
+      "commands.inventory",
+      "commands.shipping"
     ],
     "consumes": [
-      "inventory"
+      "inventory",
+      "shipping"
     ],
     "publish": {
       "commands.inventory": "pubsub-commands-inventory-0",
-      "orders": "pubsub-orders-0"
+      "orders": "pubsub-orders-0",
+      "commands.shipping": "pubsub-commands-shipping-0"
     },
     "components": [
       "pubsub-inventory-0",
       "pubsub-inventory-1",
       "pubsub-commands-inventory-0",
-      "pubsub-orders-0"
+      "pubsub-orders-0",
+      "pubsub-shipping-0",
+      "pubsub-shipping-1",
+      "pubsub-commands-shipping-0"
     ],
     "subscriptions": [
       {
         "topic": "inventory",
         "kind": "fact",
         "route": "/messages/inventory"
+      },
+      {
+        "topic": "shipping",
+        "kind": "fact",
+        "route": "/messages/shipping"
       }
     ],
     "senders": [
       {
         "topic": "inventory",
         "sender": "inventory"
+      },
+      {
+        "topic": "shipping",
+        "sender": "shipping"
       }
     ],
     "invokes": {
@@ -147,7 +165,40 @@ export const TOPOLOGY = {
           "POST /v1/quotes"
         ]
       }
-    }
+    },
+    "externals": {}
+  },
+  "shipping": {
+    "port": 8105,
+    "database": true,
+    "replicas": 1,
+    "owns": "shipping",
+    "takes": "commands.shipping",
+    "sends": [],
+    "consumes": [],
+    "publish": {
+      "shipping": "pubsub-shipping-0"
+    },
+    "components": [
+      "pubsub-shipping-0",
+      "pubsub-commands-shipping-0",
+      "pubsub-commands-shipping-1"
+    ],
+    "subscriptions": [
+      {
+        "topic": "commands.shipping",
+        "kind": "command",
+        "route": "/messages/commands.shipping"
+      }
+    ],
+    "senders": [
+      {
+        "topic": "commands.shipping",
+        "sender": "orders"
+      }
+    ],
+    "invokes": {},
+    "externals": {}
   }
 } as const satisfies Record<ServiceName, ServiceTopology>;
 
@@ -235,5 +286,41 @@ export const PUBLIC_ROUTES = [
     "path": "/v1/orders/{id}/cancel",
     "service": "orders",
     "timeoutMs": 5000
+  },
+  {
+    "method": "GET",
+    "path": "/v1/shipments",
+    "service": "shipping",
+    "timeoutMs": 3000
+  },
+  {
+    "method": "GET",
+    "path": "/v1/shipments/{id}",
+    "service": "shipping",
+    "timeoutMs": 3000
+  },
+  {
+    "method": "POST",
+    "path": "/v1/shipments/{id}/packages",
+    "service": "shipping",
+    "timeoutMs": 3000
+  },
+  {
+    "method": "POST",
+    "path": "/v1/shipments/{id}/hand-over",
+    "service": "shipping",
+    "timeoutMs": 3000
+  },
+  {
+    "method": "POST",
+    "path": "/v1/shipments/{id}/deliver",
+    "service": "shipping",
+    "timeoutMs": 3000
+  },
+  {
+    "method": "POST",
+    "path": "/v1/shipments/{id}/lose",
+    "service": "shipping",
+    "timeoutMs": 3000
   }
 ] as const satisfies readonly PublicRoute[];

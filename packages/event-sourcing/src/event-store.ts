@@ -13,6 +13,8 @@ import { createSnapshots } from './snapshots.ts';
 export interface Handled<State, Event> {
   /** None: the command changed nothing. */
   events: Event[];
+  /** As the command found it. */
+  before: State;
   state: State;
   version: number;
 }
@@ -72,13 +74,13 @@ export function createEventStore<State, Command extends Tagged, Event extends Ta
     before: Loaded<State>,
   ): Promise<Handled<State, Event>> {
     const events = aggregate.decide(command, before.state);
-    if (events.length === 0) return { events, state: before.state, version: before.version };
+    if (events.length === 0) return { events, before: before.state, state: before.state, version: before.version };
     const meta = currentMeta(command.type);
     const expectedVersion = before.version;
     const version = await appendEvents(tx, aggregate, { streamId, expectedVersion, events, meta });
     o.onAppend?.();
     if (version - before.snapshotVersion >= every) snapshots.offer(streamId);
-    return { events, state: fold(aggregate, before.state, events), version };
+    return { events, before: before.state, state: fold(aggregate, before.state, events), version };
   }
 
   return {

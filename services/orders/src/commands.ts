@@ -1,24 +1,32 @@
 import type { Catalog } from '@sidecart/contracts/catalog';
-import type { NewOrder, Order } from '@sidecart/contracts/orders';
+import type { Amendment, NewOrder, NewRefund, Order, Settlement } from '@sidecart/contracts/orders';
+import type { EventStore, Handled } from '@sidecart/event-sourcing/event-store';
 import { currentContext } from '@sidecart/kit/context';
 import type { Database, Executor, Transaction } from '@sidecart/kit/db';
 import { DomainError } from '@sidecart/kit/domain-error';
 import { claimIdempotent, findIdempotent, fingerprint } from '@sidecart/kit/idempotency';
 import { newId } from '@sidecart/kit/ids';
 import type { Outbox } from '@sidecart/messaging/outbox';
-import { decide, type OrderCommand, type OrderEvent, refuseDuplicateLines } from './order.ts';
-import { publishEvents, sendDeadline } from './publish.ts';
+import { commandsOf, deadlinesOf, factOf, type StepTimeouts } from './checkout.ts';
+import type { OrderCommand, OrderEvent } from './order-events.ts';
+import { refuseDuplicateLines } from './order-lines.ts';
+import type { OrderState } from './order-state.ts';
 import type { GetQuotes } from './quotes.ts';
-import { createOrder, findOrder, updateOrder } from './store.ts';
-import { placedOrder, toOrder } from './view.ts';
+import { toOrder } from './view.ts';
 
-export interface OrderDeps {
-  database: Database;
+export type OrderStore = EventStore<OrderState, OrderCommand, OrderEvent>;
+
+/** What handling a command takes. */
+export interface HandlingDeps {
+  store: OrderStore;
   outbox: Outbox<Catalog>;
+  timeouts: StepTimeouts;
+}
+
+export interface OrderDeps extends HandlingDeps {
+  database: Database;
   getQuotes: GetQuotes;
   clock: () => Date;
-  /** How long an order waits for inventory before it is cancelled. */
-  orderTimeoutMs: number;
 }
 
 export interface Placement {
@@ -32,74 +40,117 @@ export interface Placement {
  * is held while another service is waited for; whatever is thrown leaves the key unused and nothing stored.
  */
 export async function placeOrder(
-  { database: { db }, outbox, getQuotes, clock, orderTimeoutMs }: OrderDeps,
-  request: { key: string; body: NewOrder },
+  deps: OrderDeps,
+  { key, body }: { key: string; body: NewOrder },
 ): Promise<Placement> {
-  const { key, body } = request;
+  const { db } = deps.database;
   const actor = currentContext()?.actor ?? 'anonymous';
   const claim = { actor, key, fingerprint: fingerprint(body) };
   const lines = body.lines.map(({ sku, quantity, unit_price }) => ({ sku, quantity, unitPrice: unit_price }));
   refuseDuplicateLines(lines);
   // Asked for at the same time as the key is looked up: nearly every key is new, and one that is not needs no prices.
-  const quoting = getQuotes(lines.map((line) => line.sku));
+  const quoting = deps.getQuotes(lines.map((line) => line.sku));
   quoting.catch(() => {});
   const earlier = await findIdempotent(db, claim);
-  if (earlier !== undefined) return replay(db, earlier);
+  if (earlier !== undefined) return { order: await getOrder(deps, db, earlier), replayed: true };
   const quotes = await quoting;
-  const order = { orderId: newId('ord'), actor, customerId: body.customer_id, lines };
-  const at = clock().toISOString();
+  const orderId = newId('ord');
+  const at = deps.clock().toISOString();
+  const { customer_id: customerId, payment_token: paymentToken } = body;
   return db.transaction(async (tx) => {
     // Before the decision: of two at once the second gets the first one's order, even if a price changed in between.
-    const claimed = await claimIdempotent(tx, { ...claim, resource: order.orderId });
-    if (!claimed.claimed) return replay(tx, claimed.resource);
-    const command: OrderCommand = { type: 'PlaceOrder', ...order, quotes, at };
-    const events = await createOrder(
-      tx,
-      (state) => decide(command, state),
-      async (events) => {
-        await Promise.all([
-          publishEvents(tx, outbox, events),
-          sendDeadline(tx, outbox, order, orderTimeoutMs),
-        ]);
-      },
-    );
-    return { order: placedOrder(events), replayed: false };
+    const claimed = await claimIdempotent(tx, { ...claim, resource: orderId });
+    if (!claimed.claimed) return { order: await getOrder(deps, tx, claimed.resource), replayed: true };
+    const place = {
+      type: 'PlaceOrder' as const,
+      orderId,
+      actor,
+      customerId,
+      lines,
+      quotes,
+      paymentToken,
+      at,
+    };
+    const { state } = await handle(tx, deps, orderId, place, { isNew: true });
+    return { order: toOrder(state), replayed: false };
   });
 }
 
-/** Cancels an order and has its stock released; cancelling it again changes nothing. */
-export async function cancelOrder(
-  { database: { db }, outbox, clock }: OrderDeps,
+/** Cancels an order that has not left; of one that is being packed, shipping is asked first. Again: changes nothing. */
+export function cancelOrder(deps: OrderDeps, orderId: string, reason: string | undefined): Promise<Order> {
+  return change(deps, orderId, { type: 'CancelOrder', reason, at: deps.clock().toISOString() });
+}
+
+/** Takes pieces or lines off an order that has not left. */
+export function amendOrder(deps: OrderDeps, orderId: string, { lines }: Amendment): Promise<Order> {
+  const at = deps.clock().toISOString();
+  return change(deps, orderId, { type: 'AmendOrder', amendmentId: newId('amd'), changes: lines, at });
+}
+
+/** Asks for money to be given back, once per (actor, key). */
+export async function refundOrder(
+  deps: OrderDeps,
   orderId: string,
-  reason: string | undefined,
-): Promise<Order> {
-  const at = clock().toISOString();
-  await db.transaction((tx) => handle(tx, outbox, orderId, { type: 'CancelOrder', reason, at }));
-  return getOrder(db, orderId);
+  { key, body }: { key: string; body: NewRefund },
+): Promise<{ order: Order; replayed: boolean }> {
+  const { db } = deps.database;
+  const actor = currentContext()?.actor ?? 'anonymous';
+  const at = deps.clock().toISOString();
+  const resource = newId('rfd');
+  return db.transaction(async (tx) => {
+    const claim = { actor, key, fingerprint: fingerprint({ orderId, ...body }), resource };
+    const claimed = await claimIdempotent(tx, claim);
+    if (!claimed.claimed) return { order: await getOrder(deps, tx, orderId), replayed: true };
+    const { state } = await handle(tx, deps, orderId, {
+      type: 'RefundOrder',
+      refundId: resource,
+      ...body,
+      at,
+    });
+    return { order: toOrder(state), replayed: false };
+  });
+}
+
+/** What a person has decided about the oldest open problem of an order. */
+export function settleOrder(deps: OrderDeps, orderId: string, settlement: Settlement): Promise<Order> {
+  const at = deps.clock().toISOString();
+  return change(deps, orderId, { type: 'SettleOrder', ...settlement, newRefundId: newId('rfd'), at });
 }
 
 /** The order as it is now. Throws DomainError `not_found`. */
-export async function getOrder(db: Executor, orderId: string): Promise<Order> {
-  const found = await findOrder(db, orderId);
-  if (!found) throw new DomainError('not-found', 'not_found', { orderId });
-  return toOrder(found);
+export async function getOrder(
+  { store }: Pick<OrderDeps, 'store'>,
+  db: Executor,
+  orderId: string,
+): Promise<Order> {
+  const { state } = await store.load(db, orderId);
+  if (state.status === 'none') throw new DomainError('not-found', 'not_found', { orderId });
+  return toOrder(state);
 }
 
-/** Locks the order, decides, stores and publishes, all in `tx`. */
-export function handle(
+/** Decides, stores what happened, and writes what the world is told and asked of it, all in `tx`. */
+export async function handle(
   tx: Transaction,
-  outbox: Outbox<Catalog>,
+  { store, outbox, timeouts }: HandlingDeps,
   orderId: string,
   command: OrderCommand,
-): Promise<OrderEvent[]> {
-  return updateOrder(
-    tx,
-    orderId,
-    (state) => decide(command, state),
-    (events) => publishEvents(tx, outbox, events),
-  );
+  o?: { isNew?: boolean },
+): Promise<Handled<OrderState, OrderEvent>> {
+  const handled = await store.handle(tx, orderId, command, o);
+  const { events, before, state } = handled;
+  if (events.length === 0 || state.status === 'none') return handled;
+  await Promise.all([
+    outbox.publish(tx, ...events.flatMap((event) => factOf(event, state) ?? [])),
+    outbox.send(
+      tx,
+      ...events.flatMap((event) => commandsOf(event, state)),
+      ...deadlinesOf(before, state, timeouts),
+    ),
+  ]);
+  return handled;
 }
 
-async function replay(db: Executor, orderId: string): Promise<Placement> {
-  return { order: await getOrder(db, orderId), replayed: true };
+async function change(deps: OrderDeps, orderId: string, command: OrderCommand): Promise<Order> {
+  const { state } = await deps.database.db.transaction((tx) => handle(tx, deps, orderId, command));
+  return toOrder(state);
 }

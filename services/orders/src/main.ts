@@ -1,12 +1,17 @@
 import { catalog } from '@sidecart/contracts/catalog';
 import { TOPOLOGY } from '@sidecart/contracts/topology.generated';
+import { tableArchive } from '@sidecart/event-sourcing/archive';
+import { createEventStore } from '@sidecart/event-sourcing/event-store';
+import { createProjector } from '@sidecart/event-sourcing/projector';
 import { runService } from '@sidecart/kit/service';
 import { createConsumer } from '@sidecart/messaging/consumer';
 import { createMessaging } from '@sidecart/messaging/messaging';
 import { receivingWorkers } from '@sidecart/messaging/repair';
+import { order } from './aggregate.ts';
 import { createOrdersApp } from './app.ts';
 import { config } from './config.ts';
 import { createGetQuotes } from './quotes.ts';
+import { ordersProjection } from './read-models/orders.ts';
 import { messagesToItself, subscriptions } from './subscriptions.ts';
 
 const service = 'orders';
@@ -19,25 +24,46 @@ await runService({
   build({ config, ...base }) {
     const topology = TOPOLOGY[service];
     const clock = () => new Date();
+    const projector = createProjector({
+      ...base,
+      shapes: order.events,
+      projections: [ordersProjection],
+      archive: tableArchive,
+    });
+    const store = createEventStore({ ...base, aggregate: order, onAppend: projector.appended });
+    const timeouts = {
+      reserve: config.RESERVE_TIMEOUT_MS,
+      authorise: config.AUTHORISE_TIMEOUT_MS,
+      hand_over: config.HAND_OVER_TIMEOUT_MS,
+      deliver: config.DELIVER_TIMEOUT_MS,
+      cancel: config.ANSWER_TIMEOUT_MS,
+      amend: config.ANSWER_TIMEOUT_MS,
+      capture: config.ANSWER_TIMEOUT_MS,
+      refund: config.ANSWER_TIMEOUT_MS,
+    };
     const { outbox, workers } = createMessaging({
       ...base,
       service,
       catalog,
       topology,
-      local: (outbox) => messagesToItself(outbox, clock),
+      local: (outbox) => messagesToItself({ store, outbox, timeouts }, clock),
     });
-    const consumer = createConsumer({ ...base, service, topics: subscriptions(outbox, clock) });
+    const handling = { store, outbox, timeouts };
+    const consumer = createConsumer({ ...base, service, topics: subscriptions(handling, clock) });
     const app = createOrdersApp(
       { ...base, appToken: config.APP_API_TOKEN },
       {
+        ...handling,
         database: base.database,
-        outbox,
         getQuotes: createGetQuotes(base.dapr, config.QUOTE_TIMEOUT_MS),
         clock,
-        orderTimeoutMs: config.ORDER_TIMEOUT_MS,
+        archive: tableArchive,
         consumer,
       },
     );
-    return { app, workers: [...workers, ...receivingWorkers({ ...base, consumer, topology })] };
+    return {
+      app,
+      workers: [...workers, store.worker, projector, ...receivingWorkers({ ...base, consumer, topology })],
+    };
   },
 });

@@ -29,8 +29,63 @@ export const problems = defineProblems({
   },
   order_not_cancellable: {
     status: 409,
-    title: 'A rejected order cannot be cancelled',
-    cure: 'There is nothing to cancel: no stock is set aside for it.',
+    title: 'The order can no longer be cancelled',
+    cure: 'It was rejected, or it has left: ask for a refund instead.',
+  },
+  order_not_amendable: {
+    status: 409,
+    title: 'The order can no longer be amended',
+    cure: 'It has left or ended: ask for a refund of what is not wanted.',
+  },
+  order_busy: {
+    status: 409,
+    title: 'The order waits for an answer about an earlier change',
+    cure: 'Repeat the request when its progress is hand_over again.',
+  },
+  amend_only_less: {
+    status: 422,
+    title: 'An order can only be amended to less',
+    cure: 'Place another order for what is wanted beside it; the quantities that there are, are in errors.',
+  },
+  amend_leaves_nothing: {
+    status: 422,
+    title: 'Nothing would be left of the order',
+    cure: 'Cancel it.',
+  },
+  not_on_order: {
+    status: 422,
+    title: 'A product is not on the order',
+    cure: 'Leave out the lines in errors.',
+  },
+  order_not_refundable: {
+    status: 409,
+    title: 'Nothing was paid for the order',
+    cure: 'Cancel it, if it has not left; money is taken when it does.',
+  },
+  refund_too_much: {
+    status: 409,
+    title: 'There is not so much to pay back',
+    cure: 'See in errors how many pieces of each product are not paid back yet.',
+  },
+  nothing_to_refund: {
+    status: 409,
+    title: 'All of the order is paid back',
+    cure: 'There is nothing to do.',
+  },
+  nothing_to_settle: {
+    status: 409,
+    title: 'The order needs nobody',
+    cure: 'There is nothing to do; its progress says what it waits for.',
+  },
+  settlement_not_possible: {
+    status: 409,
+    title: 'This problem cannot be settled so',
+    cure: 'Choose a resolution that errors names.',
+  },
+  archive_unavailable: {
+    status: 503,
+    title: 'The archived part of the history cannot be read',
+    cure: 'Repeat the request later, or have the stream restored.',
   },
   order_exists: {
     status: 409,

@@ -2,7 +2,7 @@ import { Quotes } from '@sidecart/contracts/products';
 import type { TOPOLOGY } from '@sidecart/contracts/topology.generated';
 import type { Dapr } from '@sidecart/kit/dapr';
 import { ProblemError } from '@sidecart/kit/problem';
-import type { Quote } from './order.ts';
+import type { Quote } from './order-events.ts';
 
 /** Does not compile when the topology no longer lets orders ask it. */
 const PRODUCTS = 'products' satisfies keyof (typeof TOPOLOGY)['orders']['invokes'];

@@ -1,6 +1,20 @@
 import { createRoute, type OpenAPIHono, z } from '@hono/zod-openapi';
-import { OrderId } from '@sidecart/contracts/common';
-import { CancelOrder, NewOrder, Order, OrderStatus } from '@sidecart/contracts/orders';
+import { CustomerId, OrderId } from '@sidecart/contracts/common';
+import { gbp } from '@sidecart/contracts/money';
+import {
+  Amendment,
+  CancelOrder,
+  Dashboard,
+  HistoryEntry,
+  NewOrder,
+  NewRefund,
+  Order,
+  OrderStatus,
+  Settlement,
+} from '@sidecart/contracts/orders';
+import type { ArchiveStore } from '@sidecart/event-sourcing/archive';
+import { readHistory, stateAt } from '@sidecart/event-sourcing/history';
+import { DomainError } from '@sidecart/kit/domain-error';
 import { readIdempotencyKey } from '@sidecart/kit/idempotency';
 import {
   idempotencyKeyParameter,
@@ -10,10 +24,26 @@ import {
   problemAnswers,
 } from '@sidecart/kit/openapi';
 import { decodeCursor, listResponse, listSchema, pageQuery } from '@sidecart/kit/pagination';
-import { cancelOrder, getOrder, type OrderDeps, placeOrder } from './commands.ts';
+import { order as aggregate } from './aggregate.ts';
+import {
+  amendOrder,
+  cancelOrder,
+  getOrder,
+  type OrderDeps,
+  placeOrder,
+  refundOrder,
+  settleOrder,
+} from './commands.ts';
+import type { OrderEvent } from './order-events.ts';
+import type { OrderState } from './order-state.ts';
 import { problems } from './problems.ts';
-import { listOrders } from './store.ts';
-import { toSummary } from './view.ts';
+import { listOrders, readDashboard } from './read-models/orders.ts';
+import { toHistoryEntry, toOrder, toSummary } from './view.ts';
+
+/** What reading an order's past takes. */
+export interface ReadingDeps {
+  archive: ArchiveStore;
+}
 
 const params = z.strictObject({ id: OrderId });
 
@@ -29,7 +59,7 @@ const placeOrderRoute = createRoute({
   tags: ['orders'],
   summary: 'Place an order',
   description:
-    'Answered once the order is stored; follow it to `confirmed` or `rejected`. The prices are what the customer saw: a changed one is refused.',
+    'Answered once the order is stored; its `progress` says what it waits for. The prices are what the customer saw: a changed one is refused.',
   parameters: [idempotencyKeyParameter],
   request: { body: jsonBodyOf(NewOrder) },
   responses: {
@@ -56,7 +86,17 @@ const listOrdersRoute = createRoute({
   operationId: 'listOrders',
   tags: ['orders'],
   summary: 'List orders, newest first',
-  request: { query: pageQuery.extend({ status: OrderStatus.optional() }) },
+  description: 'A read model: an order of a moment ago may not be in it yet, or not as it is by now.',
+  request: {
+    query: pageQuery.extend({
+      status: OrderStatus.optional(),
+      customer_id: CustomerId.optional(),
+      attention: z
+        .enum(['true', 'false'])
+        .optional()
+        .meta({ description: '`true`: only orders that need a person.' }),
+    }),
+  },
   responses: {
     200: jsonAnswer('One page.', listSchema(OrderSummary)),
     ...problemAnswers(problems, 'validation_failed'),
@@ -69,10 +109,32 @@ const getOrderRoute = createRoute({
   operationId: 'getOrder',
   tags: ['orders'],
   summary: 'Read an order',
-  request: { params, query: noQuery },
+  request: {
+    params,
+    query: z.strictObject({
+      at: z.iso
+        .datetime({ offset: true })
+        .optional()
+        .meta({ description: 'As it was at that moment; without it, as it is now.' }),
+    }),
+  },
   responses: {
     200: jsonAnswer('The order.', Order),
-    ...problemAnswers(problems, 'not_found', 'validation_failed'),
+    ...problemAnswers(problems, 'not_found', 'validation_failed', 'archive_unavailable'),
+  },
+});
+
+const orderHistoryRoute = createRoute({
+  method: 'get',
+  path: '/v1/orders/{id}/history',
+  operationId: 'getOrderHistory',
+  tags: ['orders'],
+  summary: 'Read what happened to an order',
+  description: 'Who did what, when and why, and which request and trace it belongs to.',
+  request: { params, query: noQuery },
+  responses: {
+    200: jsonAnswer('All of it, oldest first.', z.object({ items: z.array(HistoryEntry) })),
+    ...problemAnswers(problems, 'not_found', 'validation_failed', 'archive_unavailable'),
   },
 });
 
@@ -81,20 +143,117 @@ const cancelOrderRoute = createRoute({
   path: '/v1/orders/{id}/cancel',
   operationId: 'cancelOrder',
   tags: ['orders'],
-  summary: 'Cancel an order and release its stock',
-  description: 'Cancelling a cancelled order again changes nothing.',
+  summary: 'Cancel an order that has not left',
+  description:
+    'Of a confirmed order shipping is asked first: it becomes `cancelled` when that has answered, or stays as it is when it has left meanwhile. Cancelling again changes nothing.',
   request: { params, body: { required: false, content: { 'application/json': { schema: CancelOrder } } } },
   responses: {
     200: jsonAnswer('The order, cancelled.', Order),
+    202: jsonAnswer('The order; shipping is asked.', Order),
     ...problemAnswers(problems, 'not_found', 'order_not_cancellable', 'validation_failed'),
   },
 });
 
-export const routes = [placeOrderRoute, listOrdersRoute, getOrderRoute, cancelOrderRoute] as const;
+const amendOrderRoute = createRoute({
+  method: 'post',
+  path: '/v1/orders/{id}/amendments',
+  operationId: 'amendOrder',
+  tags: ['orders'],
+  summary: 'Take pieces or lines off an order that has not left',
+  description: 'Of a confirmed order shipping is asked first. The same amendment again changes nothing.',
+  request: { params, body: jsonBodyOf(Amendment) },
+  responses: {
+    200: jsonAnswer('The order, amended.', Order),
+    202: jsonAnswer('The order; shipping is asked.', Order),
+    ...problemAnswers(
+      problems,
+      'not_found',
+      'order_not_amendable',
+      'order_busy',
+      'amend_only_less',
+      'amend_leaves_nothing',
+      'not_on_order',
+      'duplicate_line',
+      'validation_failed',
+    ),
+  },
+});
 
-export function mountRoutes(app: OpenAPIHono, deps: OrderDeps): void {
-  const { db } = deps.database;
+const refundOrderRoute = createRoute({
+  method: 'post',
+  path: '/v1/orders/{id}/refunds',
+  operationId: 'refundOrder',
+  tags: ['orders'],
+  summary: 'Give money back, for the whole order or for some pieces',
+  parameters: [idempotencyKeyParameter],
+  request: { params, body: jsonBodyOf(NewRefund) },
+  responses: {
+    202: jsonAnswer('The order; the refund is asked for.', Order),
+    200: jsonAnswer('This key has asked for it before; Idempotency-Replayed is true.', Order),
+    ...problemAnswers(
+      problems,
+      'idempotency_key_missing',
+      'idempotency_key_invalid',
+      'idempotency_key_reused',
+      'not_found',
+      'order_not_refundable',
+      'refund_too_much',
+      'nothing_to_refund',
+      'not_on_order',
+      'duplicate_line',
+      'validation_failed',
+    ),
+  },
+});
 
+const settleOrderRoute = createRoute({
+  method: 'post',
+  path: '/v1/orders/{id}/settlement',
+  operationId: 'settleOrder',
+  tags: ['orders'],
+  summary: 'Settle what the shop cannot',
+  description: 'About the problem that `progress` names; who settled it and why is kept in the history.',
+  request: { params, body: jsonBodyOf(Settlement) },
+  responses: {
+    200: jsonAnswer('The order.', Order),
+    ...problemAnswers(
+      problems,
+      'not_found',
+      'nothing_to_settle',
+      'settlement_not_possible',
+      'validation_failed',
+    ),
+  },
+});
+
+const dashboardRoute = createRoute({
+  method: 'get',
+  path: '/v1/dashboard',
+  operationId: 'getDashboard',
+  tags: ['orders'],
+  summary: "The seller's figures, all of one moment",
+  request: { query: noQuery },
+  responses: { 200: jsonAnswer('The figures.', Dashboard) },
+});
+
+export const routes = [
+  placeOrderRoute,
+  listOrdersRoute,
+  getOrderRoute,
+  orderHistoryRoute,
+  cancelOrderRoute,
+  amendOrderRoute,
+  refundOrderRoute,
+  settleOrderRoute,
+  dashboardRoute,
+] as const;
+
+export function mountRoutes(app: OpenAPIHono, deps: OrderDeps & ReadingDeps): void {
+  mountChanges(app, deps);
+  mountReads(app, deps);
+}
+
+function mountChanges(app: OpenAPIHono, deps: OrderDeps): void {
   app.openapi(placeOrderRoute, async (c) => {
     const key = readIdempotencyKey(c.req.header('idempotency-key'));
     const { order, replayed } = await placeOrder(deps, { key, body: c.req.valid('json') });
@@ -104,18 +263,78 @@ export function mountRoutes(app: OpenAPIHono, deps: OrderDeps): void {
     return c.json(order, 200);
   });
 
+  app.openapi(cancelOrderRoute, async (c) => {
+    const { reason } = c.req.valid('json');
+    const order = await cancelOrder(deps, c.req.valid('param').id, reason);
+    return c.json(order, order.status === 'cancelled' ? 200 : 202);
+  });
+
+  app.openapi(amendOrderRoute, async (c) => {
+    const order = await amendOrder(deps, c.req.valid('param').id, c.req.valid('json'));
+    return c.json(order, order.progress?.step === 'amend' ? 202 : 200);
+  });
+
+  app.openapi(refundOrderRoute, async (c) => {
+    const key = readIdempotencyKey(c.req.header('idempotency-key'));
+    const { id } = c.req.valid('param');
+    const { order, replayed } = await refundOrder(deps, id, { key, body: c.req.valid('json') });
+    if (!replayed) return c.json(order, 202);
+    c.header('Idempotency-Replayed', 'true');
+    return c.json(order, 200);
+  });
+
+  app.openapi(settleOrderRoute, async (c) =>
+    c.json(await settleOrder(deps, c.req.valid('param').id, c.req.valid('json')), 200),
+  );
+}
+
+function mountReads(app: OpenAPIHono, deps: OrderDeps & ReadingDeps): void {
+  const { database, archive } = deps;
+  const past = { database, archive, aggregate };
+
   app.openapi(listOrdersRoute, async (c) => {
-    const { status, limit, cursor } = c.req.valid('query');
+    const { status, customer_id: customerId, attention, limit, cursor } = c.req.valid('query');
     const before = decodeCursor(cursor, 1)?.[0];
-    const rows = await listOrders(db, { status, before, take: limit + 1 });
-    const page = listResponse(rows, limit, (row) => [row.id]);
+    const rows = await listOrders(database.db, {
+      status,
+      customerId,
+      attention: attention && attention === 'true',
+      before,
+      take: limit + 1,
+    });
+    const page = listResponse(rows, limit, (row) => [row.orderId]);
     return c.json({ ...page, items: page.items.map(toSummary) }, 200);
   });
 
-  app.openapi(getOrderRoute, async (c) => c.json(await getOrder(db, c.req.valid('param').id), 200));
+  app.openapi(getOrderRoute, async (c) => {
+    const { id } = c.req.valid('param');
+    const { at } = c.req.valid('query');
+    if (at === undefined) return c.json(await getOrder(deps, database.db, id), 200);
+    const then = await stateAt<OrderState>(past, id, new Date(at));
+    if (!then) throw new DomainError('not-found', 'not_found', { orderId: id });
+    return c.json(toOrder(then.state), 200);
+  });
 
-  app.openapi(cancelOrderRoute, async (c) => {
-    const { reason } = c.req.valid('json');
-    return c.json(await cancelOrder(deps, c.req.valid('param').id, reason), 200);
+  app.openapi(orderHistoryRoute, async (c) => {
+    const { id } = c.req.valid('param');
+    const items = (await readHistory<OrderEvent>(past, id)).map(toHistoryEntry);
+    if (items.length === 0) throw new DomainError('not-found', 'not_found', { orderId: id });
+    return c.json({ items }, 200);
+  });
+
+  app.openapi(dashboardRoute, async (c) => {
+    const figures = await readDashboard(database.db);
+    return c.json(
+      {
+        open_orders: figures.openOrders,
+        attention: figures.attention,
+        placed_orders: figures.placedOrders,
+        units_shipped: figures.unitsShipped,
+        takings: gbp(figures.takings),
+        refunded: gbp(figures.refunded),
+        pending_events: figures.pendingEvents,
+      },
+      200,
+    );
   });
 }

@@ -1,50 +1,98 @@
-import { type Money, multiplyMoney } from '@sidecart/contracts/money';
-import type { Order, OrderLine } from '@sidecart/contracts/orders';
-import type { OrderEvent } from './order.ts';
-import type { OrderLineRow, OrderRow } from './store.ts';
+import { multiplyMoney } from '@sidecart/contracts/money';
+import type { HistoryEntry, Order, OrderLine, Progress } from '@sidecart/contracts/orders';
+import type { RecordedEvent } from '@sidecart/event-sourcing/projection';
+import { traceIdOf } from '@sidecart/kit/context';
+import type { OrderEvent, Problem, Step } from './order-events.ts';
+import { type OrderLine as Line, totalOf } from './order-lines.ts';
+import type { OrderState, Order as State } from './order-state.ts';
 
 /** What a list shows of an order: a page of whole orders could outgrow what a sidecar carries. */
 export type OrderSummary = Omit<Order, 'lines' | 'rejection' | 'cancellation'>;
 
-export function toOrder({ order, lines }: { order: OrderRow; lines: readonly OrderLineRow[] }): Order {
+const WAITS_FOR: Record<Step, string> = {
+  reserve: 'inventory to set the stock aside',
+  authorise: 'payments to have the money held',
+  hand_over: 'the packages to be handed to the carrier',
+  cancel: 'shipping to say whether it can still be stopped',
+  amend: 'shipping to say whether it can still be changed',
+  capture: 'payments to take the money',
+  deliver: 'the carrier to deliver',
+};
+
+const PROBLEMS: Record<Problem, string> = {
+  capture_refused: 'the order has left, and the provider refuses the money',
+  void_refused: 'the order is off, and the provider keeps holding the money',
+  refund_refused: 'the provider refuses to give money back',
+  cancel_unanswered: 'shipping does not say whether it can be stopped',
+  amend_unanswered: 'shipping does not say whether it can be changed',
+  capture_unanswered: 'the order has left, and payments does not say whether it is paid',
+  deliver_unanswered: 'nobody tells of its arrival',
+  refund_unanswered: 'payments does not say whether the money was given back',
+};
+
+export function toOrder(state: OrderState): Order {
+  if (state.status === 'none') throw new Error('An order that is not there cannot be shown');
+  const { rejection, cancellation } = state;
   return {
-    ...toSummary(order),
-    lines: lines.map(({ sku, quantity, unitPrice }) =>
-      toLine(sku, quantity, { amount: unitPrice, currency: order.currency }),
-    ),
-    ...(order.shortLines && { rejection: { reason: 'out_of_stock', lines: [...order.shortLines] } }),
-    ...(order.status === 'cancelled' && {
-      cancellation: order.cancelReason === null ? {} : { reason: order.cancelReason },
+    ...toSummary(state),
+    lines: state.lines.map(toLine),
+    ...(rejection && { rejection: { reason: rejection.reason, lines: [...rejection.short] } }),
+    ...(state.status === 'cancelled' && {
+      cancellation: cancellation?.reason === undefined ? {} : { reason: cancellation.reason },
     }),
   };
 }
 
-export function toSummary(order: OrderRow): OrderSummary {
+export function toSummary(state: State): OrderSummary {
+  const progress = progressOf(state);
   return {
-    id: order.id,
-    status: order.status,
-    ...(order.customerId !== null && { customer_id: order.customerId }),
-    total: { amount: order.totalAmount, currency: order.currency },
-    placed_at: order.placedAt.toISOString(),
-    updated_at: order.updatedAt.toISOString(),
+    id: state.orderId,
+    status: state.status,
+    ...(state.customerId !== undefined && { customer_id: state.customerId }),
+    total: totalOf(state.lines),
+    placed_at: state.placedAt,
+    updated_at: state.updatedAt,
+    ...(progress && { progress }),
+    ...(state.paid.amount > 0 && { paid: state.paid }),
+    ...(state.refunded.amount > 0 && { refunded: state.refunded }),
   };
 }
 
-/** An order as its placement left it, without reading it back. */
-export function placedOrder(events: readonly OrderEvent[]): Order {
-  const placed = events.find((event) => event.type === 'OrderPlaced');
-  if (!placed) throw new Error('Placing an order gave no OrderPlaced');
+/** What happened, by whom, when, why, and which request and trace it belongs to. */
+export function toHistoryEntry({ version, at, meta, event }: RecordedEvent<OrderEvent>): HistoryEntry {
+  const { type, at: _, ...details } = event;
   return {
-    id: placed.orderId,
-    status: 'placed',
-    ...(placed.customerId !== undefined && { customer_id: placed.customerId }),
-    lines: placed.lines.map(({ sku, quantity, unitPrice }) => toLine(sku, quantity, unitPrice)),
-    total: placed.total,
-    placed_at: placed.at,
-    updated_at: placed.at,
+    version,
+    type,
+    at: at.toISOString(),
+    actor: meta.actor,
+    ...(meta.command !== undefined && { command: meta.command }),
+    ...(meta.requestId !== undefined && { request_id: meta.requestId }),
+    ...(meta.causationId !== undefined && { caused_by: meta.causationId }),
+    ...(meta.traceparent !== undefined && { trace_id: traceIdOf(meta.traceparent) }),
+    details,
   };
 }
 
-function toLine(sku: string, quantity: number, unitPrice: Money): OrderLine {
-  return { sku, quantity, unit_price: unitPrice, line_total: multiplyMoney(unitPrice, quantity) };
+/** The gravest of what is going on: what needs a person, then what the order waits for, then money on its way back. */
+function progressOf({ problems, waiting, refunds }: State): Progress | undefined {
+  const [open] = problems;
+  if (open) {
+    const problem = `${PROBLEMS[open.problem]}: ${open.detail}`;
+    return { step: 'person', since: open.since, waits_for: 'somebody to settle it', problem };
+  }
+  if (waiting) return { step: waiting.step, since: waiting.since, waits_for: WAITS_FOR[waiting.step] };
+  const refund = Object.values(refunds).find(({ status }) => status === 'asked');
+  return refund && { step: 'refund', since: refund.since, waits_for: 'payments to give the money back' };
+}
+
+function toLine({ sku, quantity, unitPrice, refunded, restocked }: Line): OrderLine {
+  return {
+    sku,
+    quantity,
+    unit_price: unitPrice,
+    line_total: multiplyMoney(unitPrice, quantity),
+    ...(refunded > 0 && { refunded }),
+    ...(restocked > 0 && { restocked }),
+  };
 }
