@@ -1,5 +1,5 @@
 import { type Output, yamlFile } from './output.ts';
-import { type Call, SECRET_STORE, type Service, type Topology } from './topology.ts';
+import { type Call, SECRET_STORE, type Service, secretsOf, type Topology } from './topology.ts';
 import type { Operation } from './topology-schema.ts';
 
 /** dapr/<app>/configuration.yaml: who may call the app, and what the app may ask of its own sidecar. */
@@ -54,7 +54,7 @@ function configuration(service: Service, topology: Topology) {
           {
             storeName: SECRET_STORE,
             defaultAccess: 'deny',
-            allowedSecrets: service.database ? [`${service.name}-db`] : [],
+            allowedSecrets: secretsOf(service.name, topology),
           },
         ],
       },

@@ -1,5 +1,6 @@
 import { type Broker, brokerOutputs } from './broker.ts';
 import { configurationOutputs } from './configuration.ts';
+import { endpointOutputs } from './endpoints.ts';
 import { type Output, yamlFile } from './output.ts';
 import { resiliencyOutputs } from './resiliency.ts';
 import { subscriptionOutputs } from './subscriptions.ts';
@@ -11,6 +12,7 @@ export function daprOutputs(topology: Topology, broker: Broker): Output[] {
     ...configurationOutputs(topology),
     ...subscriptionOutputs(topology),
     ...resiliencyOutputs(topology, broker),
+    ...endpointOutputs(topology),
   ];
   const kustomization = {
     path: 'dapr/kustomization.yaml',

@@ -3,7 +3,15 @@ import type { z } from 'zod';
 import { jsonSchema, messagesOf, messagesToItself } from './contracts.ts';
 import { header, type Output } from './output.ts';
 import type { ProblemsByOwner } from './problems.ts';
-import type { Call, Service, Topic, Topology } from './topology.ts';
+import {
+  type Call,
+  type External,
+  externalSecret,
+  type Service,
+  secretsOf,
+  type Topic,
+  type Topology,
+} from './topology.ts';
 
 /** docs/events.md: what each topic carries, for those who write a sender or a reader. */
 export function eventsDocument(topology: Topology): Output {
@@ -101,6 +109,7 @@ export function topologyDocument(topology: Topology): Output {
     '```',
     '',
     'Solid arrows are calls that wait for an answer, dotted ones messages.',
+    ...(topology.externals.length > 0 ? ['Hexagons are HTTP APIs of others.'] : []),
     '',
     '## Services',
     '',
@@ -131,6 +140,7 @@ export function topologyDocument(topology: Topology): Output {
     '| caller | callee | waits at most | operations |',
     '|---|---|---|---|',
     ...topology.calls.map(callRow),
+    ...outside(topology),
     '',
     '## Topics',
     '',
@@ -155,8 +165,13 @@ function picture(topology: Topology): string[] {
       database ? `  ${name}[(${name})]` : `  ${name}[${name}]`,
     ),
     ...topology.topics.map(({ stream, name }) => `  topic-${stream}>${name}]`),
+    ...topology.externals.map(({ name }) => `  ${name}{{${name}}}`),
     `  client --> ${topology.edge}`,
     ...pairs,
+    ...topology.externals.flatMap(({ name, users, webhooks }) => [
+      ...users.map((user) => `  ${user} --> ${name}`),
+      ...(webhooks ? [`  ${name} --> ${topology.edge}`] : []),
+    ]),
     ...topology.topics.flatMap(({ stream, publishers, consumers }) => [
       ...publishers.map((app) => `  ${app} -.-> topic-${stream}`),
       ...consumers.map((app) => `  topic-${stream} -.-> ${app}`),
@@ -166,15 +181,55 @@ function picture(topology: Topology): string[] {
 
 function permissions(service: Service, topology: Topology): string[] {
   const callees = topology.calls.filter(({ caller }) => caller === service.name).map(({ callee }) => callee);
+  const externals = topology.externals.filter(({ users }) => users.includes(service.name));
   const names = (matches: (topic: Topic) => boolean) =>
     topology.topics.filter(matches).map(({ name }) => `\`${name}\``);
   return [
     service.name,
-    [...new Set(callees)].join(', '),
+    [...new Set([...callees, ...externals.map(({ name }) => name)])].join(', '),
     names(({ publishers }) => publishers.includes(service.name)).join(' '),
     names(({ consumers }) => consumers.includes(service.name)).join(' '),
-    service.database ? `\`${service.name}-db\`` : '',
+    secretsOf(service.name, topology)
+      .map((name) => `\`${name}\``)
+      .join(' '),
   ];
+}
+
+function outside({ externals }: Topology): string[] {
+  if (externals.length === 0) return [];
+  return [
+    '',
+    '## Outside',
+    '',
+    'HTTP APIs of others, each behind a Dapr HTTPEndpoint of its name that only the sidecars of those who call it load.',
+    '',
+    '| API | called by | an attempt takes at most | attempts | secrets | calls back | address |',
+    '|---|---|---|---|---|---|---|',
+    ...externals.map(externalRow),
+  ];
+}
+
+function externalRow({
+  name,
+  users,
+  timeoutMs,
+  retries,
+  secret,
+  webhooks,
+  baseUrl,
+  simulatorPort,
+}: External) {
+  return row([
+    name,
+    users.join(', '),
+    `${timeoutMs} ms`,
+    String(retries + 1),
+    users.flatMap((user) => secret.map((key) => `\`${externalSecret(user, name)}\` \`${key}\``)).join('<br>'),
+    webhooks ? `\`${webhooks.operation.method} ${webhooks.operation.path}\`` : '',
+    simulatorPort === undefined
+      ? `\`${baseUrl}\``
+      : `of the simulator, port ${simulatorPort}; in production its own`,
+  ]);
 }
 
 function callRow({ caller, callee, timeoutMs, operations }: Call): string {

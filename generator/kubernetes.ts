@@ -1,5 +1,5 @@
 import { type Output, yamlFile } from './output.ts';
-import type { Service, Topology } from './topology.ts';
+import { type External, externalSecret, type Service, type Topology } from './topology.ts';
 
 const SOURCE = 'topology.yaml';
 const KUSTOMIZE = 'kustomize.config.k8s.io/v1beta1';
@@ -26,6 +26,8 @@ export function kubernetesOutputs(topology: Topology): Output[] {
     namespace(topology),
     ...topology.services.flatMap((service) => serviceFolder(service, topology)),
     networkPolicies(topology),
+    externalPolicies(topology),
+    simulators(topology),
     ...brokerOutputs(topology),
     route(topology),
     autoscalers(topology),
@@ -80,6 +82,7 @@ function serviceFolder(service: Service, topology: Topology): Output[] {
         ...(service.database ? ['../_database'] : []),
         ...(usesBroker ? ['../_broker'] : []),
       ],
+      ...readableSecrets(service, topology),
     }),
     yaml(`k8s/base/${service.name}/service.yaml`, {
       apiVersion: 'v1',
@@ -92,6 +95,18 @@ function serviceFolder(service: Service, topology: Topology): Output[] {
       data: { port: String(service.port), replicas: String(service.replicas) },
     }),
   ];
+}
+
+/** The Secrets for external APIs, beside the one of the database that `_database` opens. */
+function readableSecrets({ name }: Service, { externals }: Topology) {
+  const secrets = externals.filter(({ users, secret }) => users.includes(name) && secret.length > 0);
+  if (secrets.length === 0) return {};
+  const patch = secrets.map((external) => ({
+    op: 'add',
+    path: '/rules/0/resourceNames/-',
+    value: externalSecret(name, external.name),
+  }));
+  return { patches: [{ target: { kind: 'Role' }, patch: JSON.stringify(patch) }] };
 }
 
 /** Who may call whom, one policy per service, and the way in; the rest is in k8s/components/network-policies/policies.yaml. */
@@ -135,6 +150,145 @@ function networkPolicy(name: string, service: string, rules: object) {
     metadata: { name, labels: PART_OF },
     spec: { podSelector: podLabels(service), ...rules },
   };
+}
+
+/** Who may call which external API: for an overlay with another address than the simulator's to say where that is. */
+function externalPolicies({ externals, edge }: Topology): Output {
+  const policies = externals.flatMap(({ name, users, baseUrl, simulatorPort, webhooks }) => {
+    const port = simulatorPort ?? Number(new URL(baseUrl).port || 443);
+    const ports = [{ protocol: 'TCP', port }];
+    const to =
+      simulatorPort === undefined
+        ? [{ ipBlock: { cidr: '0.0.0.0/0', except: PRIVATE } }]
+        : [{ podSelector: podLabels(name) }];
+    const calls = users.map((user) =>
+      networkPolicy(`${user}-to-${name}`, user, { policyTypes: ['Egress'], egress: [{ to, ports }] }),
+    );
+    if (simulatorPort === undefined) return calls;
+    const from = users.map((user) => ({ podSelector: podLabels(user) }));
+    const backs = [{ protocol: 'TCP', port: 'http' }];
+    return [
+      ...calls,
+      networkPolicy(name, name, {
+        policyTypes: ['Ingress', ...(webhooks ? ['Egress'] : [])],
+        ingress: [{ from, ports }],
+        ...(webhooks && { egress: [{ to: [{ podSelector: podLabels(edge) }], ports: backs }] }),
+      }),
+      ...(webhooks
+        ? [
+            networkPolicy(`webhooks-of-${name}`, edge, {
+              policyTypes: ['Ingress'],
+              ingress: [{ from: [{ podSelector: podLabels(name) }], ports: backs }],
+            }),
+          ]
+        : []),
+    ];
+  });
+  return {
+    path: 'k8s/components/network-policies/external.generated.yaml',
+    content: yamlFile(
+      SOURCE,
+      policies.map((value) => ({ value })),
+    ),
+  };
+}
+
+/** Where an API of others is not. */
+const PRIVATE = ['10.0.0.0/8', '172.16.0.0/12', '192.168.0.0/16', '169.254.0.0/16'];
+
+/** What stands in for the APIs of others in the local overlay: each is a program of its own image, without a sidecar. */
+function simulators({ externals, edge }: Topology): Output {
+  const standIns = externals.flatMap((external) =>
+    external.simulatorPort === undefined ? [] : simulatorObjects(external, external.simulatorPort, edge),
+  );
+  return {
+    path: 'k8s/components/simulators/simulators.generated.yaml',
+    content: yamlFile(
+      SOURCE,
+      standIns.map((value) => ({ value })),
+    ),
+  };
+}
+
+function simulatorObjects({ name, users, secret, webhooks }: External, port: number, edge: string): object[] {
+  const labels = { 'app.kubernetes.io/name': name, 'app.kubernetes.io/component': 'simulator', ...PART_OF };
+  const metadata = { name, labels };
+  const [user = ''] = users;
+  const env = [
+    { name: 'PORT', value: String(port) },
+    { name: 'HOST', value: '0.0.0.0' },
+    { name: 'STATE_FILE', value: '/data/operations.jsonl' },
+    ...(webhooks ? [{ name: 'WEBHOOK_URL', value: `http://${edge}${webhooks.operation.path}` }] : []),
+    ...secret.map((key) => ({
+      name: key.toUpperCase(),
+      valueFrom: { secretKeyRef: { name: externalSecret(user, name), key } },
+    })),
+  ];
+  const probe = { httpGet: { path: '/livez', port: 'http' }, timeoutSeconds: 2 };
+  return [
+    { apiVersion: 'v1', kind: 'ServiceAccount', metadata, automountServiceAccountToken: false },
+    {
+      apiVersion: 'v1',
+      kind: 'Service',
+      metadata,
+      spec: {
+        selector: { 'app.kubernetes.io/name': name },
+        ports: [{ name: 'http', port, targetPort: 'http', protocol: 'TCP' }],
+      },
+    },
+    {
+      apiVersion: 'apps/v1',
+      kind: 'Deployment',
+      metadata,
+      spec: {
+        // It keeps its books in its own file: two would be two companies.
+        replicas: 1,
+        revisionHistoryLimit: 3,
+        strategy: { type: 'Recreate' },
+        selector: { matchLabels: { 'app.kubernetes.io/name': name } },
+        template: {
+          metadata: { labels },
+          spec: {
+            serviceAccountName: name,
+            automountServiceAccountToken: false,
+            enableServiceLinks: false,
+            terminationGracePeriodSeconds: 10,
+            securityContext: {
+              runAsNonRoot: true,
+              runAsUser: 10001,
+              runAsGroup: 10001,
+              fsGroup: 10001,
+              seccompProfile: { type: 'RuntimeDefault' },
+            },
+            containers: [
+              {
+                name: 'app',
+                image: `sidecart/${name}`,
+                imagePullPolicy: 'IfNotPresent',
+                ports: [{ name: 'http', containerPort: port, protocol: 'TCP' }],
+                env,
+                resources: {
+                  requests: { cpu: '10m', memory: '64Mi', 'ephemeral-storage': '16Mi' },
+                  limits: { cpu: '500m', memory: '192Mi', 'ephemeral-storage': '128Mi' },
+                },
+                startupProbe: { ...probe, periodSeconds: 1, failureThreshold: 60 },
+                livenessProbe: { ...probe, periodSeconds: 10, timeoutSeconds: 5, failureThreshold: 3 },
+                readinessProbe: { ...probe, periodSeconds: 2, failureThreshold: 2 },
+                securityContext: {
+                  allowPrivilegeEscalation: false,
+                  readOnlyRootFilesystem: true,
+                  capabilities: { drop: ['ALL'] },
+                },
+                volumeMounts: [{ name: 'data', mountPath: '/data' }],
+              },
+            ],
+            // Outlives the container, not the pod.
+            volumes: [{ name: 'data', emptyDir: { sizeLimit: '64Mi' } }],
+          },
+        },
+      },
+    },
+  ];
 }
 
 interface BrokerServer {

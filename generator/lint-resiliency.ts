@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { milliseconds } from './duration.ts';
 import type { LintContext, Resource } from './lint.ts';
-import { SECRET_STORE } from './topology.ts';
+import { SECRET_STORE, type Topology } from './topology.ts';
 
 const names = z.strictObject({
   timeout: z.string().optional(),
@@ -134,6 +134,7 @@ function breakerFaults(app: string, breaker: string | undefined): string[] {
 function callFaults(app: string, { policies, targets }: Spec, { topology }: LintContext): string[] {
   const faults = Object.keys(targets.apps)
     .filter((callee) => !topology.calls.some((call) => call.caller === app && call.callee === callee))
+    .filter((callee) => !topology.externals.some(({ name, users }) => name === callee && users.includes(app)))
     .map((callee) => `${app} does not call ${callee} in topology.yaml. Remove the target.`);
   for (const call of topology.calls.filter(({ caller }) => caller === app)) {
     const target = targets.apps[call.callee];
@@ -149,7 +150,27 @@ function callFaults(app: string, { policies, targets }: Spec, { topology }: Lint
       );
     }
   }
-  return faults;
+  return [...faults, ...externalFaults(app, { policies, targets }, topology)];
+}
+
+/** Dapr has no default for what is outside. */
+function externalFaults(app: string, { policies, targets }: Spec, { externals }: Topology): string[] {
+  return externals
+    .filter(({ users }) => users.includes(app))
+    .flatMap(({ name, timeoutMs, retries }) => {
+      const { timeout, retry } = targets.apps[name] ?? {};
+      const faults: string[] = [];
+      if (milliseconds(policies.timeouts[timeout ?? ''] ?? '') !== timeoutMs)
+        faults.push(
+          `an attempt at ${name} is not ended after the ${timeoutMs} ms of topology.yaml. Set targets.apps.${name}.timeout.`,
+        );
+      const repeats = retry === undefined ? 0 : (policies.retries[retry]?.maxRetries ?? -1);
+      if (repeats !== retries)
+        faults.push(
+          `requests of ${app} to ${name} are repeated ${repeats} times, but topology.yaml says ${retries}. Correct targets.apps.${name}.retry.`,
+        );
+      return faults;
+    });
 }
 
 function componentFaults(app: string, { policies, targets }: Spec, context: LintContext): string[] {

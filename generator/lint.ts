@@ -5,6 +5,7 @@ import { loadBroker } from './broker.ts';
 import { lintBroker } from './lint-broker.ts';
 import { lintComponent } from './lint-component.ts';
 import { lintConfiguration } from './lint-configuration.ts';
+import { lintEndpoint, missingEndpoints } from './lint-endpoint.ts';
 import { lintResiliency } from './lint-resiliency.ts';
 import { lintSubscription } from './lint-subscription.ts';
 import type { Topology } from './topology.ts';
@@ -35,6 +36,7 @@ export interface LintContext {
 const RULES: Record<string, (resource: Resource, context: LintContext) => string[]> = {
   Component: lintComponent,
   Configuration: lintConfiguration,
+  HTTPEndpoint: lintEndpoint,
   Resiliency: lintResiliency,
   Subscription: lintSubscription,
   Kustomization: () => [],
@@ -73,7 +75,7 @@ export function lintFiles(files: { path: string; content: string }[], topology: 
       : [`${resource.kind || 'this document'} is no kind that belongs here. Move or remove it.`];
     faults.push(...found.map((fault) => `${resource.path}:${resource.line}: ${fault}`));
   }
-  return [...faults, ...missingFaults(context)];
+  return [...faults, ...missingFaults(context), ...missingEndpoints(context)];
 }
 
 function templateFaults(root: string): string[] {

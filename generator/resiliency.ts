@@ -1,6 +1,6 @@
 import type { Broker } from './broker.ts';
 import { type Output, yamlFile } from './output.ts';
-import { SECRET_STORE, type Topology } from './topology.ts';
+import { EXTERNAL_PAUSE_MS, type External, SECRET_STORE, type Topology } from './topology.ts';
 
 /** dapr/<app>/resiliency.yaml: a timeout for all that the app's sidecar does, and the few retries there are. */
 export function resiliencyOutputs(topology: Topology, broker: Broker): Output[] {
@@ -18,6 +18,7 @@ Calls to other apps have the default policies and no target of their own, and no
 - With a target, Dapr also repeats a call that timed out or was denied, and keeps using a broken connection:
   after 40 s without the callee, calls failed for 7 s more; this way, none did.
 - A breaker counts every answer but 2xx and 3xx: six requests with a typing mistake closed the shop to all.
+An API outside has a target of its own, and a timeout for each attempt.
 `;
 
 /**
@@ -34,8 +35,12 @@ function resiliency(app: string, topology: Topology, broker: Broker) {
     .filter(({ scopes }) => scopes.includes(app))
     .map(({ name }) => name);
   const { policies, target } = broker.resiliency;
+  const externals = topology.externals.filter(({ users }) => users.includes(app));
   const retries = {
     ...(calls.length > 0 && { DaprBuiltInServiceRetries }),
+    ...Object.fromEntries(
+      externals.filter(({ retries }) => retries > 0).map((one) => [policyOf(one), externalRetry(one)]),
+    ),
     ...(components.length > 0 && policies.retries),
   };
   return {
@@ -51,16 +56,40 @@ function resiliency(app: string, topology: Topology, broker: Broker) {
             DefaultAppTimeoutPolicy: `${Math.max(...calls.map((call) => call.timeoutMs))}ms`,
           }),
           secrets: '5s',
+          ...Object.fromEntries(externals.map((one) => [policyOf(one), `${one.timeoutMs}ms`])),
           ...(components.length > 0 && policies.timeouts),
         },
         ...(Object.keys(retries).length > 0 && { retries }),
       },
       targets: {
+        ...(externals.length > 0 && {
+          apps: Object.fromEntries(
+            externals.map((one) => [
+              one.name,
+              { timeout: policyOf(one), ...(one.retries > 0 && { retry: policyOf(one) }) },
+            ]),
+          ),
+        }),
         components: {
           [SECRET_STORE]: { outbound: { timeout: 'secrets' } },
           ...Object.fromEntries(components.map((name) => [name, target])),
         },
       },
     },
+  };
+}
+
+const policyOf = ({ name }: External) => `external-${name}`;
+
+/**
+ * No answer, or one that says that it was not worked on: such a request may be repeated at once, for the API knows it by its
+ * idempotency key. The last attempt is not the last word: the service that asks goes on later.
+ */
+function externalRetry({ retries }: External) {
+  return {
+    policy: 'constant',
+    duration: `${EXTERNAL_PAUSE_MS}ms`,
+    maxRetries: retries,
+    matching: { httpStatusCodes: '502-504', gRPCStatusCodes: '4,14' },
   };
 }

@@ -1,5 +1,6 @@
-import type { Service, Topology } from './topology.ts';
-import { PROBE_TOPIC, SECRET_STORE } from './topology.ts';
+import type { Call, Service, Topology } from './topology.ts';
+import { externalSecret, PROBE_TOPIC, patienceWith, SECRET_STORE } from './topology.ts';
+import type { Operation } from './topology-schema.ts';
 
 /** The source of packages/contracts/src/topology.generated.ts: the table as constants for the services' code. */
 export function renderServiceTopology(topology: Topology): string {
@@ -15,6 +16,7 @@ export function renderServiceTopology(topology: Topology): string {
         path,
         service: call.callee,
         timeoutMs: call.timeoutMs,
+        ...headersOf(call, { method, path }, topology),
       })),
     );
   return [
@@ -37,6 +39,15 @@ export function renderServiceTopology(topology: Topology): string {
     `export const PUBLIC_ROUTES = ${JSON.stringify(routes, null, 2)} as const satisfies readonly PublicRoute[];`,
     '',
   ].join('\n');
+}
+
+/** What a signature is made of has to reach whoever verifies it. */
+function headersOf({ callee }: Call, { method, path }: Operation, { externals }: Topology) {
+  const webhooks = externals.flatMap(({ webhooks }) => (webhooks?.service === callee ? [webhooks] : []));
+  const headers = webhooks
+    .filter(({ operation }) => operation.method === method && operation.path === path)
+    .flatMap((webhook) => webhook.headers);
+  return headers.length === 0 ? {} : { headers: [...new Set(headers)] };
 }
 
 function rowOf(service: Service, topology: Topology) {
@@ -68,6 +79,17 @@ function rowOf(service: Service, topology: Topology) {
           operations: call.operations.map(({ method, path }) => `${method} ${path}`),
         },
       ]),
+    ),
+    externals: Object.fromEntries(
+      topology.externals
+        .filter(({ users }) => users.includes(service.name))
+        .map((external) => [
+          external.name,
+          {
+            timeoutMs: patienceWith(external),
+            ...(external.secret.length > 0 && { secret: externalSecret(service.name, external.name) }),
+          },
+        ]),
     ),
   };
 }

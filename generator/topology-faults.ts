@@ -1,4 +1,4 @@
-import type { ServiceRow, TopologyTable } from './topology-schema.ts';
+import type { ExternalRow, Operation, ServiceRow, TopologyTable } from './topology-schema.ts';
 
 /** What is wrong between the rows of the table, and how to cure it; `path` is the place in topology.yaml. */
 export interface Fault {
@@ -9,7 +9,7 @@ export interface Fault {
 type Rows = TopologyTable['services'];
 
 /** What no single row can know: that names, ports and routes fit together. */
-export function crossFaults({ services }: TopologyTable): Fault[] {
+export function crossFaults({ services, external }: TopologyTable): Fault[] {
   const rows = Object.entries(services);
   const faults = [
     ...edgeFaults(rows),
@@ -21,7 +21,10 @@ export function crossFaults({ services }: TopologyTable): Fault[] {
       ...callFaults(name, row, services),
     ]),
   ];
-  return faults.map(({ path, message }) => ({ path: ['services', ...path], message }));
+  return [
+    ...faults.map(({ path, message }) => ({ path: ['services', ...path], message })),
+    ...externalFaults(external, services),
+  ];
 }
 
 function edgeFaults(rows: [string, ServiceRow][]): Fault[] {
@@ -99,4 +102,71 @@ function callFaults(name: string, row: ServiceRow, services: Rows): Fault[] {
 
 function noService(name: string): string {
   return `There is no service ${name}. Correct the name or add its row.`;
+}
+
+/** Whether clients may ask this of the service. */
+export function offers(
+  { public: offered }: Pick<ServiceRow, 'public'>,
+  { method, path }: Operation,
+): boolean {
+  return (offered?.operations ?? []).some(
+    (operation) => operation.method === method && operation.path === path,
+  );
+}
+
+function externalFaults(externals: TopologyTable['external'], services: Rows): Fault[] {
+  const ports = new Map(Object.entries(services).map(([name, { port }]) => [port, name]));
+  return Object.entries(externals).flatMap(([name, row]) => {
+    const fault = (path: (string | number)[], message: string): Fault => ({
+      path: ['external', name, ...path],
+      message,
+    });
+    const faults = userFaults(row, services).map(({ path, message }) => fault(path, message));
+    if (services[name]) faults.push(fault([], `${name} is already a service. Choose another name.`));
+    if ((row.url === undefined) === (row.simulator === undefined))
+      faults.push(
+        fault(
+          [],
+          'Give it either a `url` or a `simulator`: the one is where it is, the other stands in for it.',
+        ),
+      );
+    const port = row.simulator?.port;
+    const owner = port === undefined ? undefined : ports.get(port);
+    if (owner)
+      faults.push(
+        fault(['simulator', 'port'], `${port} is already the port of ${owner}. Choose a free one.`),
+      );
+    if (port !== undefined) ports.set(port, name);
+    if (row.simulator && row.secret && row.used_by.length > 1)
+      faults.push(
+        fault(['used_by'], 'A simulator knows the secret of one service. List one, or remove `secret`.'),
+      );
+    const { webhooks } = row;
+    if (
+      webhooks &&
+      !row.used_by.some((user) => services[user] && offers(services[user], webhooks.operation))
+    ) {
+      const { method, path } = webhooks.operation;
+      faults.push(
+        fault(
+          ['webhooks', 'operation'],
+          `${method} ${path} is no public operation of ${row.used_by.join(' or ')}. Add it to its row, or correct it here.`,
+        ),
+      );
+    }
+    return faults;
+  });
+}
+
+function userFaults({ used_by, secret }: ExternalRow, services: Rows): Fault[] {
+  return used_by.flatMap((user, index, all): Fault[] => {
+    const fault = (message: string) => [{ path: ['used_by', index], message }];
+    if (all.indexOf(user) !== index) return fault(`${user} is listed twice. Remove one.`);
+    if (!services[user]) return fault(noService(user));
+    if (secret && !services[user].database)
+      return fault(
+        'Only a service with a database can read Secrets. Set `database: true` there, or remove `secret`.',
+      );
+    return [];
+  });
 }

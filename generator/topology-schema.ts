@@ -10,7 +10,10 @@ const serviceName = z
   .regex(/^[a-z][a-z0-9]*(-[a-z0-9]+)*$/, 'Use lower-case letters, digits and single hyphens')
   .max(40)
   .refine(
-    (name) => !['commands', 'self', 'probe', 'shop', 'postgres', 'nats', 'redis', 'platform'].includes(name),
+    (name) =>
+      !['commands', 'self', 'probe', 'shop', 'postgres', 'nats', 'redis', 'platform', 'external'].includes(
+        name,
+      ),
     'Choose another name: this one is taken',
   );
 
@@ -40,9 +43,11 @@ const topic = z.strictObject({
   lanes: z.int().min(1).max(16),
 });
 
+/** Below 32768, where no connection of the machine's own ever sits. */
+const port = z.int().min(1024).max(32767);
+
 const service = z.strictObject({
-  /** Below 32768, where no connection of the machine's own ever sits. */
-  port: z.int().min(1024).max(32767),
+  port,
   database: z.boolean(),
   replicas: z.int().min(1).max(100),
   /** The one service that answers the outside. */
@@ -61,6 +66,46 @@ const service = z.strictObject({
   invokes: z.record(serviceName, z.strictObject({ timeout: duration, operations })).optional(),
 });
 
+const header = z
+  .string()
+  .regex(/^[a-z][a-z0-9]*(-[a-z0-9]+)*$/, 'Write the name of a header in lower case, such as webhook-id');
+
+/** An HTTP API of somebody else, reached through a Dapr HTTPEndpoint of its name. */
+const external = z.strictObject({
+  /** The services that call it; nobody else's sidecar knows it. */
+  used_by: z.array(serviceName).min(1),
+  /** How long one attempt may take. */
+  timeout: duration,
+  /**
+   * How often a sidecar repeats a request that got no answer, or one of 502 to 504, GET or not. Only for an API that takes an
+   * idempotency key with everything that changes something.
+   */
+  retries: z.int().min(0).max(3),
+  /**
+   * Keys of the Secret `<service>-<external>`, for each service that calls it. A `webhook_secret` is one of the Standard Webhooks
+   * spec, every other a word that nobody can guess.
+   */
+  secret: z
+    .array(z.string().regex(/^[a-z][a-z0-9_]*$/, 'Write a key such as api_key'))
+    .min(1)
+    .optional(),
+  /** Where it calls back: a public operation of one that calls it, with the headers of its signature. */
+  webhooks: z.strictObject({ operation, headers: z.array(header).min(1).max(8) }).optional(),
+  /** Its address, where it is the same everywhere. */
+  url: z
+    .string()
+    .regex(
+      /^https:\/\/[^\s/?#]+(\/[^\s?#]*[^\s?#/])?$/,
+      'Write an address such as https://api.example.com, without a / at its end',
+    )
+    .optional(),
+  /**
+   * Instead of an address: what stands in for it on a machine of development, the program in the folder of its name. The overlay for
+   * production says the address there.
+   */
+  simulator: z.strictObject({ port }).optional(),
+});
+
 export const topologySchema = z.strictObject({
   namespace: z
     .string()
@@ -69,8 +114,11 @@ export const topologySchema = z.strictObject({
   /** A template in components/brokers/. */
   broker: z.string().regex(/^[a-z][a-z0-9-]*$/, 'Name a file of components/brokers/ without its .yaml'),
   services: z.record(serviceName, service),
+  /** HTTP APIs of others. */
+  external: z.record(serviceName, external).default({}),
 });
 
 export type TopologyTable = z.infer<typeof topologySchema>;
 export type ServiceRow = TopologyTable['services'][string];
+export type ExternalRow = TopologyTable['external'][string];
 export type Operation = z.infer<typeof operation>;

@@ -2,8 +2,14 @@ import { existsSync, readFileSync } from 'node:fs';
 import { isNode, LineCounter, parseDocument } from 'yaml';
 import type { z } from 'zod';
 import { ShopError } from '../local/shop-error.ts';
-import { crossFaults } from './topology-faults.ts';
-import { type Operation, type ServiceRow, type TopologyTable, topologySchema } from './topology-schema.ts';
+import { crossFaults, offers } from './topology-faults.ts';
+import {
+  type ExternalRow,
+  type Operation,
+  type ServiceRow,
+  type TopologyTable,
+  topologySchema,
+} from './topology-schema.ts';
 
 /** Secrets come from the store of this name: Kubernetes' own there, a local file here. */
 export const SECRET_STORE = 'kubernetes';
@@ -40,6 +46,22 @@ export interface Service extends ServiceRow {
   name: string;
 }
 
+/** An HTTP API of somebody else. */
+export interface External {
+  name: string;
+  users: string[];
+  /** Of one attempt. */
+  timeoutMs: number;
+  retries: number;
+  /** Keys of the Secret that each user has for it. */
+  secret: string[];
+  /** Where it is, unless the place of running says otherwise. */
+  baseUrl: string;
+  webhooks?: { service: string; operation: Operation; headers: string[] };
+  /** The port of what stands in for it. */
+  simulatorPort?: number;
+}
+
 export interface Topology {
   namespace: string;
   broker: string;
@@ -47,6 +69,29 @@ export interface Topology {
   edge: string;
   topics: Topic[];
   calls: Call[];
+  externals: External[];
+}
+
+/** The Secret that a service has for an external API. */
+export const externalSecret = (user: string, external: string) => `${user}-${external}`;
+
+/** The Secrets that an app may read through its sidecar. */
+export function secretsOf(app: string, { services, externals }: Topology): string[] {
+  const database = services.find(({ name }) => name === app)?.database;
+  return [
+    ...(database ? [`${app}-db`] : []),
+    ...externals
+      .filter(({ users, secret }) => users.includes(app) && secret.length > 0)
+      .map(({ name }) => externalSecret(app, name)),
+  ];
+}
+
+/** Between two attempts of a sidecar at an external API, in ms. */
+export const EXTERNAL_PAUSE_MS = 200;
+
+/** How long an external API is waited for at most, all attempts of the sidecar together and some, in ms. */
+export function patienceWith({ timeoutMs, retries }: External): number {
+  return (retries + 1) * timeoutMs + retries * EXTERNAL_PAUSE_MS + 500;
 }
 
 /** A slip of the pen in the table: every command reads it, and tells it as anything else that its user can cure. */
@@ -118,6 +163,24 @@ function derive(table: TopologyTable): Topology {
     edge,
     topics,
     calls: [...services.flatMap((caller) => callsOf(caller, services)), ...topics.flatMap(repairsOf)],
+    externals: Object.entries(table.external).map(([name, row]) => externalOf(name, row, services)),
+  };
+}
+
+function externalOf(name: string, row: ExternalRow, services: Service[]): External {
+  const { webhooks, simulator } = row;
+  const service = services.find(
+    ({ name, ...own }) => row.used_by.includes(name) && webhooks && offers(own, webhooks.operation),
+  );
+  return {
+    name,
+    users: row.used_by,
+    timeoutMs: row.timeout,
+    retries: row.retries,
+    secret: row.secret ?? [],
+    baseUrl: row.url ?? `http://${name}:${simulator?.port}`,
+    ...(webhooks && service && { webhooks: { service: service.name, ...webhooks } }),
+    ...(simulator && { simulatorPort: simulator.port }),
   };
 }
 
