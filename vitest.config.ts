@@ -11,7 +11,7 @@ export default defineConfig({
           ...common,
           name: 'unit',
           include: [
-            '{packages,services,generator,platform,k8s,local,clients,operate,tests,bench}/**/*.test.ts',
+            '{packages,services,generator,platform,provider,k8s,local,clients,operate,tests,bench}/**/*.test.ts',
           ],
           exclude: ['**/node_modules/**', '**/*.{int,e2e,fault,cluster}.test.ts'],
         },
@@ -21,7 +21,7 @@ export default defineConfig({
           ...common,
           name: 'int',
           include: [
-            '{packages,services,generator,platform,k8s,local,clients,operate,tests}/**/*.int.test.ts',
+            '{packages,services,generator,platform,provider,k8s,local,clients,operate,tests}/**/*.int.test.ts',
           ],
           globalSetup: ['tests/global-setup.ts'],
           testTimeout: 60_000,

@@ -20,7 +20,8 @@ interface Rule {
 }
 
 /** The rules of a service, which its other files keep for it: no I/O, no framework, no clock. */
-const DOMAIN = /^services\/(orders\/src\/order|inventory\/src\/reservation|products\/src\/product)\.ts$/;
+const DOMAIN =
+  /^services\/(orders\/src\/order|inventory\/src\/reservation|products\/src\/product|shipping\/src\/shipment|payments\/src\/payment)\.ts$/;
 const TEST = /\.test\.ts$|\/(testing|fixture[^/]*)\.ts$/;
 
 const RULES: Rule[] = [
@@ -61,7 +62,8 @@ const RULES: Rule[] = [
   {
     because: 'a service is reached through its sidecar and its messages, never by import',
     files: /^services\/([^/]+)\//,
-    mayNotImport: /^(@sidecart\/(?!kit\/|messaging\/|event-sourcing\/|contracts\/)|local\/|generator\/|clients\/)/,
+    mayNotImport:
+      /^(@sidecart\/(?!kit\/|messaging\/|event-sourcing\/|contracts\/)|local\/|generator\/|clients\/)/,
     except: TEST,
   },
   {
@@ -70,6 +72,13 @@ const RULES: Rule[] = [
     files: /^platform\//,
     except: TEST,
     mayNotImport: /^(@sidecart\/(?!kit\/)|services\/|local\/|generator\/|k8s\/|clients\/)/,
+  },
+  {
+    because:
+      "a simulator stands for somebody else's company: it knows nothing of the shop, and the shop nothing of it",
+    files: /^provider\//,
+    except: TEST,
+    mayNotImport: /^(@sidecart\/|services\/|packages\/|local\/|generator\/|platform\/|k8s\/|clients\/)/,
   },
   {
     because: 'a client knows the public API and nothing behind it',
@@ -90,9 +99,9 @@ const RULES: Rule[] = [
   },
   {
     because: 'the environment is read once, at the entry: config.ts says what of it there is',
-    files: /^(packages|services|platform)\//,
+    files: /^(packages|services|platform|provider)\//,
     except:
-      /^services\/[^/]+\/src\/main\.ts$|^packages\/kit\/src\/migrate\.ts$|^platform\/main\.ts$|\.test\.ts$|\/fixture[^/]*\.ts$/,
+      /^services\/[^/]+\/src\/main\.ts$|^packages\/kit\/src\/migrate\.ts$|^(platform|provider)\/main\.ts$|\.test\.ts$|\/fixture[^/]*\.ts$/,
     mayNotContain: /^(?!\s*(\*|\/\/)).*process\.env/m,
   },
   {
