@@ -64,6 +64,7 @@ function secrets(args: string[]): void {
   const namespace = given.namespace ?? topology.namespace;
   const wanted = {
     services: topology.services,
+    externals: topology.externals,
     brokerKind: topology.broker,
     database: given.database,
     broker: given.broker?.startsWith('@') ? readText(given.broker.slice(1)).trim() : given.broker,

@@ -1,4 +1,6 @@
 import { randomBytes } from 'node:crypto';
+import { type External, externalSecret } from '../generator/topology.ts';
+import { newExternalSecret } from '../local/external-secrets.ts';
 import { ShopError } from '../local/shop-error.ts';
 import { type BrokerSecrets, secretsOfBroker } from './broker-secrets.ts';
 import { checkAgreement } from './secrets-agreement.ts';
@@ -8,6 +10,8 @@ export type Secrets = Record<string, Record<string, string>>;
 
 export interface SecretsWanted {
   services: { name: string; database: boolean }[];
+  /** The HTTP APIs of others; their Secrets are good for the simulators. */
+  externals?: Pick<External, 'name' | 'users' | 'secret'>[];
   /** URL of a service's database with {user}, {password} and {database} in it; without it, of the one in the cluster. */
   database?: string | undefined;
   /** The broker that the table names. */
@@ -40,6 +44,9 @@ export function missingSecrets(wanted: SecretsWanted, existing: Secrets): Secret
     all[`${name}-db`] = () => ({ url: databaseUrl(database, `${name}_app`, name) });
     all[`${name}-db-owner`] = () => ({ url: databaseUrl(database, `${name}_owner`, name) });
   }
+  for (const { name, users, secret } of wanted.externals ?? [])
+    if (secret.length > 0)
+      for (const user of users) all[externalSecret(user, name)] = () => newExternalSecret(secret);
   if (wanted.database === undefined) all['postgres-admin'] = postgresAdmin;
   const { authority } = wanted;
   if (authority !== undefined) all['backing-ca'] = () => ({ 'ca.crt': authority });

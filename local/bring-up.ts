@@ -14,7 +14,14 @@ import { runToEnd } from './run-to-end.ts';
 import type { ShopOptions } from './shop.ts';
 import { portOf, type ShopContext } from './shop-context.ts';
 import { ShopError } from './shop-error.ts';
-import { appSpec, brokerSpec, postgresSpec, sentrySpec, sidecarSpec } from './shop-processes.ts';
+import {
+  appSpec,
+  brokerSpec,
+  postgresSpec,
+  sentrySpec,
+  sidecarSpec,
+  simulatorSpec,
+} from './shop-processes.ts';
 import { type ProcessSpec, type Supervised, supervise } from './supervisor.ts';
 import { expectStatus, waitUntil } from './wait.ts';
 
@@ -57,6 +64,7 @@ export async function bringUp(o: ShopOptions, report: Report): Promise<Up> {
       return process.start();
     };
     const { paths, secrets, instances, topology } = context;
+    const simulated = topology.externals.filter(({ simulatorPort }) => simulatorPort !== undefined);
     const adminUrl = databaseUrl(`postgres://127.0.0.1:${portOf(context, 'postgres')}`, 'postgres', {
       user: 'postgres',
       password: secrets.postgresPassword,
@@ -80,6 +88,12 @@ export async function bringUp(o: ShopOptions, report: Report): Promise<Up> {
       bundleServices(
         topology.services.map(({ name }) => name),
         paths.dist,
+        simulated.map(({ name }) => name),
+      ),
+    );
+    const simulators = bundles.then(() =>
+      all(simulated, (external) =>
+        step(report, `${external.name} (simulator)`, () => start(simulatorSpec(context, external))),
       ),
     );
     const databases = Promise.all([postgres, bundles]).then(() =>
@@ -96,7 +110,7 @@ export async function bringUp(o: ShopOptions, report: Report): Promise<Up> {
     const apps = databases.then(() =>
       step(report, 'services', () => all(instances, (instance) => start(appSpec(context, instance)))),
     );
-    await together([postgres, broker, sentry, bundles, databases, sidecars, apps], end);
+    await together([postgres, broker, sentry, bundles, simulators, databases, sidecars, apps], end);
     await step(report, 'the way through it all', () =>
       reallyReady(context, o.signal).catch((err: Error) => {
         throw new ShopError(err.message, `see the logs in ${context.paths.logs}`, { cause: err });

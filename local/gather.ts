@@ -1,5 +1,5 @@
 import { join } from 'node:path';
-import { loadTopology } from '../generator/topology.ts';
+import { type External, loadTopology } from '../generator/topology.ts';
 import { localBroker } from './brokers.ts';
 import { otherBroker } from './generated.ts';
 import type { LocalBroker } from './local-broker.ts';
@@ -28,8 +28,8 @@ export async function gather(o: ShopOptions, run: RunFolder, report: Report): Pr
   const generated = topology.broker === table.broker ? CHECKOUT : otherBroker(topology, paths.generated);
   const instances = planInstances(topology, o.replicas);
   const programs = await getPrograms(o, broker, report);
-  const secrets = ensureSecrets(paths.secrets, topology.services);
-  const ports = await agreeOnPorts(instances, broker, run, say);
+  const secrets = ensureSecrets(paths.secrets, topology.services, topology.externals);
+  const ports = await agreeOnPorts(instances, broker, topology.externals, run, say);
   const brokerUrl = broker.url(portOf({ ports }, broker.name), secrets.brokerPassword);
   const brokerFile = `components/brokers/${topology.broker}-streams.generated.yaml`;
   return {
@@ -73,10 +73,11 @@ function getPrograms(o: ShopOptions, broker: LocalBroker, report: Report): Promi
 async function agreeOnPorts(
   instances: Instance[],
   broker: LocalBroker,
+  externals: External[],
   { paths, claims }: RunFolder,
   say: (text: string) => void,
 ): Promise<Record<string, number>> {
-  const requests = portRequests(instances, { name: broker.name, preferred: broker.preferredPort });
+  const requests = portRequests(instances, { name: broker.name, preferred: broker.preferredPort }, externals);
   for (const name of unknownPortVariables(process.env, requests))
     say(`${name} is the name of no port here and was ignored`);
   for (let attempt = 0; attempt < 20; attempt += 1) {

@@ -1,4 +1,4 @@
-import type { Topology } from '../generator/topology.ts';
+import type { External, Topology } from '../generator/topology.ts';
 import type { PortRequest } from './ports.ts';
 
 /** One process of a service; `orders`, or `orders-1` and so on where there are several. */
@@ -50,7 +50,11 @@ const SHARED_PORTS: readonly PortRequest[] = [
 ];
 
 /** Every port of the shop. A sidecar's are its app's plus a fixed distance, so that they can be guessed. */
-export function portRequests(instances: Instance[], broker: PortRequest): PortRequest[] {
+export function portRequests(
+  instances: Instance[],
+  broker: PortRequest,
+  externals: Pick<External, 'name' | 'simulatorPort'>[] = [],
+): PortRequest[] {
   const ofInstance = ({ name, preferredPort }: Instance): PortRequest[] => [
     { name, preferred: preferredPort },
     { name: `${name}-dapr-http`, preferred: preferredPort + 10_000 },
@@ -58,7 +62,10 @@ export function portRequests(instances: Instance[], broker: PortRequest): PortRe
     { name: `${name}-dapr-internal`, preferred: preferredPort + 14_000 },
     { name: `${name}-dapr-metrics`, preferred: preferredPort + 16_000 },
   ];
-  return [...instances.flatMap(ofInstance), broker, ...SHARED_PORTS];
+  const simulators = externals.flatMap(({ name, simulatorPort }) =>
+    simulatorPort === undefined ? [] : [{ name, preferred: simulatorPort }],
+  );
+  return [...instances.flatMap(ofInstance), broker, ...SHARED_PORTS, ...simulators];
 }
 
 /** Public paths that can be asked for without knowing anything: one that answers shows the whole way through the sidecars. */

@@ -90,7 +90,7 @@ function makeFolder(folder: string): void {
 /** Everything but the logs, which tell what went before, and the ports, which are no data. */
 function removeData(paths: RunPaths): void {
   removePostgresData(paths.postgres);
-  const { nats, redis, sentry, ca, secrets, resources, config, names } = paths;
-  for (const folder of [nats, redis, sentry, ca, secrets, resources, config, names])
+  const { nats, redis, sentry, ca, secrets, resources, config, names, external } = paths;
+  for (const folder of [nats, redis, sentry, ca, secrets, resources, config, names, external])
     rmSync(folder, { recursive: true, force: true });
 }

@@ -24,6 +24,8 @@ export interface RunPaths {
   dist: string;
   /** Where the sidecars find each other. */
   names: string;
+  /** What the simulators of APIs outside keep. */
+  external: string;
   ports: string;
   ledger: string;
   lock: string;
@@ -50,6 +52,7 @@ export function runPaths(runDir: string): RunPaths {
     config: at('config'),
     dist: at('dist'),
     names: at('names'),
+    external: at('external'),
     ports: at('ports.json'),
     ledger: at('ledger.json'),
     lock: at('runner.lock'),

@@ -1,8 +1,10 @@
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
+import { type External, externalSecret } from '../generator/topology.ts';
 import { appCommand } from './app.ts';
 import { bundleFile } from './bundle.ts';
 import { serviceUrls } from './databases.ts';
+import { baseEnv } from './launch.ts';
 import type { Instance } from './plan.ts';
 import { POSTGRES_STOP, type PreparedPostgres, probePostgres } from './postgres.ts';
 import { CHECKOUT } from './run-paths.ts';
@@ -17,7 +19,7 @@ import { expectStatus } from './wait.ts';
  * Stop order: the edge finishes what it accepted while the others still answer, they drain while their sidecars still
  * publish, and what they all stand on goes last.
  */
-const RANK = { edge: 0, app: 1, sidecar: 2, sentry: 3, broker: 4, postgres: 5 } as const;
+const RANK = { edge: 0, app: 1, sidecar: 2, outside: 3, sentry: 3, broker: 4, postgres: 5 } as const;
 
 export function postgresSpec(context: ShopContext, prepared: PreparedPostgres): ProcessSpec {
   return {
@@ -85,6 +87,7 @@ export function sidecarSpec(context: ShopContext, instance: Instance, adminUrl: 
     internal: portOf(context, `${name}-dapr-internal`),
     metrics: portOf(context, `${name}-dapr-metrics`),
   };
+  const externals = topology.externals.filter(({ users }) => users.includes(service));
   const files = {
     resourcesDir: join(paths.resources, service),
     configFile: join(paths.config, `${service}.yaml`),
@@ -95,9 +98,15 @@ export function sidecarSpec(context: ShopContext, instance: Instance, adminUrl: 
       app: service,
       broker: broker.secret(portOf(context, broker.name), secrets.brokerPassword),
       ...(secrets.databases[service] ? { databaseUrl: serviceUrls(adminUrl, service, secrets).app } : {}),
+      externals: Object.fromEntries(
+        externals
+          .map(({ name }) => externalSecret(service, name))
+          .map((name) => [name, secrets.externals[name] ?? {}]),
+      ),
     }),
     secretsFile: join(paths.secrets, `${service}.json`),
     nameResolutionFile: join(paths.names, 'hosts.db'),
+    externals: externals.map((external) => ({ ...external, baseUrl: addressOf(context, external) })),
     files,
   });
   return {
@@ -152,6 +161,50 @@ export function appSpec(context: ShopContext, instance: Instance): ProcessSpec {
     stopSignal: 'SIGTERM',
     // Requests have 10 s, workers and the database pool 5 s each.
     graceMs: 25_000,
+  };
+}
+
+/** Where an API outside is on this machine: its own address, or that of what stands in for it. */
+function addressOf(context: ShopContext, { name, baseUrl, simulatorPort }: External): string {
+  return simulatorPort === undefined ? baseUrl : `http://127.0.0.1:${portOf(context, name)}`;
+}
+
+/** What stands in for an API outside. It keeps its books in the run folder, as a company would through a restart. */
+export function simulatorSpec(context: ShopContext, external: External): ProcessSpec {
+  const { name, users, webhooks } = external;
+  const { paths, topology, secrets, appEnv } = context;
+  const port = portOf(context, name);
+  const edge = context.instances.find((instance) => instance.edge)?.name ?? topology.edge;
+  const folder = join(paths.external, name);
+  const [user = ''] = users;
+  const own = Object.entries(secrets.externals[externalSecret(user, name)] ?? {});
+  return {
+    name,
+    logFile: logFile(context, name),
+    command: () => {
+      mkdirSync(folder, { recursive: true, mode: 0o700 });
+      return {
+        file: process.execPath,
+        args: ['--enable-source-maps', '--max-semi-space-size=8', bundleFile(paths.dist, name)],
+        env: {
+          ...baseEnv(),
+          NODE_ENV: 'production',
+          PORT: String(port),
+          HOST: '127.0.0.1',
+          STATE_FILE: join(folder, 'operations.jsonl'),
+          ...(webhooks && {
+            WEBHOOK_URL: `http://127.0.0.1:${portOf(context, edge)}${webhooks.operation.path}`,
+          }),
+          ...Object.fromEntries(own.map(([key, value]) => [key.toUpperCase(), value])),
+          ...appEnv[name],
+        },
+        cwd: CHECKOUT,
+      };
+    },
+    probe: () => expectStatus(`http://127.0.0.1:${port}/livez`, 200),
+    rank: RANK.outside,
+    stopSignal: 'SIGTERM',
+    graceMs: 5_000,
   };
 }
 

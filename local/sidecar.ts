@@ -1,6 +1,7 @@
 import { mkdirSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { stringify } from 'yaml';
+import { httpEndpoint } from '../generator/endpoints.ts';
 import { baseEnv, type Command } from './launch.ts';
 import { writePrivateFile, writePrivateJson } from './private-file.ts';
 import { CONTROL_PLANE } from './tokens.ts';
@@ -44,10 +45,17 @@ export function writeSidecarFiles(o: {
   secrets: Record<string, Record<string, string>>;
   secretsFile: string;
   nameResolutionFile: string;
+  /** The APIs outside that the app calls, with their addresses on this machine. */
+  externals?: { name: string; users: string[]; baseUrl: string }[];
   files: SidecarFiles;
 }): void {
   writePrivateJson(o.secretsFile, o.secrets);
   writePrivateFile(join(o.files.resourcesDir, 'secrets.yaml'), stringify(secretStore(o.secretsFile)));
+  for (const external of o.externals ?? [])
+    writePrivateFile(
+      join(o.files.resourcesDir, `external-${external.name}.yaml`),
+      stringify(httpEndpoint(external)),
+    );
   mkdirSync(dirname(o.nameResolutionFile), { recursive: true, mode: 0o700 });
   writePrivateFile(o.files.configFile, stringify(nameResolution(o.appId, o.nameResolutionFile)));
 }

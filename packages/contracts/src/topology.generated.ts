@@ -10,7 +10,7 @@ export const SECRET_STORE = "kubernetes";
 /** Publishing to this topic stores nothing: it shows whether the broker connection lives. */
 export const PROBE_TOPIC = "probe";
 
-export const SERVICES = ["gateway","products","inventory","orders","shipping"] as const;
+export const SERVICES = ["gateway","products","inventory","orders","payments","shipping"] as const;
 
 export type ServiceName = (typeof SERVICES)[number];
 
@@ -116,15 +116,18 @@ export const TOPOLOGY = {
     "owns": "orders",
     "sends": [
       "commands.inventory",
+      "commands.payments",
       "commands.shipping"
     ],
     "consumes": [
       "inventory",
+      "payments",
       "shipping"
     ],
     "publish": {
       "commands.inventory": "pubsub-commands-inventory-0",
       "orders": "pubsub-orders-0",
+      "commands.payments": "pubsub-commands-payments-0",
       "commands.shipping": "pubsub-commands-shipping-0"
     },
     "components": [
@@ -132,6 +135,9 @@ export const TOPOLOGY = {
       "pubsub-inventory-1",
       "pubsub-commands-inventory-0",
       "pubsub-orders-0",
+      "pubsub-payments-0",
+      "pubsub-payments-1",
+      "pubsub-commands-payments-0",
       "pubsub-shipping-0",
       "pubsub-shipping-1",
       "pubsub-commands-shipping-0"
@@ -143,6 +149,11 @@ export const TOPOLOGY = {
         "route": "/messages/inventory"
       },
       {
+        "topic": "payments",
+        "kind": "fact",
+        "route": "/messages/payments"
+      },
+      {
         "topic": "shipping",
         "kind": "fact",
         "route": "/messages/shipping"
@@ -152,6 +163,10 @@ export const TOPOLOGY = {
       {
         "topic": "inventory",
         "sender": "inventory"
+      },
+      {
+        "topic": "payments",
+        "sender": "payments"
       },
       {
         "topic": "shipping",
@@ -167,6 +182,43 @@ export const TOPOLOGY = {
       }
     },
     "externals": {}
+  },
+  "payments": {
+    "port": 8104,
+    "database": true,
+    "replicas": 1,
+    "owns": "payments",
+    "takes": "commands.payments",
+    "sends": [],
+    "consumes": [],
+    "publish": {
+      "payments": "pubsub-payments-0"
+    },
+    "components": [
+      "pubsub-payments-0",
+      "pubsub-commands-payments-0",
+      "pubsub-commands-payments-1"
+    ],
+    "subscriptions": [
+      {
+        "topic": "commands.payments",
+        "kind": "command",
+        "route": "/messages/commands.payments"
+      }
+    ],
+    "senders": [
+      {
+        "topic": "commands.payments",
+        "sender": "orders"
+      }
+    ],
+    "invokes": {},
+    "externals": {
+      "provider": {
+        "timeoutMs": 6700,
+        "secret": "payments-provider"
+      }
+    }
   },
   "shipping": {
     "port": 8105,
@@ -286,6 +338,29 @@ export const PUBLIC_ROUTES = [
     "path": "/v1/orders/{id}/cancel",
     "service": "orders",
     "timeoutMs": 5000
+  },
+  {
+    "method": "GET",
+    "path": "/v1/payments",
+    "service": "payments",
+    "timeoutMs": 3000
+  },
+  {
+    "method": "GET",
+    "path": "/v1/payments/{id}",
+    "service": "payments",
+    "timeoutMs": 3000
+  },
+  {
+    "method": "POST",
+    "path": "/v1/payments/webhooks",
+    "service": "payments",
+    "timeoutMs": 3000,
+    "headers": [
+      "webhook-id",
+      "webhook-timestamp",
+      "webhook-signature"
+    ]
   },
   {
     "method": "GET",

@@ -95,6 +95,18 @@ describe('passing on', () => {
     });
   });
 
+  test('a signature reaches the one operation that verifies it, with the body byte for byte, and no other', async () => {
+    const signed = { 'webhook-id': 'msg_1', 'webhook-timestamp': '1', 'webhook-signature': 'v1,x' };
+    const body = '{ "type":"x",\n "data" : "\u00e4\\u00e4" }';
+    await ask('POST', '/v1/payments/webhooks', body, signed);
+    expect(asked[0]).toMatchObject({
+      appId: 'payments',
+      request: { path: '/v1/payments/webhooks', body, headers: signed },
+    });
+    await ask('POST', '/v1/orders', {}, signed);
+    for (const name of Object.keys(signed)) expect(asked[1]?.request.headers).not.toHaveProperty(name);
+  });
+
   test('everybody is anonymous, even with the token of the app and a name', async () => {
     const names = { 'x-sidecart-actor': 'root', 'x-sidecart-customer-id': '1' };
     await callJson(app, 'GET', '/v1/orders', undefined, names);

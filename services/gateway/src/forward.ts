@@ -5,7 +5,10 @@ import type { FieldError } from '@sidecart/kit/domain-error';
 import { ProblemError } from '@sidecart/kit/problem';
 import type { Context } from 'hono';
 
-/** All that a client's request and a service's answer may carry past the gateway; everything else stays outside. */
+/**
+ * All that a client's request and a service's answer may carry past the gateway, beside what a route names itself; everything else stays
+ * outside.
+ */
 const REQUEST_HEADERS = ['content-type', 'accept', 'idempotency-key'];
 const ANSWER_HEADERS = ['content-type', 'location', 'retry-after', 'idempotency-replayed'];
 
@@ -23,7 +26,7 @@ export async function forward(
     method: route.method,
     path: `${pathOf(route.path, c.req.param())}${queryOf(c.req.queries())}`,
     headers: Object.fromEntries(
-      REQUEST_HEADERS.flatMap((name) => {
+      [...REQUEST_HEADERS, ...(route.headers ?? [])].flatMap((name) => {
         const value = c.req.header(name);
         return value === undefined ? [] : [[name, value]];
       }),
