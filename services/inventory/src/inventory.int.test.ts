@@ -47,6 +47,8 @@ const reserve = (order_id: string, lines: Line[], id?: string) =>
   deliver(app, 'ReserveStock', { order_id, lines }, id);
 const release = (order_id: string, id?: string) =>
   deliver(app, 'ReleaseStock', { order_id, reason: 'test' }, id);
+const releasePart = (order_id: string, part: { id: string; lines: Line[] }, id?: string) =>
+  deliver(app, 'ReleaseStock', { order_id, reason: 'test', part }, id);
 const confirm = (order_id: string, id?: string) =>
   deliver(app, 'OrderConfirmed', { order_id, confirmed_at: '2026-03-14T09:26:53.589Z' }, id);
 
@@ -222,6 +224,142 @@ describe('the way of an order', () => {
   });
 });
 
+describe('a part of an order', () => {
+  test('goes back from what is set aside, and from what is committed; the rest with the order', async () => {
+    const [heart, lantern] = (await stocked(10, 10)) as [string, string];
+    const order = newId('ord');
+    await reserve(order, [
+      { sku: heart, quantity: 4 },
+      { sku: lantern, quantity: 1 },
+    ]);
+    await releasePart(order, { id: newId('amd'), lines: [{ sku: heart, quantity: 1 }] });
+    expect(await stockOf(heart)).toEqual({ on_hand: 7, reserved: 3, committed: 0, received: 10 });
+    await confirm(order);
+    const back = [
+      { sku: heart, quantity: 1 },
+      { sku: lantern, quantity: 1 },
+    ];
+    await releasePart(order, { id: newId('rfd'), lines: back });
+    expect(await stockOf(heart)).toEqual({ on_hand: 8, reserved: 0, committed: 2, received: 10 });
+    expect(await stockOf(lantern)).toEqual({ on_hand: 10, reserved: 0, committed: 0, received: 10 });
+    await release(order);
+    expect(await stockOf(heart)).toEqual({ on_hand: 10, reserved: 0, committed: 0, received: 10 });
+
+    const told = (await own.outbox()).filter(({ key }) => key === order);
+    expect(told.map(({ type, data }) => [type, data.lines])).toEqual([
+      ['StockReserved', expect.anything()],
+      ['StockReleased', [{ sku: heart, quantity: 1 }]],
+      [
+        'StockCommitted',
+        [
+          { sku: heart, quantity: 3 },
+          { sku: lantern, quantity: 1 },
+        ],
+      ],
+      ['StockReleased', back],
+      ['StockReleased', [{ sku: heart, quantity: 2 }]],
+    ]);
+    const { body } = await callJson(app, 'GET', `/v1/stock/${heart}/movements`);
+    expect(
+      body.items.map(({ kind, quantity }: { kind: string; quantity: number }) => [kind, quantity]),
+    ).toEqual([
+      ['received', 10],
+      ['reserved', 4],
+      ['released', 1],
+      ['committed', 3],
+      ['released', 1],
+      ['released', 2],
+    ]);
+  });
+
+  test('goes back once per id, also when asked five times at once', async () => {
+    const [sku] = (await stocked(10)) as [string];
+    const order = newId('ord');
+    await reserve(order, [{ sku, quantity: 5 }]);
+    const part = { id: newId('amd'), lines: [{ sku, quantity: 2 }] };
+    const all = await Promise.all([1, 2, 3, 4, 5].map(() => releasePart(order, part)));
+    expect(all.map((answer) => answer.status)).toEqual([200, 200, 200, 200, 200]);
+    expect(await stockOf(sku)).toMatchObject({ on_hand: 7, reserved: 3 });
+    expect(await answers(order)).toEqual([
+      [order, 'StockReserved'],
+      [order, 'StockReleased'],
+    ]);
+    const [row] = await own.eyes`SELECT lines, parts FROM reservations WHERE order_id = ${order}`;
+    expect(row).toEqual({ lines: [{ sku, quantity: 3 }], parts: [part] });
+  });
+
+  test('that overtakes the reservation goes back as soon as that is made', async () => {
+    const [sku] = (await stocked(10)) as [string];
+    const order = newId('ord');
+    const part = { id: newId('amd'), lines: [{ sku, quantity: 2 }] };
+    await releasePart(order, part);
+    await releasePart(order, part);
+    expect(await answers(order)).toEqual([]);
+    await reserve(order, [{ sku, quantity: 5 }]);
+    expect(await stockOf(sku)).toEqual({ on_hand: 7, reserved: 3, committed: 0, received: 10 });
+    expect(await answers(order)).toEqual([
+      [order, 'StockReserved'],
+      [order, 'StockReleased'],
+    ]);
+    await confirm(order);
+    await releasePart(order, part);
+    expect(await stockOf(sku)).toEqual({ on_hand: 7, reserved: 0, committed: 3, received: 10 });
+  });
+
+  test('of more than is left, or of other pieces under a known id, is kept as a dead letter and moves nothing', async () => {
+    const [sku, other] = (await stocked(10, 10)) as [string, string];
+    const order = newId('ord');
+    await reserve(order, [{ sku, quantity: 3 }]);
+    await releasePart(order, { id: 'a', lines: [{ sku, quantity: 2 }] });
+    const before = await deadLetters();
+    await releasePart(order, { id: 'b', lines: [{ sku, quantity: 2 }] });
+    await releasePart(order, {
+      id: 'c',
+      lines: [
+        { sku, quantity: 1 },
+        { sku: other, quantity: 1 },
+      ],
+    });
+    await releasePart(order, { id: 'a', lines: [{ sku, quantity: 1 }] });
+    expect((await deadLetters()).slice(before.length)).toEqual([
+      expect.stringContaining('more_than_left_to_release'),
+      expect.stringContaining('more_than_left_to_release'),
+      expect.stringContaining('part_released_differently'),
+    ]);
+    expect(await stockOf(sku)).toEqual({ on_hand: 9, reserved: 1, committed: 0, received: 10 });
+    expect(await stockOf(other)).toMatchObject({ on_hand: 10 });
+  });
+
+  test('two that are more than is left, at once: one of them goes back', async () => {
+    const [sku] = (await stocked(10)) as [string];
+    const order = newId('ord');
+    await reserve(order, [{ sku, quantity: 3 }]);
+    const before = (await deadLetters()).length;
+    const both: ReturnType<typeof release>[] = [];
+    await own.eyes.begin(async (tx) => {
+      await tx`SELECT 1 FROM reservations WHERE order_id = ${order} FOR UPDATE`;
+      for (const id of ['a', 'b']) both.push(releasePart(order, { id, lines: [{ sku, quantity: 2 }] }));
+      await own.blocked(2);
+    });
+    await Promise.all(both);
+    expect(await stockOf(sku)).toEqual({ on_hand: 9, reserved: 1, committed: 0, received: 10 });
+    expect(await deadLetters()).toHaveLength(before + 1);
+  });
+
+  test('more than is set aside of a product cannot go back even so: the CHECK holds the balance', async () => {
+    const [sku] = (await stocked(10)) as [string];
+    const order = newId('ord');
+    await reserve(order, [{ sku, quantity: 3 }]);
+    // As if somebody had changed the reservation by hand.
+    await own.eyes`UPDATE reservations SET lines = ${own.eyes.json([{ sku, quantity: 9 }])} WHERE order_id = ${order}`;
+    const before = (await deadLetters()).length;
+    await releasePart(order, { id: 'a', lines: [{ sku, quantity: 4 }] });
+    expect(await stockOf(sku)).toEqual({ on_hand: 7, reserved: 3, committed: 0, received: 10 });
+    expect(await deadLetters()).toHaveLength(before + 1);
+    expect((await deadLetters()).at(-1)).toContain('stock_reserved');
+  });
+});
+
 /**
  * Eight orders for the last unit. Somebody holds the stock row until all of them have come as far as they can, so
  * the race is there each time and not now and then.
@@ -287,31 +425,53 @@ describe('orders at once', () => {
 const seed = Number(process.env.SIDECART_SEED ?? Date.now() % 2 ** 31);
 
 describe('the books', () => {
-  /** The messages about one order in any order, some twice; OrderConfirmed only after a StockReserved, as orders does. */
+  /**
+   * The messages about one order in any order, some twice; OrderConfirmed only after a StockReserved, as orders does. Once all of it has
+   * gone back in parts, what is left to commit is nothing.
+   */
   const history = fc.record({
     lines: fc.uniqueArray(fc.record({ sku: fc.nat({ max: 3 }), quantity: fc.integer({ min: 1, max: 4 }) }), {
       selector: (line) => line.sku,
       minLength: 1,
       maxLength: 4,
     }),
-    messages: fc.array(fc.constantFrom('reserve', 'reserve', 'confirm', 'confirm', 'release', 'again'), {
-      minLength: 1,
-      maxLength: 8,
-    }),
+    messages: fc.array(
+      fc.constantFrom('reserve', 'reserve', 'confirm', 'confirm', 'part', 'part', 'release', 'again'),
+      { minLength: 1, maxLength: 8 },
+    ),
+    // How many pieces of each line go back with a part.
+    parts: fc.array(fc.integer({ min: 0, max: 2 }), { minLength: 4, maxLength: 4 }),
   });
   const histories = fc.array(history, { minLength: 1, maxLength: 8 });
 
   async function play(
     skus: string[],
-    { lines, messages }: typeof history extends fc.Arbitrary<infer H> ? H : never,
+    { lines, messages, parts }: typeof history extends fc.Arbitrary<infer H> ? H : never,
   ) {
     const order = newId('ord');
     const wanted = lines.map(({ sku, quantity }) => ({ sku: skus[sku] as string, quantity }));
     let last = () => reserve(order, wanted);
+    // Two parts at most, which together are no more than the order has: the second is what the first has left.
+    const first = wanted.flatMap((line, i) => {
+      const quantity = Math.min(line.quantity, parts[i] ?? 0);
+      return quantity > 0 ? [{ ...line, quantity }] : [];
+    });
+    const second = wanted.flatMap((line) => {
+      const quantity = line.quantity - (first.find(({ sku }) => sku === line.sku)?.quantity ?? 0);
+      return quantity > 0 ? [{ ...line, quantity }] : [];
+    });
+    const released = [first, second].flatMap((some, i) =>
+      some.length > 0 ? [{ id: `part-${i}`, lines: some }] : [],
+    );
+    let turn = 0;
     for (const message of messages) {
       const id = uuidv7();
       if (message === 'reserve') last = () => reserve(order, wanted, id);
       if (message === 'release') last = () => release(order, id);
+      if (message === 'part') {
+        const part = released[turn++ % released.length] as (typeof released)[number];
+        last = () => releasePart(order, part, id);
+      }
       if (message === 'confirm') {
         if (!(await answers(order)).some(([, type]) => type === 'StockReserved')) continue;
         last = () => confirm(order, id);
@@ -365,7 +525,6 @@ describe('the books', () => {
         } else {
           counts[where.get(order_id) as 'reserved' | 'committed'] -= quantity;
           counts.on_hand += quantity;
-          where.delete(order_id);
         }
       }
       cursor = body.next_cursor ? `&cursor=${body.next_cursor}` : '';

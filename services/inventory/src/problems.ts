@@ -17,4 +17,14 @@ export const problems = defineProblems({
     title: 'An order was confirmed for which nothing is set aside',
     cure: 'A message contradicts an earlier one: compare the order with the reservation in inventory.',
   },
+  more_than_left_to_release: {
+    status: 409,
+    title: 'More pieces are to go back than the order has left',
+    cure: 'A message contradicts an earlier one: compare the order with the reservation in inventory.',
+  },
+  part_released_differently: {
+    status: 409,
+    title: 'Other pieces went back under the same id',
+    cure: 'A message contradicts an earlier one: compare the order with the reservation in inventory.',
+  },
 });

@@ -11,10 +11,10 @@ export function publishEvents(
   outbox: Outbox<Catalog>,
   events: readonly ReservationEvent[],
 ): Promise<void> {
-  return outbox.publish(tx, ...events.map(factOf));
+  return outbox.publish(tx, ...events.flatMap((event) => factOf(event) ?? []));
 }
 
-function factOf(event: ReservationEvent): Fact {
+function factOf(event: ReservationEvent): Fact | undefined {
   const { orderId: order_id } = event;
   switch (event.type) {
     case 'StockRejected':
@@ -25,5 +25,8 @@ function factOf(event: ReservationEvent): Fact {
       return { type: 'StockCommitted', data: { order_id, lines: [...event.lines] } };
     case 'StockReleased':
       return { type: 'StockReleased', data: { order_id, lines: [...event.lines] } };
+    case 'PartAwaited':
+      // Nothing has moved yet; StockReleased is told when it does.
+      return undefined;
   }
 }

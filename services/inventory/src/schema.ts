@@ -1,6 +1,7 @@
 import type { StockLine } from '@sidecart/contracts/common';
 import { sql } from 'drizzle-orm';
 import { bigint, check, index, integer, jsonb, pgTable, text, timestamp } from 'drizzle-orm/pg-core';
+import type { Part } from './reservation.ts';
 
 /** One row per product that products has told of. The last check is the balance of the whole service. */
 export const stock = pgTable(
@@ -27,7 +28,10 @@ export const reservations = pgTable(
     orderId: text('order_id').primaryKey(),
     /** `none` only inside the transaction that decides. */
     status: text({ enum: ['none', 'reserved', 'committed', 'released', 'rejected'] }).notNull(),
+    /** What is left of it: without the parts that went back. */
     lines: jsonb().$type<readonly StockLine[]>().notNull().default([]),
+    /** What went back, or is to as soon as there is something, each part once by its id. */
+    parts: jsonb().$type<readonly Part[]>().notNull().default([]),
     updatedAt: timestamp('updated_at', { withTimezone: true, precision: 3 }).notNull().defaultNow(),
   },
   (table) => [

@@ -114,17 +114,21 @@ async function lockReservation(tx: Transaction, orderId: string): Promise<Reserv
     .insert(reservations)
     .values({ orderId, status: 'none' })
     .onConflictDoUpdate({ target: reservations.orderId, set: { orderId } })
-    .returning({ status: reservations.status, lines: reservations.lines });
+    .returning({ status: reservations.status, lines: reservations.lines, parts: reservations.parts });
   if (!row) throw new Error(`The reservation of ${orderId} was neither made nor found`);
-  return row.status === 'reserved' || row.status === 'committed'
-    ? { status: row.status, lines: row.lines }
-    : { status: row.status };
+  const { status, lines, parts } = row;
+  return status === 'reserved' || status === 'committed' ? { status, lines, parts } : { status, parts };
 }
 
 async function saveReservation(tx: Transaction, orderId: string, state: Reservation): Promise<void> {
   await tx
     .update(reservations)
-    .set({ status: state.status, lines: 'lines' in state ? state.lines : [], updatedAt: sql`now()` })
+    .set({
+      status: state.status,
+      lines: 'lines' in state ? state.lines : [],
+      parts: state.parts,
+      updatedAt: sql`now()`,
+    })
     .where(eq(reservations.orderId, orderId));
 }
 
@@ -144,7 +148,7 @@ async function lockStock(tx: Transaction, lines: readonly StockLine[]): Promise<
   return new Map(rows.map((row) => [row.sku, row.onHand]));
 }
 
-/** Locks the order's row, then the stock rows of the lines in question; only Reserve knows these beforehand. */
+/** Locks the order's row, then the stock rows of the lines in question; without a part only Reserve knows these beforehand. */
 async function lockAtStake(
   tx: Transaction,
   command: ReservationCommand,
@@ -152,7 +156,8 @@ async function lockAtStake(
   if (command.type === 'Reserve')
     return Promise.all([lockReservation(tx, command.orderId), lockStock(tx, command.lines)]);
   const state = await lockReservation(tx, command.orderId);
-  return [state, await lockStock(tx, 'lines' in state ? state.lines : [])];
+  const left = 'lines' in state ? state.lines : [];
+  return [state, await lockStock(tx, (command.type === 'Release' && command.part?.lines) || left)];
 }
 
 async function moveStockFor(tx: Transaction, event: ReservationEvent): Promise<void> {
@@ -171,6 +176,7 @@ function stepOf(event: ReservationEvent): Step | undefined {
         ? { kind: 'released', received: 0, onHand: 1, reserved: -1, committed: 0 }
         : { kind: 'released', received: 0, onHand: 1, reserved: 0, committed: -1 };
     case 'StockRejected':
+    case 'PartAwaited':
       return undefined;
   }
 }

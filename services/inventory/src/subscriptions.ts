@@ -15,8 +15,8 @@ export function subscriptions(outbox: Outbox<Catalog>) {
     ReserveStock: on(ReserveStock, (tx, { data }) =>
       command(tx, outbox, { type: 'Reserve', orderId: data.order_id, lines: data.lines }),
     ),
-    ReleaseStock: on(ReleaseStock.pick({ order_id: true }), (tx, { data }) =>
-      command(tx, outbox, { type: 'Release', orderId: data.order_id }),
+    ReleaseStock: on(ReleaseStock.pick({ order_id: true, part: true }), (tx, { data }) =>
+      command(tx, outbox, { type: 'Release', orderId: data.order_id, part: data.part }),
     ),
   };
   const orders: Record<string, Handler> = {

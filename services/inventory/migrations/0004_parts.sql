@@ -1,0 +1,1 @@
+ALTER TABLE "reservations" ADD COLUMN "parts" jsonb DEFAULT '[]'::jsonb NOT NULL;
