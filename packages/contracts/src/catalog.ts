@@ -9,6 +9,7 @@ import {
   StockReserved,
 } from './inventory.ts';
 import {
+  CancelOverdueOrder,
   CheckoutStepOverdue,
   OrderAmended,
   OrderCancelled,
@@ -75,6 +76,7 @@ export const catalog = {
   OrderLost: fact('orders', OrderLost, byOrder),
   OrderRefunded: fact('orders', OrderRefunded, byOrder),
   CheckoutStepOverdue: toItself('orders', CheckoutStepOverdue, byOrder),
+  CancelOverdueOrder: toItself('orders', CancelOverdueOrder, byOrder),
 
   ReserveStock: command('inventory', ReserveStock, byOrder),
   ReleaseStock: command('inventory', ReleaseStock, byOrder),

@@ -70,8 +70,31 @@ export const NewRefund = z
   .meta({ id: 'NewRefund' });
 export type NewRefund = z.infer<typeof NewRefund>;
 
+/** What the shop cannot settle itself. */
+export const CheckoutProblem = z
+  .enum([
+    'capture_refused',
+    'void_refused',
+    'refund_refused',
+    'cancel_unanswered',
+    'amend_unanswered',
+    'capture_unanswered',
+    'void_unanswered',
+    'refund_unanswered',
+    'deliver_unanswered',
+  ])
+  .meta({
+    id: 'CheckoutProblem',
+    description: '`refused`: somebody has said no; `unanswered`: nobody has said anything for too long.',
+  });
+export type CheckoutProblem = z.infer<typeof CheckoutProblem>;
+
 export const Settlement = z
   .strictObject({
+    problem: CheckoutProblem.optional().meta({
+      description: 'The one that is meant, as several can be open; without it the oldest.',
+    }),
+    refund_id: RefundId.optional().meta({ description: 'The refund that the problem is about.' }),
     resolution: z.enum(['try_again', 'done_elsewhere', 'written_off']).meta({
       description:
         '`try_again` asks once more; `done_elsewhere`: a person has seen to it in another way; `written_off`: nothing more will be done.',
@@ -94,7 +117,7 @@ export type OrderStatus = z.infer<typeof OrderStatus>;
 
 /** What an order waits for, of somebody who answers by a message. */
 export const AwaitedStep = z
-  .enum(['reserve', 'authorise', 'hand_over', 'cancel', 'amend', 'capture', 'deliver', 'refund'])
+  .enum(['reserve', 'authorise', 'hand_over', 'cancel', 'amend', 'capture', 'deliver', 'void', 'refund'])
   .meta({ id: 'AwaitedStep' });
 export type AwaitedStep = z.infer<typeof AwaitedStep>;
 
@@ -111,6 +134,8 @@ export const Progress = z
       description:
         'Of the step `person`: what the shop cannot settle itself. See the settlement of an order.',
     }),
+    problem_code: CheckoutProblem.optional(),
+    refund_id: RefundId.optional().meta({ description: 'The refund that the problem is about.' }),
   })
   .meta({ id: 'Progress' });
 export type Progress = z.infer<typeof Progress>;
@@ -200,6 +225,13 @@ export const CheckoutStepOverdue = z.object({ order_id: OrderId, step: AwaitedSt
   description: 'See to the order if it is still in the step that it entered as its so-manieth.',
 });
 export type CheckoutStepOverdue = z.infer<typeof CheckoutStepOverdue>;
+
+/** As the release before CheckoutStepOverdue sent it; some are still waiting for their time when that is replaced. */
+export const CancelOverdueOrder = z.object({ order_id: OrderId }).meta({
+  id: 'CancelOverdueOrder',
+  description: 'Cancel the order if its stock is still not set aside. Nobody sends it any more.',
+});
+export type CancelOverdueOrder = z.infer<typeof CancelOverdueOrder>;
 
 // Facts that orders publishes. Readers ignore fields that they do not know.
 

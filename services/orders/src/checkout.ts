@@ -127,6 +127,7 @@ function askAgain(event: Extract<OrderEvent, { type: 'OrderSettled' }>, order: O
     case 'capture_unanswered':
       return [capture(order)];
     case 'void_refused':
+    case 'void_unanswered':
       return [voidPayment(order)];
     case 'cancel_unanswered':
       return [cancelShipment(order)];

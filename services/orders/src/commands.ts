@@ -10,7 +10,7 @@ import type { Outbox } from '@sidecart/messaging/outbox';
 import { commandsOf, deadlinesOf, factOf, type StepTimeouts } from './checkout.ts';
 import type { OrderCommand, OrderEvent } from './order-events.ts';
 import { refuseDuplicateLines } from './order-lines.ts';
-import type { OrderState } from './order-state.ts';
+import { existing, type OrderState, type Order as State } from './order-state.ts';
 import type { GetQuotes } from './quotes.ts';
 import { toOrder } from './view.ts';
 
@@ -77,14 +77,26 @@ export async function placeOrder(
 }
 
 /** Cancels an order that has not left; of one that is being packed, shipping is asked first. Again: changes nothing. */
-export function cancelOrder(deps: OrderDeps, orderId: string, reason: string | undefined): Promise<Order> {
-  return change(deps, orderId, { type: 'CancelOrder', reason, at: deps.clock().toISOString() });
+export async function cancelOrder(
+  deps: OrderDeps,
+  orderId: string,
+  reason: string | undefined,
+): Promise<Order> {
+  return toOrder(
+    await change(deps, orderId, { type: 'CancelOrder', reason, at: deps.clock().toISOString() }),
+  );
 }
 
-/** Takes pieces or lines off an order that has not left. */
-export function amendOrder(deps: OrderDeps, orderId: string, { lines }: Amendment): Promise<Order> {
+/** Takes pieces or lines off an order that has not left. `pending`: shipping has still to say whether it can be done. */
+export async function amendOrder(
+  deps: OrderDeps,
+  orderId: string,
+  { lines: changes, reason }: Amendment,
+): Promise<{ order: Order; pending: boolean }> {
   const at = deps.clock().toISOString();
-  return change(deps, orderId, { type: 'AmendOrder', amendmentId: newId('amd'), changes: lines, at });
+  const amend = { type: 'AmendOrder' as const, amendmentId: newId('amd'), changes, reason, at };
+  const state = await change(deps, orderId, amend);
+  return { order: toOrder(state), pending: state.amendment !== undefined };
 }
 
 /** Asks for money to be given back, once per (actor, key). */
@@ -111,10 +123,15 @@ export async function refundOrder(
   });
 }
 
-/** What a person has decided about the oldest open problem of an order. */
-export function settleOrder(deps: OrderDeps, orderId: string, settlement: Settlement): Promise<Order> {
+/** What a person has decided about a problem of an order: the one named, or the oldest. */
+export async function settleOrder(
+  deps: OrderDeps,
+  orderId: string,
+  { refund_id: refundId, ...settlement }: Settlement,
+): Promise<Order> {
   const at = deps.clock().toISOString();
-  return change(deps, orderId, { type: 'SettleOrder', ...settlement, newRefundId: newId('rfd'), at });
+  const settle = { type: 'SettleOrder' as const, ...settlement, refundId, newRefundId: newId('rfd'), at };
+  return toOrder(await change(deps, orderId, settle));
 }
 
 /** The order as it is now. Throws DomainError `not_found`. */
@@ -150,7 +167,7 @@ export async function handle(
   return handled;
 }
 
-async function change(deps: OrderDeps, orderId: string, command: OrderCommand): Promise<Order> {
+async function change(deps: OrderDeps, orderId: string, command: OrderCommand): Promise<State> {
   const { state } = await deps.database.db.transaction((tx) => handle(tx, deps, orderId, command));
-  return toOrder(state);
+  return existing(state);
 }

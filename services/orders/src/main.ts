@@ -39,6 +39,7 @@ await runService({
       cancel: config.ANSWER_TIMEOUT_MS,
       amend: config.ANSWER_TIMEOUT_MS,
       capture: config.ANSWER_TIMEOUT_MS,
+      void: config.ANSWER_TIMEOUT_MS,
       refund: config.ANSWER_TIMEOUT_MS,
     };
     const { outbox, workers } = createMessaging({

@@ -15,7 +15,15 @@ export interface Quote {
 export type NewLine = Pick<OrderLine, 'sku' | 'quantity' | 'unitPrice'>;
 
 /** What an order waits for, of somebody else. */
-export type Step = 'reserve' | 'authorise' | 'hand_over' | 'cancel' | 'amend' | 'capture' | 'deliver';
+export type Step =
+  | 'reserve'
+  | 'authorise'
+  | 'hand_over'
+  | 'cancel'
+  | 'amend'
+  | 'capture'
+  | 'deliver'
+  | 'void';
 
 /** What the shop cannot settle itself. */
 export type Problem =
@@ -25,6 +33,7 @@ export type Problem =
   | 'cancel_unanswered'
   | 'amend_unanswered'
   | 'capture_unanswered'
+  | 'void_unanswered'
   | 'deliver_unanswered'
   | 'refund_unanswered';
 
@@ -47,6 +56,7 @@ export type OrderCommand =
       type: 'AmendOrder';
       amendmentId: string;
       changes: readonly StockLine[];
+      reason?: string | undefined;
       at: string;
     }
   | {
@@ -57,7 +67,16 @@ export type OrderCommand =
       reason: string;
       at: string;
     }
-  | { type: 'SettleOrder'; resolution: Resolution; note: string; newRefundId: string; at: string }
+  | {
+      type: 'SettleOrder';
+      /** The one that is meant, as several can be open; without it the oldest. */
+      problem?: Problem | undefined;
+      refundId?: string | undefined;
+      resolution: Resolution;
+      note: string;
+      newRefundId: string;
+      at: string;
+    }
   /** What others have answered. */
   | { type: 'NoteStockReserved'; at: string }
   | { type: 'NoteStockRejected'; short: readonly ShortLine[]; at: string }
@@ -99,7 +118,12 @@ export type OrderEvent =
       paymentToken: string;
     })
   | (Happened & { type: 'StockHeld' })
-  | (Happened & { type: 'OrderConfirmed'; paymentId: string; authorised: Money })
+  /** Without a payment: by the release before there were any. Nobody was asked to hold money or to pack. */
+  | (Happened & {
+      type: 'OrderConfirmed';
+      paymentId?: string | undefined;
+      authorised?: Money | undefined;
+    })
   | (Happened & {
       type: 'OrderRejected';
       reason: 'out_of_stock' | 'payment_declined';
@@ -110,7 +134,12 @@ export type OrderEvent =
   | (Happened & { type: 'CancellationRefused' })
   | (Happened & { type: 'OrderCancelled'; reason?: string | undefined; cause: CancelCause })
   | (Happened & { type: 'PaymentReleased' })
-  | (Happened & { type: 'AmendmentRequested'; amendmentId: string; lines: readonly OrderLine[] })
+  | (Happened & {
+      type: 'AmendmentRequested';
+      amendmentId: string;
+      lines: readonly OrderLine[];
+      reason?: string | undefined;
+    })
   | (Happened & { type: 'AmendmentRefused'; amendmentId: string })
   | (Happened & {
       type: 'OrderAmended';
@@ -118,6 +147,7 @@ export type OrderEvent =
       lines: readonly OrderLine[];
       total: Money;
       released: readonly StockLine[];
+      reason?: string | undefined;
     })
   | (Happened & {
       type: 'OrderHandedOver';

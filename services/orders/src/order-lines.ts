@@ -135,10 +135,11 @@ export function refuseDuplicateLines(lines: readonly { sku: string }[]): void {
   if (errors.length > 0) throw new DomainError('invalid', 'duplicate_line', {}, errors);
 }
 
+/** None of a product that is not there is what there is: an amendment that took a line off may come again. */
 function refuseUnknownLines(lines: readonly OrderLine[], named: readonly StockLine[]): void {
   refuseDuplicateLines(named);
-  const errors = named.flatMap(({ sku }, index) =>
-    lines.some((line) => line.sku === sku)
+  const errors = named.flatMap(({ sku, quantity }, index) =>
+    quantity === 0 || lines.some((line) => line.sku === sku)
       ? []
       : [{ pointer: `/lines/${index}/sku`, code: 'not_on_order', detail: `${sku} is not on this order` }],
   );

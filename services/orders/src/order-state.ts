@@ -1,5 +1,6 @@
 import type { ShortLine, StockLine } from '@sidecart/contracts/common';
 import { addMoney, gbp, type Money } from '@sidecart/contracts/money';
+import { DomainError } from '@sidecart/kit/domain-error';
 import type { CancelCause, OrderEvent, Problem, Step } from './order-events.ts';
 import { counted, type OrderLine } from './order-lines.ts';
 
@@ -40,13 +41,12 @@ export interface Order {
   waiting?: Waiting | undefined;
   /** The provider was asked to hold the money. */
   paymentAsked: boolean;
-  paymentHeld: boolean;
   /** No money is held any more, nor will be: the order is off. */
   paymentReleased?: true | undefined;
-  captureAsked: boolean;
   paid: Money;
   refunded: Money;
   handedOver: boolean;
+  /** Word of it may come before word of the hand-over, and before the money. */
   arrived?: 'delivered' | 'lost' | undefined;
   cancellation?: { reason?: string | undefined; cause: CancelCause } | undefined;
   amendment?: { id: string; lines: readonly OrderLine[] } | undefined;
@@ -62,6 +62,12 @@ export function initialState(): OrderState {
   return { status: 'none' };
 }
 
+/** @throws DomainError `not_found` for an order that nobody placed. */
+export function existing(state: OrderState): Order {
+  if (state.status === 'none') throw new DomainError('not-found', 'not_found', {});
+  return state;
+}
+
 /** The state after an event. Never throws: an event has happened, whatever we think of it now. */
 export function evolve(state: OrderState, event: OrderEvent): OrderState {
   if (event.type === 'OrderPlaced') return placed(event);
@@ -72,9 +78,18 @@ export function evolve(state: OrderState, event: OrderEvent): OrderState {
 /** A final state: nothing is awaited, no problem is open, no refund is under way. */
 export function isFinal(state: OrderState): boolean {
   if (state.status === 'none') return false;
-  const ended = ['delivered', 'rejected', 'cancelled', 'lost'].includes(state.status);
   const refunding = Object.values(state.refunds).some(({ status }) => status === 'asked');
-  return ended && !state.waiting && state.problems.length === 0 && !refunding;
+  return !state.waiting && state.problems.length === 0 && !refunding;
+}
+
+/** Shipping was asked to pack it, so shipping has to be asked before anything of it is changed. */
+export function isPacked(order: Order): boolean {
+  return order.status === 'confirmed' && order.paymentAsked;
+}
+
+/** It has left, as far as anybody has told. */
+export function hasLeft(order: Order): boolean {
+  return order.handedOver || order.arrived !== undefined;
 }
 
 function placed(event: Extract<OrderEvent, { type: 'OrderPlaced' }>): Order {
@@ -90,8 +105,6 @@ function placed(event: Extract<OrderEvent, { type: 'OrderPlaced' }>): Order {
     entries: 1,
     waiting: { step: 'reserve', since: event.at, entry: 1 },
     paymentAsked: false,
-    paymentHeld: false,
-    captureAsked: false,
     paid: gbp(0),
     refunded: gbp(0),
     handedOver: false,
@@ -107,24 +120,28 @@ function change(order: Order, event: OrderEvent): Order {
     case 'StockHeld':
       return { ...enter(order, 'authorise', event.at), paymentAsked: true };
     case 'OrderConfirmed':
-      return { ...enter(order, 'hand_over', event.at), status: 'confirmed', paymentHeld: true };
+      return {
+        ...(event.paymentId === undefined ? ended(order) : enter(order, 'hand_over', event.at)),
+        status: 'confirmed',
+      };
     case 'OrderRejected':
       return { ...ended(order), status: 'rejected', rejection: { reason: event.reason, short: event.short } };
     case 'CancellationRequested':
+      // Its answer is that to a pending amendment too.
       return {
-        ...enter(order, 'cancel', event.at),
+        ...enter(solve(order, 'amend_unanswered'), 'cancel', event.at),
         cancellation: { ...reasonOf(event), cause: event.cause },
       };
     case 'CancellationRefused':
       return without(solve(order, 'cancel_unanswered'), 'cancellation');
     case 'OrderCancelled':
       return {
-        ...without(ended(solve(order, 'cancel_unanswered', 'amend_unanswered')), 'amendment'),
+        ...without(cancelled(solve(order, 'cancel_unanswered'), event.at), 'amendment'),
         status: 'cancelled',
         cancellation: { ...reasonOf(event), cause: event.cause },
       };
     case 'PaymentReleased':
-      return { ...solve(order, 'void_refused'), paymentHeld: false, paymentReleased: true };
+      return { ...ended(solve(order, 'void_refused', 'void_unanswered')), paymentReleased: true };
     case 'AmendmentRequested':
       return {
         ...enter(order, 'amend', event.at),
@@ -135,7 +152,7 @@ function change(order: Order, event: OrderEvent): Order {
     case 'OrderAmended':
       return { ...afterAmendment(order, event.at), lines: event.lines };
     case 'OrderHandedOver':
-      return { ...enter(order, 'capture', event.at), handedOver: true, captureAsked: true };
+      return { ...enter(order, 'capture', event.at), handedOver: true };
     case 'OrderShipped':
       return shipped(order, event.paid, event.at);
     case 'OrderDelivered':
@@ -156,25 +173,20 @@ function change(order: Order, event: OrderEvent): Order {
     case 'OrderRefunded':
       return {
         ...withRefund(solveRefund(order, event.refundId), event.refundId, 'paid'),
+        // Paid after all, though it was refused: no person need see to it.
+        lines:
+          order.refunds[event.refundId]?.status === 'refused'
+            ? counted(order.lines, piecesOf(order, event.refundId), { refunded: 1, settled: -1 })
+            : order.lines,
         refunded: addMoney([order.refunded, event.amount]),
       };
-    case 'RefundRefused': {
-      const pieces = order.refunds[event.refundId]?.lines ?? [];
+    case 'RefundRefused':
       return {
         ...withRefund(solveRefund(order, event.refundId), event.refundId, 'refused'),
-        lines: counted(order.lines, pieces, { refunded: -1, settled: 1 }),
+        lines: counted(order.lines, piecesOf(order, event.refundId), { refunded: -1, settled: 1 }),
       };
-    }
-    case 'PersonNeeded': {
-      const { problem, refundId, detail, at } = event;
-      return {
-        ...order,
-        problems: [
-          ...order.problems,
-          { problem, ...(refundId !== undefined && { refundId }), detail, since: at },
-        ],
-      };
-    }
+    case 'PersonNeeded':
+      return withProblem(order, event);
     case 'OrderSettled':
       return settled(order, event);
     default:
@@ -190,6 +202,25 @@ function enter(order: Order, step: Step, at: string): Order {
 
 function ended(order: Order): Order {
   return without(order, 'waiting');
+}
+
+/** Payments has still to say that it has let go of the money. */
+function cancelled(order: Order, at: string): Order {
+  return order.paymentAsked ? enter(order, 'void', at) : ended(order);
+}
+
+/** A refusal is an answer: that there was none is no problem any more. */
+const ANSWERED_BY: Partial<Record<Problem, Problem>> = {
+  capture_refused: 'capture_unanswered',
+  void_refused: 'void_unanswered',
+};
+
+function withProblem(order: Order, event: Extract<OrderEvent, { type: 'PersonNeeded' }>): Order {
+  const { problem, refundId, detail, at } = event;
+  const answered = ANSWERED_BY[problem];
+  const others = answered ? solve(order, answered).problems : order.problems;
+  const open = { problem, ...(refundId !== undefined && { refundId }), detail, since: at };
+  return { ...order, problems: [...others, open] };
 }
 
 /** Absent, not undefined: what is stored and what is computed are to be the same. */
@@ -211,6 +242,10 @@ function solveRefund(order: Order, id: string): Order {
   return { ...order, problems: order.problems.filter(({ refundId }) => refundId !== id) };
 }
 
+function piecesOf(order: Order, refundId: string | undefined): readonly StockLine[] {
+  return order.refunds[refundId ?? '']?.lines ?? [];
+}
+
 function withRefund(order: Order, id: string, status: Refund['status']): Order {
   const refund = order.refunds[id];
   return refund ? { ...order, refunds: { ...order.refunds, [id]: { ...refund, status } } } : order;
@@ -227,12 +262,11 @@ function shipped(order: Order, paid: Money, at: string): Order {
     ...solve(order, 'capture_refused', 'capture_unanswered'),
     status: 'shipped',
     paid,
-    paymentHeld: false,
   };
   return is.arrived ? { ...ended(is), status: is.arrived } : enter(is, 'deliver', at);
 }
 
-/** Word of the arrival can come before that of the payment; the order then still waits for that. */
+/** Word of the arrival can come before that of the hand-over and of the payment; the order then still waits for them. */
 function arrived(order: Order, how: 'delivered' | 'lost'): Order {
   const is: Order = { ...order, arrived: how };
   return order.status === 'shipped' ? { ...ended(is), status: how } : is;
@@ -249,14 +283,12 @@ function settled(order: Order, event: Extract<OrderEvent, { type: 'OrderSettled'
     case 'capture_unanswered':
       return resolution === 'try_again' ? enter(solved, 'capture', at) : shipped(solved, order.paid, at);
     case 'refund_refused': {
-      const pieces = order.refunds[refundId ?? '']?.lines ?? [];
+      const pieces = piecesOf(order, refundId);
       const again = resolution === 'try_again' ? { settled: -1 as const } : {};
       return { ...withRefund(solved, refundId ?? '', 'closed'), lines: counted(order.lines, pieces, again) };
     }
     case 'refund_unanswered':
-      return resolution === 'try_again'
-        ? askAgain(solved, refundId ?? '', at)
-        : closeRefund(solved, refundId ?? '');
+      return askAgain(solved, refundId ?? '', at);
     case 'cancel_unanswered':
       return enter(solved, 'cancel', at);
     case 'amend_unanswered':
@@ -264,7 +296,8 @@ function settled(order: Order, event: Extract<OrderEvent, { type: 'OrderSettled'
     case 'deliver_unanswered':
       return resolution === 'try_again' ? enter(solved, 'deliver', at) : solved;
     case 'void_refused':
-      return solved;
+    case 'void_unanswered':
+      return resolution === 'try_again' ? enter(solved, 'void', at) : ended(solved);
   }
 }
 
@@ -276,14 +309,5 @@ function askAgain(order: Order, id: string, at: string): Order {
     ...order,
     entries,
     refunds: { ...order.refunds, [id]: { ...refund, status: 'asked', since: at, entry: entries } },
-  };
-}
-
-/** A person has seen to it; should the provider have paid after all, its answer is still noted. */
-function closeRefund(order: Order, id: string): Order {
-  const pieces = order.refunds[id]?.lines ?? [];
-  return {
-    ...withRefund(order, id, 'closed'),
-    lines: counted(order.lines, pieces, { refunded: -1, settled: 1 }),
   };
 }

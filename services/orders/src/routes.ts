@@ -212,7 +212,8 @@ const settleOrderRoute = createRoute({
   operationId: 'settleOrder',
   tags: ['orders'],
   summary: 'Settle what the shop cannot',
-  description: 'About the problem that `progress` names; who settled it and why is kept in the history.',
+  description:
+    'About the problem that `progress` names. Name it too, by its code and refund, so that a request that comes twice does not settle the next one. Who settled it and why is kept in the history.',
   request: { params, body: jsonBodyOf(Settlement) },
   responses: {
     200: jsonAnswer('The order.', Order),
@@ -270,8 +271,8 @@ function mountChanges(app: OpenAPIHono, deps: OrderDeps): void {
   });
 
   app.openapi(amendOrderRoute, async (c) => {
-    const order = await amendOrder(deps, c.req.valid('param').id, c.req.valid('json'));
-    return c.json(order, order.progress?.step === 'amend' ? 202 : 200);
+    const { order, pending } = await amendOrder(deps, c.req.valid('param').id, c.req.valid('json'));
+    return c.json(order, pending ? 202 : 200);
   });
 
   app.openapi(refundOrderRoute, async (c) => {

@@ -1,6 +1,6 @@
 import { catalog } from '@sidecart/contracts/catalog';
 import { StockRejected, StockReserved } from '@sidecart/contracts/inventory';
-import { CheckoutStepOverdue } from '@sidecart/contracts/orders';
+import { CancelOverdueOrder, CheckoutStepOverdue } from '@sidecart/contracts/orders';
 import {
   CaptureRefused,
   PaymentAuthorised,
@@ -110,11 +110,19 @@ export function subscriptions(deps: HandlingDeps, clock: () => Date) {
 
 /** What orders tells itself, by type. Deadlines know which step they are of, so they need no order among them. */
 export function messagesToItself(deps: HandlingDeps, clock: () => Date): Record<string, Handler> {
+  const answer = answersTo(deps, clock);
   return {
-    CheckoutStepOverdue: answersTo(deps, clock)(CheckoutStepOverdue, ({ step, entry }, at) => ({
+    CheckoutStepOverdue: answer(CheckoutStepOverdue, ({ step, entry }, at) => ({
       type: 'NoteStepOverdue',
       step,
       entry,
+      at,
+    })),
+    // Of an order that the release before has placed: it waits for its stock, as every order does first.
+    CancelOverdueOrder: answer(CancelOverdueOrder, (_, at) => ({
+      type: 'NoteStepOverdue',
+      step: 'reserve',
+      entry: 1,
       at,
     })),
   };

@@ -17,6 +17,7 @@ const WAITS_FOR: Record<Step, string> = {
   amend: 'shipping to say whether it can still be changed',
   capture: 'payments to take the money',
   deliver: 'the carrier to deliver',
+  void: 'payments to let go of the money',
 };
 
 const PROBLEMS: Record<Problem, string> = {
@@ -27,6 +28,7 @@ const PROBLEMS: Record<Problem, string> = {
   amend_unanswered: 'shipping does not say whether it can be changed',
   capture_unanswered: 'the order has left, and payments does not say whether it is paid',
   deliver_unanswered: 'nobody tells of its arrival',
+  void_unanswered: 'the order is off, and payments does not say whether the money was let go',
   refund_unanswered: 'payments does not say whether the money was given back',
 };
 
@@ -58,9 +60,9 @@ export function toSummary(state: State): OrderSummary {
   };
 }
 
-/** What happened, by whom, when, why, and which request and trace it belongs to. */
+/** What happened, by whom, when, why, and which request and trace it belongs to. What the customer pays with is nobody's business. */
 export function toHistoryEntry({ version, at, meta, event }: RecordedEvent<OrderEvent>): HistoryEntry {
-  const { type, at: _, ...details } = event;
+  const { type, at: _at, paymentToken: _token, ...details } = event as OrderEvent & { paymentToken?: string };
   return {
     version,
     type,
@@ -79,7 +81,14 @@ function progressOf({ problems, waiting, refunds }: State): Progress | undefined
   const [open] = problems;
   if (open) {
     const problem = `${PROBLEMS[open.problem]}: ${open.detail}`;
-    return { step: 'person', since: open.since, waits_for: 'somebody to settle it', problem };
+    return {
+      step: 'person',
+      since: open.since,
+      waits_for: 'somebody to settle it',
+      problem,
+      problem_code: open.problem,
+      ...(open.refundId !== undefined && { refund_id: open.refundId }),
+    };
   }
   if (waiting) return { step: waiting.step, since: waiting.since, waits_for: WAITS_FOR[waiting.step] };
   const refund = Object.values(refunds).find(({ status }) => status === 'asked');
