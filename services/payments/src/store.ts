@@ -1,8 +1,8 @@
 import { currentContext } from '@sidecart/kit/context';
-import type { Executor, Transaction } from '@sidecart/kit/db';
+import type { Database, Executor, Transaction } from '@sidecart/kit/db';
 import { DomainError } from '@sidecart/kit/domain-error';
 import { newId } from '@sidecart/kit/ids';
-import { and, asc, desc, eq, inArray, lt, sql } from 'drizzle-orm';
+import { and, asc, desc, eq, inArray, lt, type SQL, sql } from 'drizzle-orm';
 import {
   evolve,
   idempotencyKey,
@@ -140,30 +140,31 @@ export interface FullPayment {
 }
 
 /** Throws DomainError `not_found`. */
-export async function requirePayment(db: Executor, id: string): Promise<FullPayment> {
-  const [payment] = await db.select().from(payments).where(eq(payments.id, id));
-  if (!payment) throw new DomainError('not-found', 'not_found', { id });
-  const [full] = await withOperations(db, [payment]);
-  return full as FullPayment;
+export async function requirePayment(db: Database['db'], id: string): Promise<FullPayment> {
+  const [found] = await readPayments(db, eq(payments.id, id), 1);
+  if (!found) throw new DomainError('not-found', 'not_found', { id });
+  return found;
 }
 
 /** Newest first; `before` is the last id of the page before. */
-export async function listPayments(
-  db: Executor,
+export function listPayments(
+  db: Database['db'],
   o: { orderId?: string | undefined; before?: string | undefined; take: number },
 ): Promise<FullPayment[]> {
-  const rows = await db
-    .select()
-    .from(payments)
-    .where(
-      and(
-        o.orderId === undefined ? undefined : eq(payments.orderId, o.orderId),
-        o.before === undefined ? undefined : lt(payments.id, o.before),
-      ),
-    )
-    .orderBy(desc(payments.id))
-    .limit(o.take);
-  return withOperations(db, rows);
+  const ofOrder = o.orderId === undefined ? undefined : eq(payments.orderId, o.orderId);
+  const older = o.before === undefined ? undefined : lt(payments.id, o.before);
+  return readPayments(db, and(ofOrder, older), o.take);
+}
+
+/** Payments and their operations as of one moment: what one says of the other has to be true. */
+function readPayments(db: Database['db'], where: SQL | undefined, take: number): Promise<FullPayment[]> {
+  return db.transaction(
+    async (tx) => {
+      const rows = await tx.select().from(payments).where(where).orderBy(desc(payments.id)).limit(take);
+      return withOperations(tx, rows);
+    },
+    { isolationLevel: 'repeatable read', accessMode: 'read only' },
+  );
 }
 
 async function withOperations(db: Executor, rows: PaymentRow[]): Promise<FullPayment[]> {

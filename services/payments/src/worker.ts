@@ -20,11 +20,12 @@ export interface WorkerOptions extends PaymentDeps {
   concurrency?: number;
   /** The pause after the first attempt in vain, in ms; each is twice the one before, up to a minute. Default 500. */
   backOffMs?: number;
+  /** How often it is measured what waits, in ms. Default 5000. */
+  measureMs?: number;
   /** After so long in vain, in ms, an operation shows in the health details. Default 60,000. */
   patienceMs?: number;
 }
 
-const MEASURE_MS = 5000;
 const MAX_BACK_OFF_MS = 60_000;
 /** For operations under way, when the worker is stopped, in ms. */
 const STOP_MS = 3000;
@@ -36,7 +37,8 @@ const STOP_MS = 3000;
  */
 export function createPaymentWorker(o: WorkerOptions): Worker {
   const { db } = o.database;
-  const { leaseMs = 30_000, pollMs = 500, concurrency = 8, backOffMs = 500, patienceMs = 60_000 } = o;
+  const { leaseMs = 30_000, pollMs = 500, concurrency = 8, backOffMs = 500 } = o;
+  const { measureMs = 5000, patienceMs = 60_000 } = o;
   const calls = o.metrics.counter(
     'sidecart_payment_provider_calls_total',
     'What the provider was asked for',
@@ -103,7 +105,7 @@ export function createPaymentWorker(o: WorkerOptions): Worker {
         claimed.forEach(start);
         if (performance.now() >= measureAt) {
           await measure();
-          measureAt = performance.now() + MEASURE_MS;
+          measureAt = performance.now() + measureMs;
         }
       } catch (err) {
         o.log.warn({ err }, 'operations cannot be looked for');
