@@ -29,6 +29,12 @@ export interface SidecarRig {
     o: {
       /** The broker's secret. */
       broker: Record<string, string>;
+      /** What the sidecar demands; without one, it takes every call. */
+      apiToken?: string;
+      /** Other secrets, by name. */
+      secrets?: Record<string, Record<string, string>>;
+      /** The APIs outside that it calls, with their addresses. */
+      externals?: { name: string; users: string[]; baseUrl: string }[];
       app?: { port: number; token?: string };
       /** The health path that is waited for; `healthz/outbound` does not ask whether the app is there. */
       ready?: 'healthz' | 'healthz/outbound';
@@ -62,7 +68,7 @@ export async function openSidecarRig(o: {
   return {
     folder,
     run,
-    async startSidecar(appId, { broker, app, ready = 'healthz' }) {
+    async startSidecar(appId, { broker, apiToken, secrets, externals = [], app, ready = 'healthz' }) {
       const files = {
         resourcesDir: join(folder, 'resources', appId),
         configFile: join(folder, `${appId}.yaml`),
@@ -70,7 +76,8 @@ export async function openSidecarRig(o: {
       mkdirSync(files.resourcesDir, { recursive: true });
       writeSidecarFiles({
         appId,
-        secrets: { broker },
+        secrets: { broker, ...secrets },
+        externals,
         secretsFile: join(folder, `${appId}-secrets.json`),
         nameResolutionFile: join(folder, 'names', 'hosts.db'),
         files,
@@ -100,7 +107,11 @@ export async function openSidecarRig(o: {
         ...Object.entries(flags).map(([name, value]) => `--${name}=${value}`),
         ...resources.map((path) => `--resources-path=${path}`),
       ];
-      const env = { ...baseEnv(), ...(app?.token && { APP_API_TOKEN: app.token }) };
+      const env = {
+        ...baseEnv(),
+        ...(apiToken && { DAPR_API_TOKEN: apiToken }),
+        ...(app?.token && { APP_API_TOKEN: app.token }),
+      };
       const log = `${appId}.log`;
       const child = run({ file: daprd.path, args, env, cwd: folder }, log);
       await until(`the sidecar of ${appId} to be up`, async () => {
