@@ -39,6 +39,14 @@ services:
       books:
         timeout: 1s
         operations: ['GET /v1/books/{id}']
+external:
+  library:
+    used_by: [books]
+    timeout: 2s
+    retries: 1
+    secret: [api_key, webhook_secret]
+    webhooks: { operation: POST /v1/books/returns, headers: [webhook-id, webhook-signature] }
+    simulator: { port: 8190 }
 `;
 
 export const BROKER = `# What a reader should know.

@@ -16,12 +16,66 @@ const FACTS = 'components/pubsub-books.yaml';
 const SUBSCRIPTION = 'dapr/readers/subscriptions.yaml';
 const RESILIENCY = 'dapr/readers/resiliency.yaml';
 const CONFIGURATION = 'dapr/books/configuration.yaml';
+const ENDPOINT = 'dapr/external/library.yaml';
+const CALLER = 'dapr/books/resiliency.yaml';
 
 test('what the generator makes is without a fault', () => {
   expect(lintFiles(daprFiles(), topology)).toEqual([]);
 });
 
+test('an external API without its HTTPEndpoint is missed', () => {
+  const files = daprFiles().filter(({ path }) => path !== ENDPOINT);
+  expect(lintFiles(files, topology).join()).toMatch(/no HTTPEndpoint library/);
+});
+
 test.each([
+  ['an HTTPEndpoint for everybody', ENDPOINT, /scopes:\n +- books\n/, '', /lets books call it/],
+  ['an HTTPEndpoint for one more', ENDPOINT, /$/, '  - readers\n', /lets books call it/],
+  [
+    'an HTTPEndpoint of nothing in the table',
+    ENDPOINT,
+    'name: library',
+    'name: archive',
+    /no external API archive/,
+  ],
+  ['an address that is none', ENDPOINT, 'http://library:8190', 'library:8190', /no address such as/],
+  [
+    'a secret that every sidecar would get',
+    ENDPOINT,
+    'spec:\n',
+    'spec:\n  headers: [{ name: authorization, secretKeyRef: { name: books-library, key: api_key } }]\n',
+    /hand to every sidecar/,
+  ],
+  [
+    'a header in place of the app',
+    ENDPOINT,
+    'spec:\n',
+    'spec:\n  headers: [{ name: accept, value: text/html }]\n',
+    /in place of what the app says/,
+  ],
+  [
+    'an attempt without an end',
+    CALLER,
+    '        timeout: external-library\n',
+    '',
+    /not ended after the 2000 ms of topology.yaml/,
+  ],
+  [
+    'an attempt that takes longer',
+    CALLER,
+    'external-library: 2000ms',
+    'external-library: 9s',
+    /2000 ms of topology/,
+  ],
+  ['more attempts', CALLER, 'maxRetries: 1', 'maxRetries: 9', /repeated 9 times, but topology.yaml says 1/],
+  ['no second attempt', CALLER, '        retry: external-library\n', '', /repeated 0 times/],
+  [
+    'a breaker for an external API',
+    CALLER,
+    '        retry: external-library',
+    '        retry: external-library\n        circuitBreaker: peer',
+    /circuitBreaker peer/,
+  ],
   ['two documents in a resiliency file', RESILIENCY, /$/, '---\nkind: Resiliency\n', /ignores the rest/],
   [
     'a retry without end',

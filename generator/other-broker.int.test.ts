@@ -45,7 +45,9 @@ test('one line makes it another broker, complete and without a fault, and back a
     'dapr/gateway/resiliency.yaml',
     'dapr/inventory/resiliency.yaml',
     'dapr/orders/resiliency.yaml',
+    'dapr/payments/resiliency.yaml',
     'dapr/products/resiliency.yaml',
+    'dapr/shipping/resiliency.yaml',
     'k8s/components/broker/kustomization.yaml',
     'k8s/components/network-policies/broker.generated.yaml',
   ]);

@@ -49,7 +49,7 @@ async function runProgram(command: string[], [from, to]: [string, string]) {
   return { code, out, err, line: table.slice(0, table.indexOf(from)).split('\n').length };
 }
 
-const INVENTORY: [string, string] = ['consumes: [inventory]', 'consumes: [inventry]'];
+const INVENTORY: [string, string] = ['consumes: [inventory, ', 'consumes: [inventry, '];
 const COMMANDS: [string, string[]][] = [
   ['start', []],
   ['k8s', ['secrets']],

@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { TABLE, topology } from './fixture.ts';
-import { parseTopology, TopologyError } from './topology.ts';
+import { renderServiceTopology } from './service-topology.ts';
+import { EXTERNAL_PAUSE_MS, parseTopology, patienceWith, secretsOf, TopologyError } from './topology.ts';
 
 describe('what follows from the table', () => {
   test('a fact topic is named after its owner, a command queue after its taker', () => {
@@ -34,6 +35,56 @@ describe('what follows from the table', () => {
       ['books', 3000, true],
       ['books', 500, false],
     ]);
+  });
+});
+
+describe('an HTTP API of others', () => {
+  test('has its users, its time, and the operation that it calls back', () => {
+    expect(topology.externals).toEqual([
+      {
+        name: 'library',
+        users: ['books'],
+        timeoutMs: 2000,
+        retries: 1,
+        secret: ['api_key', 'webhook_secret'],
+        baseUrl: 'http://library:8190',
+        webhooks: {
+          service: 'books',
+          operation: { method: 'POST', path: '/v1/books/returns' },
+          headers: ['webhook-id', 'webhook-signature'],
+        },
+        simulatorPort: 8190,
+      },
+    ]);
+  });
+
+  test('is waited for as long as the sidecar tries, and some', () => {
+    const [library] = topology.externals;
+    expect(library && patienceWith(library)).toBe(2 * 2000 + EXTERNAL_PAUSE_MS + 500);
+  });
+
+  test('gives its users a Secret beside that of their database, and nobody else', () => {
+    expect(secretsOf('books', topology)).toEqual(['books-db', 'books-library']);
+    expect(secretsOf('readers', topology)).toEqual(['readers-db']);
+    expect(secretsOf('edge', topology)).toEqual([]);
+  });
+
+  test('has the headers of its signature let through for its one operation', () => {
+    const text = renderServiceTopology(topology);
+    const routes = JSON.parse(/PUBLIC_ROUTES = (\[[\s\S]*?\n\]) as const/.exec(text)?.[1] ?? '[]') as {
+      path: string;
+      headers?: string[];
+    }[];
+    expect(routes.filter(({ headers }) => headers).map(({ path, headers }) => [path, headers])).toEqual([
+      ['/v1/books/returns', ['webhook-id', 'webhook-signature']],
+    ]);
+  });
+
+  test('with an address of its own needs no simulator', () => {
+    const text = TABLE.replace('simulator: { port: 8190 }', 'url: https://api.example.com/v2');
+    const [library] = parseTopology(text).externals;
+    expect(library).toMatchObject({ baseUrl: 'https://api.example.com/v2' });
+    expect(library).not.toHaveProperty('simulatorPort');
   });
 });
 
@@ -111,6 +162,44 @@ describe('faults', () => {
     ['a name is reserved', 'readers:', 'probe:', /Choose another name/],
     ['a name is that of the topic of messages to oneself', 'readers:', 'self:', /Choose another name/],
     ['a name is upper case', 'readers:', 'Readers:', /lower-case letters/],
+    ['an API outside is called by nobody there is', 'used_by: [books]', 'used_by: [boks]', /no service boks/],
+    ['it is called by one twice', 'used_by: [books]', 'used_by: [books, books]', /listed twice/],
+    [
+      'its secret is for one that reads none',
+      'used_by: [books]',
+      'used_by: [edge]',
+      /Only a service with a database can read Secrets/,
+    ],
+    [
+      'its simulator would have to know two secrets',
+      'used_by: [books]',
+      'used_by: [books, readers]',
+      /knows the secret of one service/,
+    ],
+    [
+      'it calls back what nobody offers',
+      'operation: POST /v1/books/returns',
+      'operation: POST /v1/books/gone',
+      /external\.library\.webhooks\.operation: POST \/v1\/books\/gone is no public operation of books/,
+    ],
+    ['it is nowhere', '    simulator: { port: 8190 }\n', '', /either a `url` or a `simulator`/],
+    [
+      'it is in two places',
+      'simulator: { port: 8190 }',
+      'simulator: { port: 8190 }\n    url: https://api.example.com',
+      /either a `url` or a `simulator`/,
+    ],
+    [
+      'its address is not safe',
+      'simulator: { port: 8190 }',
+      'url: http://api.example.com',
+      /Write an address such as https/,
+    ],
+    ['its simulator takes a port', 'port: 8190', 'port: 8102', /8102 is already the port of readers/],
+    ['it has the name of a service', 'library:', 'readers:', /readers is already a service/],
+    ['it is repeated for ever', 'retries: 1', 'retries: 50', /external\.library\.retries/],
+    ['it is repeated nobody knows how often', '    retries: 1\n', '', /external\.library\.retries/],
+    ['a header of it is no name', 'webhook-id,', 'Webhook_Id,', /name of a header in lower case/],
     ['it is no YAML', 'namespace: shop', 'namespace: [shop', /no valid YAML/],
   ])('%s', (_, from, to, expected) => {
     expect(faults(from, to).join('\n')).toMatch(expected);

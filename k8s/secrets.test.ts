@@ -38,6 +38,21 @@ test('a new shop gets every Secret, for a database and a broker in the cluster',
   expect(new Set(values).size).toBe(values.length);
 });
 
+test('an API outside has one Secret for each service that calls it, good for the simulator; a given one stays', () => {
+  const externals = [{ name: 'bank', users: ['orders'], secret: ['api_key', 'webhook_secret'] }];
+  const wanted = { services, externals, brokerKind: 'jetstream' };
+  const made = missingSecrets(wanted, {});
+  expect(made['orders-bank']).toEqual({
+    api_key: expect.stringMatching(/^[0-9a-f]{48}$/),
+    webhook_secret: expect.stringMatching(/^whsec_/),
+  });
+  const own = { ...made, 'orders-bank': { api_key: 'the bank gave it', webhook_secret: 'whsec_this_too' } };
+  expect(missingSecrets(wanted, own)).toEqual({});
+  expect(() => missingSecrets(wanted, { ...made, 'orders-bank': { api_key: 'k' } })).toThrow(
+    /orders-bank exists without key webhook_secret/,
+  );
+});
+
 test('what exists stays; what was added later is made', () => {
   const first = make();
   expect(make(first)).toEqual({});

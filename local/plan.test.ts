@@ -15,6 +15,9 @@ services:
     topic: { lanes: 2 }
     sends: [store]
   store: { port: 8102, database: true, replicas: 1, commands: { lanes: 1 }, consumes: [sales] }
+external:
+  bank: { used_by: [sales], timeout: 1s, retries: 0, simulator: { port: 8190 } }
+  post: { used_by: [sales], timeout: 1s, retries: 0, url: https://post.example.com }
 `);
 
 describe('instances', () => {
@@ -43,7 +46,11 @@ test('replicas are asked for by service; what is none, or no number of them, is 
 });
 
 describe('ports', () => {
-  const requests = portRequests(planInstances(topology, { sales: 3 }), { name: 'nats', preferred: 14222 });
+  const requests = portRequests(
+    planInstances(topology, { sales: 3 }),
+    { name: 'nats', preferred: 14222 },
+    topology.externals,
+  );
 
   test('are one each, with a name each, below the range of outgoing connections', () => {
     expect(new Set(requests.map(({ preferred }) => preferred)).size).toBe(requests.length);
@@ -54,6 +61,11 @@ describe('ports', () => {
   test('are those of the topology for the apps', () => {
     expect(requests).toContainEqual({ name: 'front', preferred: 8080 });
     expect(requests).toContainEqual({ name: 'front-dapr-http', preferred: 18080 });
+  });
+
+  test('are there for what stands in for an API outside, and for no other', () => {
+    expect(requests).toContainEqual({ name: 'bank', preferred: 8190 });
+    expect(requests.map(({ name }) => name)).not.toContain('post');
   });
 });
 

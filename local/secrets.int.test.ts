@@ -27,6 +27,17 @@ test('secrets are made once, for their owner only, and a new service gets its ow
   expect(mode(folder)).toBe(0o700);
 });
 
+test('what a service and an API outside know of each other is made once, key by key', () => {
+  const folder = join(testFolder(), 'secrets');
+  const bank = { name: 'bank', users: ['orders'], secret: ['api_key'] };
+  const first = ensureSecrets(folder, services, [bank]).externals['orders-bank'];
+  expect(first).toEqual({ api_key: expect.stringMatching(/^[0-9a-f]{48}$/) });
+  const more = { ...bank, secret: ['api_key', 'webhook_secret'] };
+  const second = ensureSecrets(folder, services, [more]).externals['orders-bank'];
+  expect(second).toEqual({ ...first, webhook_secret: expect.stringMatching(/^whsec_[A-Za-z0-9+/]{43}=$/) });
+  expect(ensureSecrets(folder, services, [more]).externals['orders-bank']).toEqual(second);
+});
+
 test('a private file stays private when an open one was there', () => {
   const file = join(testFolder(), 'x');
   writeFileSync(file, 'old', { mode: 0o644 });

@@ -9,4 +9,6 @@ test('an app finds its own database and the broker in its file, and nothing else
     'orders-db': { url: databaseUrl },
   });
   expect(appSecrets({ app: 'gateway', broker })).toEqual({ broker });
+  const externals = { 'orders-bank': { api_key: 'k' } };
+  expect(appSecrets({ app: 'orders', broker, externals })).toEqual({ broker, ...externals });
 });
