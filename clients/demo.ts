@@ -6,9 +6,10 @@ import { findShop } from './shop-address.ts';
 
 const USAGE = `Usage: npm run demo -- [--url URL]
 
-A walk through the running shop as a client: lists products, places an order and follows it to confirmed,
-then one that is rejected for lack of stock and one with a stale price. Prints each request and answer.
-It uses products of its own (DEMO-...) and can be run any number of times.`;
+A walk through the running shop as a client: places an order and follows it through the whole checkout (stock and money
+held, packed, handed over and paid, delivered, one piece refunded), then a declined payment, a cancellation before the
+order leaves, a refund that a person has to settle, an order that is rejected for lack of stock and one with a stale
+price. Prints each request and answer. It uses products of its own (DEMO-...) and can be run any number of times.`;
 
 await runClient({ usage: USAGE, takesFile: false, options: [], whenStopped: 'Stopped.' }, demo);
 
@@ -23,7 +24,8 @@ async function demo({ options }: ClientArguments, signal: AbortSignal): Promise<
     return false;
   }
   console.log(
-    '\nAll as expected: one order confirmed, one rejected for lack of stock, one refused for its price.',
+    '\nAll as expected: one order delivered and refunded in part, one declined, one cancelled, one settled by a person, ' +
+      'one rejected for lack of stock, one refused for its price.',
   );
   return true;
 }

@@ -5,7 +5,7 @@ import { pipeline } from 'node:stream/promises';
 import { UserError } from './errors.ts';
 import { createGateway } from './gateway-client.ts';
 import { startProgress } from './progress.ts';
-import { type Books, type KnownLines, ordersToRead, readOrders, takeBooks } from './replay/books.ts';
+import { type Books, type KnownOrders, ordersToRead, readOrders, takeBooks } from './replay/books.ts';
 import { createProducts, executeSteps, missingProducts } from './replay/execute.ts';
 import { type Plan, planReplay } from './replay/plan.ts';
 import { reportBooks, reportEndings, reportLines } from './replay/report.ts';
@@ -19,8 +19,9 @@ import { formatCount } from './text.ts';
 const USAGE = `Usage: npm run replay -- FILE.csv [--limit N] [--url URL]
 
 Replays a retailer's invoices, in date order, as orders at the shop: receives the stock that each needs, brings the
-prices to those of the invoice, places the order and follows it to its end. A cancellation (its number starts with C)
-cancels the earlier whole order of that customer that it matches. Then it takes the books of the shop.
+prices to those of the invoice, places the order, packs it, hands it over and delivers it as a warehouse would. A cancellation
+(its number starts with C) takes back what it matches of the customer's earlier orders: a whole order of the same day is
+cancelled, of others the lines are refunded and put on the shelf again. Then it takes the books of the shop, money included.
 --limit takes the first N invoices only. Stopped and run again, or run twice within 24 hours, which is how long the
 shop keeps idempotency keys, a replay receives and orders nothing twice.`;
 
@@ -61,7 +62,7 @@ async function replayFile({ file, options }: ClientArguments, signal: AbortSigna
 
   const inFile = new Set(lines.flatMap((line) => line.invoice ?? [])).size;
   const ends = reportEndings(result.endings, Math.min(limit, inFile), inFile);
-  const taken = await takeWholeBooks(shop, result.orderLines, signal);
+  const taken = await takeWholeBooks(shop, result.orders, signal);
   const books = reportBooks(taken, result.wrongTotals);
   const doings =
     `${formatCount(missing.length)} products created, ${formatCount(result.priceChanges)} prices changed; ` +
@@ -70,11 +71,11 @@ async function replayFile({ file, options }: ClientArguments, signal: AbortSigna
   return ends.good && books.good;
 }
 
-async function takeWholeBooks(shop: ShopApi, knownLines: KnownLines, signal: AbortSignal): Promise<Books> {
-  const others = await ordersToRead(shop, knownLines);
+async function takeWholeBooks(shop: ShopApi, known: KnownOrders, signal: AbortSignal): Promise<Books> {
+  const others = await ordersToRead(shop, known);
   const progress = startProgress('Other orders, for the books', others.length);
-  await readOrders(shop, others, knownLines, progress.advance).finally(progress.stop);
-  return takeBooks(shop, { signal, patienceMs: SETTLE_WITHIN_MS, knownLines });
+  await readOrders(shop, others, known, progress.advance).finally(progress.stop);
+  return takeBooks(shop, { signal, patienceMs: SETTLE_WITHIN_MS, known });
 }
 
 function readLimit(text: string | undefined): number {

@@ -1,9 +1,11 @@
 import { Receipt, Stock } from '@sidecart/contracts/inventory';
 import { Money } from '@sidecart/contracts/money';
-import { type NewOrder, Order } from '@sidecart/contracts/orders';
+import { type NewOrderInput, type NewRefund, Order } from '@sidecart/contracts/orders';
+import { Payment } from '@sidecart/contracts/payments';
 import { type NewProduct, PriceHistory, PriceSet, Product } from '@sidecart/contracts/products';
+import { type HandOver, Shipment } from '@sidecart/contracts/shipping';
 import { z } from 'zod';
-import { type Ask, type Gateway, problemOf, RefusedError, read } from './gateway-client.ts';
+import { type Ask, type Gateway, problemOf, read } from './gateway-client.ts';
 
 /** The answer to an order placed with prices: the order, or the prices that hold now for lines at fault. */
 export type Placement =
@@ -14,6 +16,10 @@ const OrderSummary = Order.omit({ lines: true, rejection: true, cancellation: tr
 /** An order as lists show it, without its lines. */
 export type OrderSummary = z.infer<typeof OrderSummary>;
 
+const ShipmentSummary = Shipment.omit({ lines: true, packages: true });
+/** A shipment as lists show it, without its lines and packages. */
+export type ShipmentSummary = z.infer<typeof ShipmentSummary>;
+
 /** The operations of the shop that these clients use. Each throws RefusedError for an answer that it does not name. */
 export interface ShopApi {
   /** `created` is false when the shop has the product already, be it with another name or another price. */
@@ -22,14 +28,28 @@ export interface ShopApi {
   setPrice(sku: string, price: Money, date?: string): Promise<{ changed: boolean }>;
   priceHistory(sku: string): Promise<PriceHistory['items']>;
   receiveStock(key: string, reference: string, lines: { sku: string; quantity: number }[]): Promise<void>;
-  placeOrder(key: string, order: NewOrder): Promise<Placement>;
+  placeOrder(key: string, order: NewOrderInput): Promise<Placement>;
   order(id: string): Promise<Order>;
-  /** False when the order can no longer be cancelled; cancelling twice is true twice. */
-  cancelOrder(id: string, reason: string): Promise<boolean>;
+  /**
+   * The order, cancelled or with shipping asked whether it can still be stopped; undefined when it can no longer be. Cancelling
+   * twice is the same as once.
+   */
+  cancelOrder(id: string, reason: string): Promise<Order | undefined>;
+  /** The order, with the refund asked for. Without lines all that is not paid back yet. */
+  refundOrder(key: string, id: string, refund: NewRefund): Promise<Order>;
+  /** Undefined as long as there is none, or for good when the order was cancelled early. */
+  shipmentOf(orderId: string): Promise<ShipmentSummary | undefined>;
+  /** Packs all that is in no package yet; without effect where nothing is left, or to be, packed. */
+  packRest(key: string, shipmentId: string): Promise<void>;
+  /** False when pieces are in no package, or nothing is to leave any more. */
+  handOver(shipmentId: string, to: HandOver): Promise<boolean>;
+  deliver(shipmentId: string): Promise<void>;
   products(): AsyncIterable<Product>;
   stock(): AsyncIterable<Stock>;
-  /** Newest first. */
+  /** Newest first; what happened a moment ago may be missing. */
   orders(): AsyncIterable<OrderSummary>;
+  /** Newest first. */
+  payments(): AsyncIterable<Payment>;
 }
 
 const PAGE_SIZE = 200;
@@ -77,16 +97,49 @@ export function createShopApi(gateway: Gateway): ShopApi {
     async cancelOrder(id, reason) {
       const ask: Ask = { method: 'POST', path: `/v1/orders/${id}/cancel`, body: { reason } };
       const answer = await gateway.send(ask);
-      if (answer.status === 200) return true;
-      if (problemOf(answer)?.code === 'order_not_cancellable') return false;
-      throw new RefusedError(ask, answer);
+      if (problemOf(answer)?.code === 'order_not_cancellable') return undefined;
+      return read(ask, answer, Order, 200, 202);
+    },
+
+    async refundOrder(key, id, refund) {
+      const ask: Ask = { method: 'POST', path: `/v1/orders/${id}/refunds`, key, body: refund };
+      return read(ask, await gateway.send(ask), Order, 200, 202);
+    },
+
+    async shipmentOf(orderId) {
+      const ask: Ask = { method: 'GET', path: `/v1/shipments?order_id=${orderId}` };
+      return read(ask, await gateway.send(ask), z.object({ items: z.array(ShipmentSummary) }), 200).items[0];
+    },
+
+    async packRest(key, shipmentId) {
+      const ask: Ask = { method: 'POST', path: `/v1/shipments/${shipmentId}/packages`, key, body: {} };
+      const answer = await gateway.send(ask);
+      if (NOTHING_TO_PACK.includes(problemOf(answer)?.code ?? '')) return;
+      read(ask, answer, Shipment, 200, 201);
+    },
+
+    async handOver(shipmentId, to) {
+      const ask: Ask = { method: 'POST', path: `/v1/shipments/${shipmentId}/hand-over`, body: to };
+      const answer = await gateway.send(ask);
+      if (NOT_TO_LEAVE.includes(problemOf(answer)?.code ?? '')) return false;
+      read(ask, answer, Shipment, 200);
+      return true;
+    },
+
+    async deliver(shipmentId) {
+      const ask: Ask = { method: 'POST', path: `/v1/shipments/${shipmentId}/deliver` };
+      read(ask, await gateway.send(ask), Shipment, 200);
     },
 
     products: () => pages(gateway, '/v1/products', Product),
     stock: () => pages(gateway, '/v1/stock', Stock),
     orders: () => pages(gateway, '/v1/orders', OrderSummary),
+    payments: () => pages(gateway, '/v1/payments', Payment),
   };
 }
+
+const NOTHING_TO_PACK = ['nothing_left_to_pack', 'shipment_has_left', 'shipment_cancelled'];
+const NOT_TO_LEAVE = ['not_all_packed', 'shipment_cancelled'];
 
 const PriceChanges = z.object({
   errors: z.array(

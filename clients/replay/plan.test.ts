@@ -7,11 +7,17 @@ import { type OrderStep, planReplay, type Step } from './plan.ts';
 
 const plan = (...records: Fields[]) => planReplay(lines(...records));
 const steps = (...records: Fields[]) => plan(...records).steps;
-/** Each step in short: `500001 order`, `C500004 cancellation of 500001`. */
+/** Each step in short: `500001 order`, `C500004 cancels 500001, refunds 2 10001 of 500002`. */
 const inShort = (...records: Fields[]) => steps(...records).map(describeStep);
 
 function describeStep(step: Step): string {
-  if (step.kind === 'cancellation') return `${step.invoice} cancellation of ${step.cancels.join(' and ')}`;
+  if (step.kind === 'cancellation') {
+    const refunds = step.refunds.map(
+      ({ invoice, lines }) =>
+        `refunds ${lines.map(({ sku, quantity }) => `${quantity} ${sku}`).join(' and ')} of ${invoice}`,
+    );
+    return `${step.invoice} ${[...step.cancels.map((invoice) => `cancels ${invoice}`), ...refunds].join(', ')}`;
+  }
   return step.kind === 'skipped' ? `${step.invoice} ${step.rule}` : `${step.invoice} ${step.kind}`;
 }
 
@@ -44,6 +50,7 @@ describe('orders', () => {
         { sku: '85123A', quantity: 6, price: 85 },
         { sku: '85123a', quantity: 6, price: 125 },
       ],
+      leaves: true,
     });
   });
 
@@ -118,67 +125,135 @@ describe('invoices are skipped', () => {
 
 describe('a cancellation', () => {
   const order = { invoice: '500001' };
-  const later = { date: '2010-12-03 09:00:00' };
+  const [sameDay, later] = [{ date: '2010-12-01 17:00:00' }, { date: '2010-12-03 09:00:00' }];
   const cancellation = { invoice: 'C500009', quantity: '-6', ...later };
+  const twoLines = [order, { ...order, code: '10002' }];
 
-  test('takes back the earlier whole order with that line', () => {
-    expect(inShort(order, cancellation)).toEqual(['500001 order', 'C500009 cancellation of 500001']);
+  test('of a whole order on its day cancels it, and it does not leave', () => {
+    expect(steps(order, { ...cancellation, ...sameDay })).toMatchObject([
+      { kind: 'order', invoice: '500001', leaves: false },
+      { kind: 'cancellation', invoice: 'C500009', cancels: ['500001'], refunds: [] },
+    ]);
   });
 
-  test('takes back a whole order of several lines, in any order and split in another way', () => {
+  test('of a whole order that has left refunds it', () => {
+    expect(steps(order, cancellation)).toMatchObject([
+      { kind: 'order', invoice: '500001', leaves: true },
+      {
+        kind: 'cancellation',
+        invoice: 'C500009',
+        cancels: [],
+        refunds: [{ invoice: '500001', lines: [{ sku: '10001', quantity: 6 }] }],
+      },
+    ]);
+  });
+
+  test('of a whole order of several lines takes it back, in any order and split in another way', () => {
+    const lines = [
+      { ...cancellation, code: '10002' },
+      { ...cancellation, quantity: '-2' },
+      { ...cancellation, quantity: '-4' },
+    ];
+    expect(inShort(...twoLines, ...lines)).toEqual([
+      '500001 order',
+      'C500009 refunds 6 10002 and 6 10001 of 500001',
+    ]);
+    expect(inShort(...twoLines, ...lines.map((line) => ({ ...line, ...sameDay })))).toEqual([
+      '500001 order',
+      'C500009 cancels 500001',
+    ]);
+  });
+
+  test.each([
+    ['of a part of the quantity', [order], { quantity: '-5' }, 'refunds 5 10001 of 500001'],
+    ['of one line of several', twoLines, {}, 'refunds 6 10001 of 500001'],
+    ['of a part of one line of several', twoLines, { quantity: '-1' }, 'refunds 1 10001 of 500001'],
+  ])('%s refunds that, also on the day itself', (_, records, changes, taken) => {
+    for (const day of [sameDay, later])
+      expect(inShort(...records, { ...cancellation, ...changes, ...day })).toEqual([
+        '500001 order',
+        `C500009 ${taken}`,
+      ]);
+  });
+
+  test('takes back several orders, line by line, wholly and in part', () => {
+    const other = { invoice: '500002', code: '10002' };
     expect(
       inShort(
         order,
-        { ...order, code: '10002' },
-        { ...cancellation, code: '10002' },
-        { ...cancellation, quantity: '-2' },
-        { ...cancellation, quantity: '-4' },
+        other,
+        { ...other, code: '10004' },
+        { ...cancellation, ...sameDay },
+        { ...cancellation, ...sameDay, code: '10002', quantity: '-2' },
+        { ...cancellation, ...sameDay, code: '10003' },
       ),
-    ).toEqual(['500001 order', 'C500009 cancellation of 500001']);
+    ).toEqual(['500001 order', '500002 order', 'C500009 cancels 500001, refunds 2 10002 of 500002']);
   });
 
-  test('takes back several orders, line by line', () => {
-    expect(
-      inShort(
-        order,
-        { invoice: '500002', code: '10002' },
-        cancellation,
-        { ...cancellation, code: '10002' },
-        { ...cancellation, code: '10003' },
-      ),
-    ).toEqual(['500001 order', '500002 order', 'C500009 cancellation of 500001 and 500002']);
-  });
-
-  test('takes back the latest of several such orders, and each only once', () => {
+  test('takes back the latest of several such orders, and each piece only once', () => {
     expect(
       inShort(
         order,
         { invoice: '500002', date: '2010-12-02 09:00:00' },
         { invoice: '500003', date: '2010-12-04 09:00:00' },
         cancellation,
-        { ...cancellation, invoice: 'C500010' },
-        { ...cancellation, invoice: 'C500011' },
+        { ...cancellation, invoice: 'C500010', quantity: '-4' },
+        { ...cancellation, invoice: 'C500011', quantity: '-2' },
+        { ...cancellation, invoice: 'C500012', quantity: '-1' },
       ),
     ).toEqual([
       '500001 order',
       '500002 order',
-      'C500009 cancellation of 500002',
-      'C500010 cancellation of 500001',
-      'C500011 unmatched',
+      'C500009 refunds 6 10001 of 500002',
+      'C500010 refunds 4 10001 of 500001',
+      'C500011 refunds 2 10001 of 500001',
+      'C500012 unmatched',
       '500003 order',
     ]);
+  });
+
+  test('takes first an order of that line alone, then one with exactly so many, then one with more', () => {
+    const of = (invoice: string, quantity: string, more = {}) => ({ invoice, quantity, ...more });
+    expect(
+      inShort(
+        of('500001', '6'),
+        of('500002', '6'),
+        of('500002', '1', { code: '10002' }),
+        of('500003', '9'),
+        ...[1, 2, 3].map((n) => ({ ...cancellation, invoice: `C50000${n}` })),
+      ).slice(3),
+    ).toEqual([
+      'C500001 refunds 6 10001 of 500001',
+      'C500002 refunds 6 10001 of 500002',
+      'C500003 refunds 6 10001 of 500003',
+    ]);
+  });
+
+  test('of more than any one order has matches nothing, though two together have as many', () => {
+    expect(inShort(order, { invoice: '500002' }, { ...cancellation, quantity: '-12' }).at(-1)).toBe(
+      'C500009 unmatched',
+    );
+  });
+
+  test('of what is left of an order on its day refunds it: a part of it was taken back, so it is no whole order', () => {
+    expect(
+      inShort(
+        order,
+        { ...cancellation, ...sameDay, invoice: 'C500008', quantity: '-2' },
+        { ...cancellation, ...sameDay, quantity: '-4' },
+      ),
+    ).toEqual(['500001 order', 'C500008 refunds 2 10001 of 500001', 'C500009 refunds 4 10001 of 500001']);
   });
 
   test('does not see what was left out of the order or of itself', () => {
     expect(inShort(order, { ...order, code: 'POST' }, cancellation, { ...cancellation, code: 'M' })).toEqual([
       '500001 order',
-      'C500009 cancellation of 500001',
+      'C500009 refunds 6 10001 of 500001',
     ]);
   });
 
   test.each<[string, Fields[]]>([
-    ['of a part of the quantity', [order, { ...cancellation, quantity: '-5' }]],
-    ['of one line of several', [order, { ...order, code: '10002' }, cancellation]],
+    ['of more than was ordered', [order, { ...cancellation, quantity: '-7' }]],
     ['at another price', [order, { ...cancellation, price: '0.80' }]],
     [
       'of another code by case',
@@ -207,6 +282,11 @@ describe('a cancellation', () => {
       'C500009 unmatched',
       '500001 order',
     ]);
+  });
+
+  test('keeps an order from leaving also where the limit leaves it out', () => {
+    const all = lines(order, { ...cancellation, ...sameDay });
+    expect(planReplay(all, 1).steps).toMatchObject([{ invoice: '500001', leaves: false }]);
   });
 });
 
@@ -255,16 +335,35 @@ describe('of any file', () => {
     );
   });
 
-  test('a cancellation takes back earlier orders only, and no order is taken back twice', () => {
+  test('a cancellation takes back pieces of earlier orders only, at most those there are, and cancels what stays', () => {
     fc.assert(
       fc.property(files, (records) => {
-        const placed = new Set<string>();
+        const placed = new Map<string, { order: OrderStep; left: Map<string, number> }>();
+        const cancelled = new Set<string>();
         for (const step of planReplay(lines(...records)).steps) {
-          if (step.kind === 'order') placed.add(step.invoice);
+          if (step.kind === 'order') {
+            const left = new Map(step.lines.map(({ sku, quantity }) => [sku, quantity]));
+            placed.set(step.invoice, { order: step, left });
+          }
           if (step.kind !== 'cancellation') continue;
-          expect(step.cancels.length).toBeGreaterThan(0);
-          for (const invoice of step.cancels) expect(placed.delete(invoice)).toBe(true);
+          expect(step.cancels.length + step.refunds.length).toBeGreaterThan(0);
+          for (const invoice of step.cancels) {
+            cancelled.add(invoice);
+            expect(placed.get(invoice)?.order.leaves).toBe(false);
+            expect(placed.delete(invoice)).toBe(true);
+          }
+          for (const { invoice, lines: pieces } of step.refunds) {
+            expect(new Set(pieces.map(({ sku }) => sku)).size).toBe(pieces.length);
+            const known = placed.get(invoice);
+            expect(known?.order.leaves).toBe(true);
+            for (const { sku, quantity } of pieces) {
+              const left = (known?.left.get(sku) ?? 0) - quantity;
+              expect(left).toBeGreaterThanOrEqual(0);
+              known?.left.set(sku, left);
+            }
+          }
         }
+        for (const { order } of placed.values()) expect(order.leaves).toBe(!cancelled.has(order.invoice));
       }),
       { numRuns: 500 },
     );

@@ -1,6 +1,6 @@
 import { compareText, createCatalogueBuilder } from '../retail/catalogue.ts';
 import { type FaultyLine, isFaulty, type SaleLine } from '../retail/sale-line.ts';
-import { createMatcher, type Matcher } from './cancellations.ts';
+import { createMatcher, type Matcher, type TakenBack } from './cancellations.ts';
 
 /** What a replay does about each invoice, in date order. Made from the file alone, without the shop. */
 export interface Plan {
@@ -15,7 +15,7 @@ export interface Plan {
 
 export type Step =
   | OrderStep
-  | { kind: 'cancellation'; invoice: string; cancels: string[] }
+  | ({ kind: 'cancellation'; invoice: string } & TakenBack)
   | { kind: 'unmatched'; invoice: string }
   | { kind: 'skipped'; invoice: string; rule: string };
 
@@ -24,6 +24,8 @@ export interface OrderStep {
   invoice: string;
   customer: string | undefined;
   lines: OrderedLine[];
+  /** Whether it leaves the warehouse: it does, unless it is cancelled on its day. */
+  leaves: boolean;
 }
 
 /** The price is that of one piece, in pence. */
@@ -68,30 +70,48 @@ const MOST_PIECES = 100_000;
  * Plans the first `limit` invoices by earliest time on the invoice, then invoice number. The order of `lines` does
  * not matter. Every invoice becomes exactly one step:
  *
- * - Number starting with C: a cancellation of the earlier orders that its lines match, or else `unmatched`.
+ * - Number starting with C: a cancellation of the earlier orders that its lines match, in whole or in part, or else `unmatched`.
  * - Any other: an order of its lines, those of the same code and price merged into one. It is skipped when it has only
  *   negative quantities (a stock correction), when no line can be ordered, when it has one code at two prices (an
  *   order names a product once), or when it is beyond the shop's bounds.
  */
 export function planReplay(lines: Iterable<Line>, limit = Number.POSITIVE_INFINITY): Plan {
   const { invoices, names, withoutInvoice } = gather(lines);
-  const matcher = createMatcher();
+  const steps = planSteps(invoices).slice(0, limit);
   const counts: LineCounts = { ordered: 0, cancelling: 0, onSkippedInvoices: 0, leftOut: new Map() };
   const products = new Map<string, PlannedProduct>();
-
-  const steps = invoices.slice(0, limit).map((invoice) => {
-    const step = isCancellation(invoice) ? planCancellation(invoice, matcher) : planOrder(invoice);
+  for (const [i, step] of steps.entries()) {
+    const invoice = invoices[i] as Invoice;
     countLines(counts, invoice, step);
-    if (step.kind === 'order') {
-      matcher.remember(step);
-      for (const { sku, price } of step.lines) {
-        if (products.has(sku)) continue;
-        products.set(sku, { sku, name: names.get(sku) ?? sku, price, since: invoice.at.slice(0, 10) });
-      }
+    if (step.kind !== 'order') continue;
+    for (const { sku, price } of step.lines) {
+      if (products.has(sku)) continue;
+      products.set(sku, { sku, name: names.get(sku) ?? sku, price, since: dayOf(invoice) });
     }
+  }
+  return { steps, products: [...products.values()], lines: counts, withoutInvoice };
+}
+
+/** Of all invoices, also of a few: what leaves on its day must not depend on how many are taken. */
+function planSteps(invoices: readonly Invoice[]): Step[] {
+  const matcher = createMatcher();
+  const orders = new Map<string, OrderStep>();
+  return invoices.map((invoice) => {
+    if (isCancellation(invoice)) {
+      const step = planCancellation(invoice, matcher);
+      if (step.kind !== 'cancellation') return step;
+      for (const number of step.cancels) {
+        const order = orders.get(number);
+        if (order) order.leaves = false;
+      }
+      return step;
+    }
+    const step = planOrder(invoice);
+    if (step.kind !== 'order') return step;
+    orders.set(invoice.number, step);
+    matcher.remember(step, dayOf(invoice));
     return step;
   });
-  return { steps, products: [...products.values()], lines: counts, withoutInvoice };
 }
 
 function gather(lines: Iterable<Line>) {
@@ -120,15 +140,19 @@ function toInvoice(number: string, unsorted: Line[]): Invoice {
   return { number, at: times[0] ?? '9999', customer, lines };
 }
 
+function dayOf(invoice: Invoice): string {
+  return invoice.at.slice(0, 10);
+}
+
 function isCancellation(invoice: Invoice): boolean {
   return invoice.number.startsWith('C');
 }
 
 function planCancellation(invoice: Invoice, matcher: Matcher): Step {
   const lines = merge(usableLines(invoice)).map((line) => ({ ...line, quantity: -line.quantity }));
-  const cancels = matcher.match(invoice.customer, lines);
-  return cancels.length > 0
-    ? { kind: 'cancellation', invoice: invoice.number, cancels }
+  const taken = matcher.match(invoice.customer, lines, dayOf(invoice));
+  return taken.cancels.length > 0 || taken.refunds.length > 0
+    ? { kind: 'cancellation', invoice: invoice.number, ...taken }
     : { kind: 'unmatched', invoice: invoice.number };
 }
 
@@ -143,7 +167,7 @@ function planOrder(invoice: Invoice): Step {
   if (lines.length > MOST_LINES) return skip(`more than ${MOST_LINES} lines`);
   if (lines.some((line) => line.quantity > MOST_PIECES))
     return skip(`more than ${MOST_PIECES} of one product`);
-  return { kind: 'order', invoice: invoice.number, customer: invoice.customer, lines };
+  return { kind: 'order', invoice: invoice.number, customer: invoice.customer, lines, leaves: true };
 }
 
 /** The lines that name goods, a quantity in the invoice's direction and a price. */

@@ -20,11 +20,16 @@ export function reportEndings(endings: readonly Ending[], taken: number, inFile:
   const number = (outcome: Ending['outcome']) => endings.filter((e) => e.outcome === outcome).length;
   const cancellations = endings.filter((e) => e.outcome === 'cancelled' && e.invoice.startsWith('C')).length;
   const rows: Row[] = [
-    { label: 'confirmed', count: number('confirmed') },
+    { label: 'delivered', count: number('delivered') },
+    ...(['shipped', 'lost'] as const).flatMap((label) =>
+      number(label) > 0 ? [{ label, count: number(label) }] : [],
+    ),
+    { label: 'confirmed, to be cancelled by a later invoice', count: number('confirmed') },
     { label: 'rejected', count: number('rejected') },
     { label: 'cancelled', count: number('cancelled') },
     { label: 'orders', count: number('cancelled') - cancellations, indent: 1 },
     { label: 'the cancellations of them', count: cancellations, indent: 1 },
+    { label: 'cancellation that was refunded', count: number('refunded') },
     { label: 'skipped', count: number('skipped') },
     ...byCount(rules).map((row) => ({ ...row, indent: 1 })),
     { label: 'cancellation without a match', count: number('unmatched') },
@@ -61,10 +66,17 @@ export function reportBooks(books: Books, wrongTotals: readonly string[]): Findi
   const lines = [
     `Stock of ${n(books.products)} products: received ${n(books.received)} = on hand ${n(books.onHand)}` +
       ` + reserved ${n(books.reserved)} + committed ${n(books.committed)}`,
-    `Confirmed orders: ${n(books.confirmedOrders)}, of ${n(books.confirmedPieces)} pieces, as committed`,
+    `Confirmed and shipped orders: ${n(books.orderedPieces)} pieces less what came back, as committed`,
     `Orders of any state: ${n(books.orders)}, in total ${formatPence(books.ordersTotal)}`,
+    `Orders that have left: ${n(books.leftOrders)}, paid ${formatPence(books.paid)}, refunded ${formatPence(books.refunded)}`,
+    `Payments: captured ${formatPence(books.captured)}, given back ${formatPence(books.paidBack)}, ` +
+      `held for orders that have not left ${formatPence(books.held)}`,
   ];
-  if (good) lines.push('They agree: product by product, and every order with its lines to the penny.');
+  if (good) {
+    lines.push(
+      'They agree: product by product, and every order with its lines and its payment to the penny.',
+    );
+  }
   if (books.unsettled.length > 0) lines.push(`NOT SETTLED: ${books.unsettled.join('; ')}.`);
   if (faults.length > 0) {
     lines.push(`WRONG: ${n(faults.length)} entries do not agree.`);

@@ -35,6 +35,9 @@ const rows = [
   `${invoice(6)},POST,POSTAGE,1,2011-03-05 10:00:00,18.00,12.0,France`,
   `${invoice(7)},${UNNAMED},,-5,2011-03-06 10:00:00,0.0,,United Kingdom`,
   `${invoice(8)},${PADS},PADS,1,2011-03-07 10:00:00,0.001,12.0,France`,
+  `${invoice(9)},${RED},RED BOWL,3,2011-03-08 10:00:00,1.95,13.0,France`,
+  `C${invoice(10)},${RED},RED BOWL,-3,2011-03-08 16:00:00,1.95,13.0,France`,
+  `C${invoice(11)},${CUP},"TEA CUP, \xa3 SIGN",-1,2011-03-09 10:00:00,0.95,12.0,France`,
 ];
 
 beforeAll(async () => {
@@ -61,7 +64,7 @@ function client(script: string, ...args: string[]): Promise<{ code: number; outp
 }
 
 describe('the clients, as a user runs them', () => {
-  test('the demo walks to confirmed, rejected and a stale price, twice', async () => {
+  test('the demo walks through the whole checkout, a settlement by hand, and what is refused, twice', async () => {
     for (const round of [1, 2]) {
       const { code, output } = await client('demo');
       expect({ round, code, output: code === 0 ? '' : output }).toEqual({ round, code: 0, output: '' });
@@ -69,7 +72,15 @@ describe('the clients, as a user runs them', () => {
         'GET /v1/products',
         'POST /v1/orders',
         'confirmed',
-        'rejected',
+        '/packages',
+        '/hand-over',
+        'shipped',
+        'delivered',
+        '/refunds',
+        'payment_declined',
+        'cancelled',
+        '/settlement',
+        'out_of_stock',
         'price_changed',
         '409',
       ])
@@ -113,10 +124,14 @@ describe('the clients, as a user runs them', () => {
       code: 0,
       output: '',
     });
-    expect(first.output).toMatch(/confirmed\D+2\b/);
-    expect(first.output).toMatch(/without a match\D+1\b/);
+    expect(first.output).toMatch(/^ +delivered +3$/m);
+    expect(first.output).toMatch(/^ +cancelled +2$/m);
+    expect(first.output).toMatch(/^ +cancellation that was refunded +2$/m);
+    expect(first.output).toMatch(/^ +cancellation without a match +1$/m);
     const stock = (await call(shop.gatewayUrl, 'GET', `/v1/stock/${CUP}`)).body;
-    expect(stock).toMatchObject({ received: 12, on_hand: 0, reserved: 0, committed: 12 });
+    expect(stock).toMatchObject({ received: 12, on_hand: 1, reserved: 0, committed: 11 });
+    const bowls = (await call(shop.gatewayUrl, 'GET', `/v1/stock/${BLUE}`)).body;
+    expect(bowls).toMatchObject({ received: 2, on_hand: 2, committed: 0 });
     const again = await client('replay', file);
     expect(again.code).toBe(0);
     expect((await call(shop.gatewayUrl, 'GET', `/v1/stock/${CUP}`)).body).toEqual(stock);
