@@ -1,5 +1,11 @@
 import type { Catalog } from '@sidecart/contracts/catalog';
-import type { Amendment, NewOrder, NewRefund, Order, Settlement } from '@sidecart/contracts/orders';
+import {
+  type Amendment,
+  NewOrder,
+  type NewRefund,
+  type Order,
+  type Settlement,
+} from '@sidecart/contracts/orders';
 import type { EventStore, Handled } from '@sidecart/event-sourcing/event-store';
 import { currentContext } from '@sidecart/kit/context';
 import type { Database, Executor, Transaction } from '@sidecart/kit/db';
@@ -45,7 +51,7 @@ export async function placeOrder(
 ): Promise<Placement> {
   const { db } = deps.database;
   const actor = currentContext()?.actor ?? 'anonymous';
-  const claim = { actor, key, fingerprint: fingerprint(body) };
+  const claim = { actor, key, fingerprint: fingerprint(asSent(body)) };
   const lines = body.lines.map(({ sku, quantity, unit_price }) => ({ sku, quantity, unitPrice: unit_price }));
   refuseDuplicateLines(lines);
   // Asked for at the same time as the key is looked up: nearly every key is new, and one that is not needs no prices.
@@ -74,6 +80,11 @@ export async function placeOrder(
     const { state } = await handle(tx, deps, orderId, place, { isNew: true });
     return { order: toOrder(state), replayed: false };
   });
+}
+
+/** Keys that were used before there were payments have the fingerprint of a body without a token: such a body is the same request. */
+function asSent({ payment_token, ...body }: NewOrder): Partial<NewOrder> {
+  return payment_token === NewOrder.shape.payment_token.parse(undefined) ? body : { ...body, payment_token };
 }
 
 /** Cancels an order that has not left; of one that is being packed, shipping is asked first. Again: changes nothing. */

@@ -1,58 +1,33 @@
-import { type Catalog, catalog } from '@sidecart/contracts/catalog';
+import type { Catalog } from '@sidecart/contracts/catalog';
+import { fingerprint } from '@sidecart/kit/idempotency';
 import { newId, uuidv7 } from '@sidecart/kit/ids';
 import { ProblemError } from '@sidecart/kit/problem';
-import { callJson, testDeps } from '@sidecart/kit/testing';
-import { createConsumer } from '@sidecart/messaging/consumer';
-import { createDelayedRelease } from '@sidecart/messaging/delayed';
-import { createLocalWorker } from '@sidecart/messaging/local-worker';
-import { createOutbox, type Outbox } from '@sidecart/messaging/outbox';
-import { PgSelectBase } from 'drizzle-orm/pg-core';
-import {
-  afterAll,
-  afterEach,
-  beforeAll,
-  beforeEach,
-  describe,
-  expect,
-  onTestFinished,
-  test,
-  vi,
-} from 'vitest';
+import { callJson } from '@sidecart/kit/testing';
+import type { Outbox } from '@sidecart/messaging/outbox';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest';
 import { deliver, type ServiceDatabase, serviceDatabase } from '../../../tests/service-fixture.ts';
-import { createOrdersApp } from './app.ts';
+import {
+  answersAbout,
+  BODY,
+  CLOCK,
+  gbp,
+  ordersService,
+  orderThatIs,
+  PIECES,
+  priced,
+  type Service,
+  timeoutsOf,
+} from './fixture-orders.ts';
 import type { GetQuotes } from './quotes.ts';
-import { messagesToItself, subscriptions } from './subscriptions.ts';
-
-const gbp = (amount: number) => ({ amount, currency: 'GBP' as const });
-const line = (sku: string, quantity: number, amount: number) => ({ sku, quantity, unit_price: gbp(amount) });
 
 let own: ServiceDatabase;
-let outbox: Outbox<Catalog>;
-let app: ReturnType<typeof createOrdersApp>;
+let service: Service;
+let app: Service['app'];
 let prices: Record<string, number>;
 let getQuotes: ReturnType<typeof vi.fn<GetQuotes>>;
 
-const clock = () => new Date('2026-03-14T09:26:53.589Z');
-
-function appWith(useOutbox: Outbox<Catalog>, orderTimeoutMs = 15 * 60_000) {
-  const deps = testDeps('orders');
-  const { database } = own;
-  const consumer = createConsumer({ ...deps, database, topics: subscriptions(useOutbox, clock) });
-  return createOrdersApp(deps, {
-    database,
-    outbox: useOutbox,
-    getQuotes,
-    clock,
-    orderTimeoutMs,
-    consumer,
-  });
-}
-
 beforeAll(async () => {
   own = await serviceDatabase('orders');
-  const owns = ['orders', 'commands.inventory'];
-  const handles = () => ({ ordered: true });
-  outbox = createOutbox({ service: 'orders', catalog, owns, handles });
 });
 beforeEach(() => {
   prices = { HEART: 255, LANTERN: 1000 };
@@ -62,42 +37,50 @@ beforeEach(() => {
       return amount === undefined ? [] : [{ sku, status: 'active' as const, unitPrice: gbp(amount) }];
     }),
   );
-  app = appWith(outbox);
+  service = ordersService(own.database, { getQuotes });
+  app = service.app;
 });
 afterEach(() => vi.restoreAllMocks());
 afterAll(() => own?.close());
 
-const body = { customer_id: '17850', lines: [line('HEART', 3, 255), line('LANTERN', 2, 1000)] };
-
 function place(o: { key?: string; body?: object; actor?: string; through?: typeof app } = {}) {
-  return callJson(o.through ?? app, 'POST', '/v1/orders', o.body ?? body, {
+  return callJson(o.through ?? app, 'POST', '/v1/orders', o.body ?? BODY, {
     'idempotency-key': o.key ?? uuidv7(),
     ...(o.actor !== undefined && { 'x-sidecart-actor': o.actor }),
   });
 }
 
-async function placed(through = app): Promise<string> {
-  const answer = await place({ through });
-  expect(answer.status).toBe(201);
-  return answer.body.id;
-}
-
-const cancel = (id: string, reason?: object) => callJson(app, 'POST', `/v1/orders/${id}/cancel`, reason);
-const stockReserved = (order_id: string, id?: string) =>
-  deliver(app, 'StockReserved', { order_id, lines: [] }, id);
-const short = [{ sku: 'HEART', requested: 3, available: 1 }];
-const stockRejected = (order_id: string) => deliver(app, 'StockRejected', { order_id, lines: short });
-const statusOf = async (id: string) => (await callJson(app, 'GET', `/v1/orders/${id}`)).body.status;
+const post = (id: string, what: string, body?: object, headers = {}) =>
+  callJson(app, 'POST', `/v1/orders/${id}/${what}`, body, headers);
+const cancel = (id: string, reason?: object) => post(id, 'cancel', reason);
+const refund = (id: string, body: object, key = uuidv7()) =>
+  post(id, 'refunds', body, { 'idempotency-key': key });
+const settle = (id: string, body: object) => post(id, 'settlement', { note: 'seen to', ...body });
+const read = async (id: string) => (await callJson(app, 'GET', `/v1/orders/${id}`)).body;
+const stepOf = async (id: string) => {
+  const { status, progress } = await read(id);
+  return [status, progress?.step];
+};
 
 /** What orders sent about one order, in order. */
 async function told(id: string) {
   return (await own.outbox()).filter(({ key }) => key === id);
 }
 const typesTold = async (id: string) => (await told(id)).map(({ type }) => type);
+const lastTold = async (id: string, type: string) =>
+  (await told(id)).findLast((each) => each.type === type)?.data;
+const deadLetters = (id: string) => own.eyes<{ type: string; detail: string }[]>`
+  SELECT type, detail FROM dead_letter WHERE msg_key = ${id} ORDER BY id`;
+/** By type and the step and entry that they are for. */
+const deadlines = async (id: string) =>
+  (
+    await own.eyes<{ step: string; entry: number }[]>`
+      SELECT payload ->> 'step' AS step, (payload ->> 'entry')::int AS entry FROM outbox_delayed WHERE msg_key = ${id} ORDER BY id`
+  ).map(({ step, entry }) => `${step} ${entry}`);
 
 async function stored() {
   const [row] = await own.eyes<Record<string, number>[]>`
-    SELECT (SELECT count(*) FROM orders)::int AS orders, (SELECT count(*) FROM order_lines)::int AS lines,
+    SELECT (SELECT count(*) FROM streams)::int AS streams, (SELECT count(*) FROM events)::int AS events,
            (SELECT count(*) FROM outbox)::int AS outbox, (SELECT count(*) FROM outbox_delayed)::int AS delayed,
            (SELECT count(*) FROM idempotency_key)::int AS keys`;
   return row;
@@ -118,63 +101,54 @@ describe('placing', () => {
         { sku: 'LANTERN', quantity: 2, unit_price: gbp(1000), line_total: gbp(2000) },
       ],
       total: gbp(2765),
-      placed_at: '2026-03-14T09:26:53.589Z',
-      updated_at: '2026-03-14T09:26:53.589Z',
+      placed_at: CLOCK,
+      updated_at: CLOCK,
+      progress: { step: 'reserve', since: CLOCK, waits_for: 'inventory to set the stock aside' },
     };
     expect(answer.body).toEqual(order);
-    expect((await callJson(app, 'GET', `/v1/orders/${id}`)).body).toEqual(order);
+    expect(await read(id)).toEqual(order);
     expect(await told(id)).toMatchObject([
       {
         topic: 'orders',
         type: 'OrderPlaced',
         data: { order_id: id, total: gbp(2765), customer_id: '17850' },
       },
-      {
-        topic: 'commands.inventory',
-        type: 'ReserveStock',
-        data: {
-          order_id: id,
-          lines: [
-            { sku: 'HEART', quantity: 3 },
-            { sku: 'LANTERN', quantity: 2 },
-          ],
-        },
-      },
+      { topic: 'commands.inventory', type: 'ReserveStock', data: { order_id: id, lines: PIECES } },
     ]);
   });
 
   test('five hundred lines', async () => {
     const skus = Array.from({ length: 500 }, (_, i) => `S-${i}`);
     prices = Object.fromEntries(skus.map((sku) => [sku, 100]));
-    const answer = await place({ body: { lines: skus.map((sku) => line(sku, 1, 100)) } });
+    const answer = await place({ body: { lines: skus.map((sku) => priced(sku, 1, 100)) } });
     expect(answer.status).toBe(201);
-    const read = await callJson(app, 'GET', `/v1/orders/${answer.body.id}`);
-    expect(read.body.lines.map((each: { sku: string }) => each.sku)).toEqual(skus);
-    expect(read.body.total).toEqual(gbp(50_000));
+    const { lines, total } = await read(answer.body.id);
+    expect(lines.map((each: { sku: string }) => each.sku)).toEqual(skus);
+    expect(total).toEqual(gbp(50_000));
   });
 
   const faults: [string, () => void, object, number, string, string?][] = [
     [
       'a changed price',
       () => Object.assign(prices, { HEART: 295 }),
-      body,
+      BODY,
       409,
       'price_changed',
       '/lines/0/unit_price',
     ],
-    ['an unknown product', () => delete prices.LANTERN, body, 422, 'unknown_product', '/lines/1/sku'],
+    ['an unknown product', () => delete prices.LANTERN, BODY, 422, 'unknown_product', '/lines/1/sku'],
     [
       'products away',
       () =>
         getQuotes.mockRejectedValueOnce(new ProblemError('products_unavailable', { retryAfterSeconds: 1 })),
-      body,
+      BODY,
       503,
       'products_unavailable',
     ],
     [
       'a product on two lines',
       () => {},
-      { lines: [line('HEART', 1, 255), line('HEART', 1, 255)] },
+      { lines: [priced('HEART', 1, 255), priced('HEART', 1, 255)] },
       422,
       'duplicate_line',
       '/lines/1/sku',
@@ -198,7 +172,7 @@ describe('placing', () => {
   );
 
   test('a product on two lines costs no question to products', async () => {
-    await place({ body: { lines: [line('HEART', 1, 255), line('HEART', 1, 255)] } });
+    await place({ body: { lines: [priced('HEART', 1, 255), priced('HEART', 1, 255)] } });
     expect(getQuotes).not.toHaveBeenCalled();
   });
 });
@@ -207,18 +181,37 @@ describe('the same key', () => {
   test('with the same body gives the same order as it is now, also when products does not answer', async () => {
     const key = uuidv7();
     const first = await place({ key });
-    await stockReserved(first.body.id);
+    const answers = answersAbout(app, first.body.id);
+    await answers.stockReserved();
+    await answers.authorised();
     getQuotes.mockReturnValueOnce(new Promise(() => {}));
-    const again = await place({ key, body: { lines: body.lines, customer_id: '17850' } });
+    const again = await place({ key, body: { lines: BODY.lines, customer_id: '17850' } });
     expect(again.status).toBe(200);
     expect(again.headers.get('idempotency-replayed')).toBe('true');
     expect(again.body).toMatchObject({ id: first.body.id, status: 'confirmed' });
   });
 
+  test('with what would be paid with anyway is the same body, with another token another one', async () => {
+    const key = uuidv7();
+    const first = await place({ key });
+    expect((await place({ key, body: { ...BODY, payment_token: 'tok_ok' } })).body.id).toBe(first.body.id);
+    const other = await place({ key, body: { ...BODY, payment_token: 'tok_slow' } });
+    expect([other.status, other.body.code]).toEqual([422, 'idempotency_key_reused']);
+  });
+
+  test('that was used with the release before payments is known still', async () => {
+    const id = (await place()).body.id;
+    const key = uuidv7();
+    await own.eyes`
+      INSERT INTO idempotency_key (actor, key, fingerprint, resource)
+      VALUES ('anonymous', ${key}, ${fingerprint(BODY)}, ${id})`;
+    expect(await place({ key })).toMatchObject({ status: 200, body: { id } });
+  });
+
   test('with another body is refused', async () => {
     const key = uuidv7();
     await place({ key });
-    const other = await place({ key, body: { ...body, customer_id: '1' } });
+    const other = await place({ key, body: { ...BODY, customer_id: '1' } });
     expect([other.status, other.body.code]).toEqual([422, 'idempotency_key_reused']);
   });
 
@@ -238,8 +231,8 @@ describe('the same key', () => {
     expect(all.filter(({ headers }) => headers.get('idempotency-replayed') === 'true')).toHaveLength(9);
     expect(new Set(all.map((answer) => answer.body.id)).size).toBe(1);
     expect(await stored()).toEqual({
-      orders: (before?.orders ?? 0) + 1,
-      lines: (before?.lines ?? 0) + 2,
+      streams: (before?.streams ?? 0) + 1,
+      events: (before?.events ?? 0) + 1,
       outbox: (before?.outbox ?? 0) + 2,
       delayed: (before?.delayed ?? 0) + 1,
       keys: (before?.keys ?? 0) + 1,
@@ -248,7 +241,7 @@ describe('the same key', () => {
 
   test('at once with two bodies makes one order and refuses the other', async () => {
     const key = uuidv7();
-    const both = await Promise.all([place({ key }), place({ key, body: { ...body, customer_id: '1' } })]);
+    const both = await Promise.all([place({ key }), place({ key, body: { ...BODY, customer_id: '1' } })]);
     expect(both.map(({ status }) => status).sort()).toEqual([201, 422]);
   });
 });
@@ -262,107 +255,189 @@ describe('one transaction', () => {
       throw new Error('the last step fails');
     },
   });
+  const appThrough = (through: (real: Outbox<Catalog>) => Outbox<Catalog>) =>
+    ordersService(own.database, { getQuotes, through }).app;
 
-  test('holds key, order, fact, command and deadline: when the last fails there is none of them', async () => {
+  test('holds key, event, fact, command and deadline: when the last fails there is none of them', async () => {
     const before = await stored();
-    const answer = await place({ through: appWith(broken(outbox)) });
+    const answer = await place({ through: appThrough(broken) });
     expect([answer.status, answer.body.code]).toEqual([500, 'internal']);
     expect(await stored()).toEqual(before);
   });
 
   test('control: an outbox that writes outside of it tells the world of an order that does not exist', async () => {
     const before = await stored();
-    let told = Promise.resolve();
-    const outside: Outbox<Catalog> = {
-      ...outbox,
+    let written = Promise.resolve();
+    const outside = (real: Outbox<Catalog>): Outbox<Catalog> => ({
+      ...real,
       publish: (_tx, ...facts) => {
-        told = own.database.db.transaction((other) => outbox.publish(other, ...facts));
-        return told;
+        written = own.database.db.transaction((other) => real.publish(other, ...facts));
+        return written;
       },
-    };
-    await place({ through: appWith(broken(outside)) });
-    await told;
+    });
+    await place({ through: appThrough((real) => broken(outside(real))) });
+    await written;
     expect(await stored()).toEqual({ ...before, outbox: (before?.outbox ?? 0) + 1 });
   });
 
-  test('control: a deadline that is written outside of it is there without its order', async () => {
-    const before = await stored();
-    let sent = Promise.resolve();
-    const outside: Outbox<Catalog> = {
-      ...outbox,
-      send(tx, ...commands) {
-        if (commands.every(({ type }) => type !== 'CancelOverdueOrder')) return outbox.send(tx, ...commands);
-        sent = own.database.db.transaction((other) => outbox.send(other, ...commands));
-        return sent;
-      },
-    };
-    await place({ through: appWith(broken(outside)) });
-    await sent;
-    expect(await stored()).toEqual({ ...before, delayed: (before?.delayed ?? 0) + 1 });
+  test('has the deadline of the first step in it', async () => {
+    const id = await orderThatIs(app, 'placed');
+    const [row] = await own.eyes`
+      SELECT d.xmin = e.xmin AS together, d.type, d.topic, d.payload AS data,
+             extract(epoch FROM d.due_at - clock_timestamp())::float8 AS seconds
+      FROM outbox_delayed d JOIN events e ON e.stream_id = d.msg_key WHERE e.stream_id = ${id}`;
+    expect(row).toEqual({
+      together: true,
+      type: 'CheckoutStepOverdue',
+      topic: 'self',
+      data: { order_id: id, step: 'reserve', entry: 1 },
+      seconds: expect.closeTo(15 * 60, -2),
+    });
   });
 });
 
-describe('what inventory answers', () => {
-  test('all set aside: confirmed, once, however often it is said', async () => {
-    const id = await placed();
-    const message = uuidv7();
-    await Promise.all([1, 2, 3].map(() => stockReserved(id, message)));
-    await stockReserved(id);
-    expect(await statusOf(id)).toBe('confirmed');
-    expect(await typesTold(id)).toEqual(['OrderPlaced', 'ReserveStock', 'OrderConfirmed']);
+describe('the way of an order', () => {
+  test('from stock and money to the customer: each answer leads to the next question, and the order says what it waits for', async () => {
+    const id = await orderThatIs(app, 'placed');
+    const answers = answersAbout(app, id);
+    const way: [() => Promise<unknown>, [string, string?], string[]][] = [
+      [answers.stockReserved, ['placed', 'authorise'], ['AuthorisePayment']],
+      [answers.authorised, ['confirmed', 'hand_over'], ['OrderConfirmed', 'CreateShipment']],
+      [answers.handedOver, ['confirmed', 'capture'], ['CapturePayment']],
+      [answers.captured, ['shipped', 'deliver'], ['OrderShipped']],
+      [answers.delivered, ['delivered', undefined], ['OrderDelivered']],
+    ];
+    for (const [answer, step, types] of way) {
+      const before = (await told(id)).length;
+      await answer();
+      expect(await stepOf(id)).toEqual(step);
+      expect((await typesTold(id)).slice(before)).toEqual(types);
+    }
+    expect(await lastTold(id, 'AuthorisePayment')).toEqual({
+      order_id: id,
+      amount: gbp(2765),
+      token: 'tok_ok',
+    });
+    expect(await lastTold(id, 'CreateShipment')).toEqual({ order_id: id, lines: PIECES });
+    expect(await lastTold(id, 'CapturePayment')).toEqual({ order_id: id, amount: gbp(2765) });
+    expect(await deadlines(id)).toEqual([
+      'reserve 1',
+      'authorise 2',
+      'hand_over 3',
+      'capture 4',
+      'deliver 5',
+    ]);
+    expect(await deadLetters(id)).toEqual([]);
   });
 
-  test('short: rejected, naming the lines at fault', async () => {
-    const id = await placed();
-    await stockRejected(id);
-    const { body: order } = await callJson(app, 'GET', `/v1/orders/${id}`);
-    expect(order).toMatchObject({ status: 'rejected', rejection: { reason: 'out_of_stock', lines: short } });
-    expect((await told(id)).at(-1)).toMatchObject({
-      type: 'OrderRejected',
-      data: { order_id: id, reason: 'out_of_stock', lines: short },
+  test('each answer several times, at once and afterwards, counts once', async () => {
+    const id = await orderThatIs(app, 'placed');
+    const answers = answersAbout(app, id);
+    for (const answer of [answers.stockReserved, answers.authorised, answers.handedOver, answers.captured]) {
+      await Promise.all([answer(), answer(), answer()]);
+      await answer();
+    }
+    const message = uuidv7();
+    await Promise.all([1, 2, 3].map(() => deliver(app, 'ShipmentDelivered', deliveredData(id), message)));
+    expect(await stepOf(id)).toEqual(['delivered', undefined]);
+    const types = await typesTold(id);
+    expect(types).toEqual([...new Set(types)]);
+    expect(await deadLetters(id)).toEqual([]);
+  });
+
+  test('an arrival that is told before the hand-over waits for it', async () => {
+    const id = await orderThatIs(app, 'confirmed');
+    const answers = answersAbout(app, id);
+    await answers.delivered();
+    expect(await stepOf(id)).toEqual(['confirmed', 'hand_over']);
+    await answers.handedOver();
+    await answers.captured();
+    expect(await stepOf(id)).toEqual(['delivered', undefined]);
+    expect(await deadLetters(id)).toEqual([]);
+  });
+
+  test('short of stock: rejected, naming the lines at fault', async () => {
+    const id = await orderThatIs(app, 'placed');
+    await answersAbout(app, id).stockRejected();
+    const lines = [{ sku: 'HEART', requested: 3, available: 1 }];
+    expect(await read(id)).toMatchObject({
+      status: 'rejected',
+      rejection: { reason: 'out_of_stock', lines },
+    });
+    expect(await lastTold(id, 'OrderRejected')).toMatchObject({
+      order_id: id,
+      reason: 'out_of_stock',
+      lines,
     });
   });
 
-  test('too late for a cancelled order: ignored', async () => {
-    const id = await placed();
-    await cancel(id, {});
-    expect((await stockReserved(id)).status).toBe(200);
-    expect(await statusOf(id)).toBe('cancelled');
-    expect((await told(id)).at(-1)?.type).toBe('ReleaseStock');
+  test('declined: rejected, and the stock goes back', async () => {
+    const id = await orderThatIs(app, 'held');
+    await answersAbout(app, id).declined();
+    expect(await read(id)).toMatchObject({
+      status: 'rejected',
+      rejection: { reason: 'payment_declined', lines: [] },
+    });
+    expect((await typesTold(id)).slice(-2)).toEqual(['OrderRejected', 'ReleaseStock']);
   });
 
-  test('both ways, or for an order that nobody placed: kept as a dead letter', async () => {
-    const id = await placed();
-    await stockReserved(id);
+  test('lost: what was paid is given back', async () => {
+    const id = await orderThatIs(app, 'shipped');
+    const answers = answersAbout(app, id);
+    await answers.lost();
+    expect(await stepOf(id)).toEqual(['lost', 'refund']);
+    const asked = await lastTold(id, 'RefundPayment');
+    expect(asked).toMatchObject({ order_id: id, amount: gbp(2765) });
+    await answers.refunded(String(asked?.refund_id), 2765);
+    expect(await read(id)).toMatchObject({ status: 'lost', paid: gbp(2765), refunded: gbp(2765) });
+    expect(await stepOf(id)).toEqual(['lost', undefined]);
+  });
+
+  test('an answer both ways, or about an order that nobody placed, is kept as a dead letter', async () => {
+    const id = await orderThatIs(app, 'confirmed');
     const nobody = newId('ord');
-    for (const answer of [await stockRejected(id), await stockReserved(nobody)])
-      expect(answer.status).toBe(200);
-    expect(await statusOf(id)).toBe('confirmed');
-    const dead = await own.eyes<{ about: string }[]>`
-      SELECT msg_key || ': ' || detail AS about FROM dead_letter ORDER BY id`;
-    expect(dead.map(({ about }) => about)).toEqual([
-      expect.stringContaining(`${id}: order_already_decided`),
-      expect.stringContaining(`${nobody}: not_found`),
+    const answers = [answersAbout(app, id).stockRejected(), answersAbout(app, nobody).stockReserved()];
+    for (const answer of await Promise.all(answers)) expect(answer.status).toBe(200);
+    expect(await stepOf(id)).toEqual(['confirmed', 'hand_over']);
+    expect(await deadLetters(id)).toMatchObject([
+      { detail: expect.stringContaining('order_already_decided') },
     ]);
+    expect(await deadLetters(nobody)).toMatchObject([{ detail: expect.stringContaining('not_found') }]);
   });
 });
 
 describe('cancelling', () => {
-  test('tells of it and has the stock released; again changes nothing', async () => {
-    const id = await placed();
-    await stockReserved(id);
+  test('an order that nobody packs yet, at once: its stock and its money are let go', async () => {
+    const id = await orderThatIs(app, 'held');
     const answer = await cancel(id, { reason: 'wrong size' });
-    expect(answer.body).toMatchObject({ id, status: 'cancelled', cancellation: { reason: 'wrong size' } });
+    expect(answer).toMatchObject({
+      status: 200,
+      body: { id, status: 'cancelled', cancellation: { reason: 'wrong size' }, progress: { step: 'void' } },
+    });
     expect((await cancel(id)).status).toBe(200);
-    expect((await told(id)).slice(3)).toMatchObject([
-      { topic: 'orders', type: 'OrderCancelled', data: { order_id: id, reason: 'wrong size' } },
-      { topic: 'commands.inventory', type: 'ReleaseStock', data: { order_id: id } },
-    ]);
+    expect((await typesTold(id)).slice(3)).toEqual(['OrderCancelled', 'ReleaseStock', 'VoidPayment']);
+    await answersAbout(app, id).voided();
+    expect(await stepOf(id)).toEqual(['cancelled', undefined]);
   });
 
-  test('a rejected order is refused', async () => {
-    const id = await placed();
-    await stockRejected(id);
+  test('a confirmed order asks shipping first', async () => {
+    const id = await orderThatIs(app, 'confirmed');
+    const answer = await cancel(id, { reason: 'wrong size' });
+    expect(answer).toMatchObject({
+      status: 202,
+      body: { status: 'confirmed', progress: { step: 'cancel' } },
+    });
+    expect(await lastTold(id, 'CancelShipment')).toEqual({ order_id: id, reason: 'wrong size' });
+    await answersAbout(app, id).shipmentCancelled();
+    expect(await read(id)).toMatchObject({ status: 'cancelled', cancellation: { reason: 'wrong size' } });
+    expect((await typesTold(id)).slice(-3)).toEqual(['OrderCancelled', 'ReleaseStock', 'VoidPayment']);
+  });
+
+  test('comes too late when it has left', async () => {
+    const id = await orderThatIs(app, 'confirmed');
+    await cancel(id);
+    await answersAbout(app, id).handedOver();
+    expect(await stepOf(id)).toEqual(['confirmed', 'capture']);
     const answer = await cancel(id, {});
     expect([answer.status, answer.body.code]).toEqual([409, 'order_not_cancellable']);
   });
@@ -371,142 +446,359 @@ describe('cancelling', () => {
     expect(await cancel(newId('ord'), {})).toMatchObject({ status: 404, body: { code: 'not_found' } });
   });
 
-  /** A cancellation and a rejection that have both come as far as they can before either may go on. */
-  async function cancelWhileRejected(): Promise<string[]> {
-    const id = await placed();
+  test('while inventory rejects has one outcome', async () => {
+    const id = await orderThatIs(app, 'placed');
     const both: Promise<unknown>[] = [];
     await own.eyes.begin(async (tx) => {
-      await tx`SELECT 1 FROM orders WHERE id = ${id} FOR UPDATE`;
-      // One after the other: who waits first goes on first.
+      await tx`SELECT 1 FROM streams WHERE stream_id = ${id} FOR UPDATE`;
+      // Both have decided on what they saw; who waits first goes on first, and the other decides anew.
       both.push(cancel(id, {}));
       await own.blocked(1);
-      both.push(stockRejected(id));
+      both.push(answersAbout(app, id).stockRejected());
       await own.blocked(2);
     });
     await Promise.all(both);
-    return (await typesTold(id)).slice(2);
-  }
-
-  test('while inventory rejects has one outcome', async () => {
-    expect(['OrderRejected', 'OrderCancelled,ReleaseStock']).toContain(`${await cancelWhileRejected()}`);
-  });
-
-  test('control: without the row lock the order is both cancelled and rejected', async () => {
-    vi.spyOn(PgSelectBase.prototype, 'for').mockReturnThis();
-    expect((await cancelWhileRejected()).sort()).toEqual(['OrderCancelled', 'OrderRejected', 'ReleaseStock']);
+    expect((await typesTold(id)).slice(2)).toEqual(['OrderCancelled', 'ReleaseStock']);
+    expect(await deadLetters(id)).toEqual([]);
   });
 });
 
-describe('an order that inventory does not answer in time', () => {
-  /** What brings a message to oneself when it is due, as createMessaging has it. */
-  async function work(): Promise<void> {
-    const deps = { ...testDeps('orders'), database: own.database };
-    const worker = createLocalWorker({ ...deps, handlers: messagesToItself(outbox, clock), pollMs: 20 });
-    const delayed = createDelayedRelease({ ...deps, pollMs: 20, onReleased: worker.nudge });
-    await worker.start();
-    onTestFinished(worker.stop);
-    await delayed.start();
-    onTestFinished(delayed.stop);
-  }
-  const impatient = () => appWith(outbox, 200);
+describe('amending', () => {
+  const amend = (id: string, lines: object[], reason?: string) =>
+    post(id, 'amendments', { lines, ...(reason !== undefined && { reason }) });
+  const lessHearts = [{ sku: 'HEART', quantity: 1 }];
+  const left = [
+    { sku: 'HEART', quantity: 1 },
+    { sku: 'LANTERN', quantity: 2 },
+  ];
 
-  /** Waits until the deadline of this order has been handled. */
-  const due = (id: string) =>
-    vi.waitFor(
-      async () => {
-        const waiting = await own.eyes`
-          SELECT FROM outbox_delayed WHERE msg_key = ${id} UNION ALL SELECT FROM outbox_local WHERE msg_key = ${id}`;
-        expect(waiting).toHaveLength(0);
-      },
-      { timeout: 15_000, interval: 20 },
-    );
-  const now = (id: string) =>
-    own.database.db.transaction((tx) =>
-      outbox.send(tx, { type: 'CancelOverdueOrder', data: { order_id: id } }),
-    );
-  const reason = 'no stock was set aside in time';
+  test('an order that nobody packs yet, at once', async () => {
+    const id = await orderThatIs(app, 'placed');
+    const answer = await amend(id, [{ sku: 'LANTERN', quantity: 0 }]);
+    expect(answer).toMatchObject({
+      status: 200,
+      body: { total: gbp(765), lines: [{ sku: 'HEART', quantity: 3 }] },
+    });
+    const { amendment_id } = (await lastTold(id, 'OrderAmended')) ?? {};
+    expect(await lastTold(id, 'ReleaseStock')).toEqual({
+      order_id: id,
+      reason: 'order amended',
+      part: { id: amendment_id, lines: [{ sku: 'LANTERN', quantity: 2 }] },
+    });
+    const before = await typesTold(id);
+    expect((await amend(id, [{ sku: 'LANTERN', quantity: 0 }])).status).toBe(200);
+    expect(await typesTold(id)).toEqual(before);
+  });
 
-  test('has its deadline from the transaction that placed it', async () => {
-    const id = await placed();
-    const [row] = await own.eyes`
-      SELECT d.xmin = o.xmin AS together, d.type, d.topic, d.payload AS data,
-             extract(epoch FROM d.due_at - clock_timestamp())::float8 AS seconds
-      FROM outbox_delayed d JOIN orders o ON o.id = d.msg_key WHERE o.id = ${id}`;
-    expect(row).toEqual({
-      together: true,
-      type: 'CancelOverdueOrder',
-      topic: 'self',
-      data: { order_id: id },
-      seconds: expect.closeTo(15 * 60, -2),
+  test('a confirmed order asks shipping first; less money is then taken', async () => {
+    const id = await orderThatIs(app, 'confirmed');
+    const answers = answersAbout(app, id);
+    expect(await amend(id, lessHearts, 'too many')).toMatchObject({
+      status: 202,
+      body: { total: gbp(2765), progress: { step: 'amend' } },
+    });
+    const asked = await lastTold(id, 'AmendShipment');
+    expect(asked).toMatchObject({ order_id: id, lines: left });
+    expect((await amend(id, lessHearts)).status).toBe(202);
+    expect(await amend(id, [{ sku: 'HEART', quantity: 2 }])).toMatchObject({
+      status: 409,
+      body: { code: 'order_busy' },
+    });
+    await answers.shipmentAmended(String(asked?.amendment_id), left);
+    expect(await read(id)).toMatchObject({ total: gbp(2255), progress: { step: 'hand_over' } });
+    await answers.handedOver(left);
+    expect(await lastTold(id, 'CapturePayment')).toEqual({ order_id: id, amount: gbp(2255) });
+  });
+
+  test('comes too late when other pieces have left', async () => {
+    const id = await orderThatIs(app, 'confirmed');
+    await amend(id, lessHearts);
+    await answersAbout(app, id).handedOver();
+    expect(await lastTold(id, 'CapturePayment')).toEqual({ order_id: id, amount: gbp(2765) });
+    expect(await amend(id, lessHearts)).toMatchObject({ status: 409, body: { code: 'order_not_amendable' } });
+  });
+
+  test('the hand-over of pieces that nobody ordered is a dead letter: no money is taken for them', async () => {
+    const id = await orderThatIs(app, 'confirmed');
+    await answersAbout(app, id).handedOver(lessHearts);
+    expect(await stepOf(id)).toEqual(['confirmed', 'hand_over']);
+    expect(await deadLetters(id)).toMatchObject([{ type: 'ShipmentHandedOver' }]);
+  });
+});
+
+describe('refunding', () => {
+  const hearts = { lines: [{ sku: 'HEART', quantity: 2 }], restock: true, reason: 'torn' };
+
+  test('pieces of it: asks for their money, puts back what came back, and says so when it is done', async () => {
+    const id = await orderThatIs(app, 'delivered');
+    const answer = await refund(id, hearts);
+    expect(answer).toMatchObject({
+      status: 202,
+      body: { status: 'delivered', progress: { step: 'refund' }, lines: [{ refunded: 2, restocked: 2 }, {}] },
+    });
+    const asked = await lastTold(id, 'RefundPayment');
+    expect(asked).toMatchObject({ order_id: id, amount: gbp(510) });
+    expect(await lastTold(id, 'ReleaseStock')).toMatchObject({
+      part: { id: asked?.refund_id, lines: [{ sku: 'HEART', quantity: 2 }] },
+    });
+    await answersAbout(app, id).refunded(String(asked?.refund_id), 510);
+    expect(await read(id)).toMatchObject({ paid: gbp(2765), refunded: gbp(510) });
+    expect(await stepOf(id)).toEqual(['delivered', undefined]);
+    expect(await lastTold(id, 'OrderRefunded')).toMatchObject({
+      refund_id: asked?.refund_id,
+      amount: gbp(510),
     });
   });
 
-  test('is cancelled, and what was or will be set aside for it released; what comes afterwards changes nothing', async () => {
-    const id = await placed(impatient());
-    await work();
-    await due(id);
-    const { body: order } = await callJson(app, 'GET', `/v1/orders/${id}`);
-    expect(order).toMatchObject({ status: 'cancelled', cancellation: { reason } });
+  test('once per key, also twice at once', async () => {
+    const id = await orderThatIs(app, 'delivered');
+    const key = uuidv7();
+    const both = await Promise.all([refund(id, hearts, key), refund(id, hearts, key)]);
+    expect(both.map(({ status }) => status).sort()).toEqual([200, 202]);
+    expect((await refund(id, hearts, key)).headers.get('idempotency-replayed')).toBe('true');
+    expect((await typesTold(id)).filter((type) => type === 'RefundPayment')).toHaveLength(1);
+    const other = await refund(id, { ...hearts, restock: false }, key);
+    expect([other.status, other.body.code]).toEqual([422, 'idempotency_key_reused']);
+  });
+
+  test('no more than there is, also twice at once, and a refused one leaves the key unused', async () => {
+    const id = await orderThatIs(app, 'delivered');
+    const both = await Promise.all([refund(id, hearts), refund(id, hearts)]);
+    expect(both.map(({ status }) => status).sort()).toEqual([202, 409]);
+    const key = uuidv7();
+    expect((await refund(id, hearts, key)).body).toMatchObject({
+      code: 'refund_too_much',
+      errors: [{ pointer: '/lines/0/quantity', current: 1 }],
+    });
+    expect((await refund(id, { reason: 'all of the rest' }, key)).status).toBe(202);
+    expect(await lastTold(id, 'RefundPayment')).toMatchObject({ amount: gbp(2255) });
+    expect((await refund(id, { reason: 'more' })).body.code).toBe('nothing_to_refund');
+  });
+
+  test('what was not paid is refused', async () => {
+    const id = await orderThatIs(app, 'confirmed');
+    expect(await refund(id, hearts)).toMatchObject({ status: 409, body: { code: 'order_not_refundable' } });
+  });
+});
+
+describe('what needs a person', () => {
+  test('a refused refund: settled by trying again, under another id', async () => {
+    const id = await orderThatIs(app, 'delivered');
+    const answers = answersAbout(app, id);
+    await refund(id, { reason: 'torn' });
+    const first = await lastTold(id, 'RefundPayment');
+    await answers.refundRefused(String(first?.refund_id));
+    expect((await read(id)).progress).toEqual({
+      step: 'person',
+      since: CLOCK,
+      waits_for: 'somebody to settle it',
+      problem: 'the provider refuses to give money back: card closed',
+      problem_code: 'refund_refused',
+      refund_id: first?.refund_id,
+    });
+    const named = { problem: 'refund_refused', refund_id: first?.refund_id };
+    expect(await settle(id, { ...named, resolution: 'try_again' })).toMatchObject({
+      status: 200,
+      body: { progress: { step: 'refund' } },
+    });
+    const second = await lastTold(id, 'RefundPayment');
+    expect(second?.refund_id).not.toBe(first?.refund_id);
+    // The same decision once more is about nothing that is open.
+    expect(await settle(id, { ...named, resolution: 'written_off' })).toMatchObject({
+      status: 409,
+      body: { code: 'nothing_to_settle' },
+    });
+    await answers.refunded(String(second?.refund_id), 2765);
+    expect(await stepOf(id)).toEqual(['delivered', undefined]);
+  });
+
+  test('a refused capture: written off, it goes on without the money', async () => {
+    const id = await orderThatIs(app, 'handed over');
+    const answers = answersAbout(app, id);
+    await answers.captureRefused();
+    expect((await read(id)).progress).toMatchObject({ step: 'person', problem_code: 'capture_refused' });
+    await settle(id, { resolution: 'written_off' });
+    expect(await stepOf(id)).toEqual(['shipped', 'deliver']);
+    await answers.captureRefused();
+    expect(await stepOf(id)).toEqual(['shipped', 'deliver']);
+  });
+
+  test('a refused void: tried again until the money is let go', async () => {
+    const id = await orderThatIs(app, 'held');
+    const answers = answersAbout(app, id);
+    await cancel(id);
+    await answers.voidRefused();
+    expect((await read(id)).progress).toMatchObject({ step: 'person', problem_code: 'void_refused' });
+    await settle(id, { resolution: 'try_again' });
+    expect((await typesTold(id)).filter((type) => type === 'VoidPayment')).toHaveLength(2);
+    await answers.voided();
+    expect(await stepOf(id)).toEqual(['cancelled', undefined]);
+  });
+
+  test('cannot be settled in any way', async () => {
+    const id = await orderThatIs(app, 'handed over');
+    expect((await settle(id, { resolution: 'try_again' })).body.code).toBe('nothing_to_settle');
+    await answersAbout(app, id).delivered();
+    await overdue(id, 'capture', 4);
+    const answer = await settle(id, { resolution: 'written_off' });
+    expect(answer).toMatchObject({
+      status: 409,
+      body: { code: 'settlement_not_possible', errors: [{ possible: ['try_again'] }] },
+    });
+  });
+});
+
+/** The deadline comes now. */
+async function overdue(id: string, step: 'reserve' | 'authorise' | 'capture', entry: number): Promise<void> {
+  await sendDeadline(id, step, entry);
+  await service.work();
+  await due(id);
+}
+
+function sendDeadline(id: string, step: 'reserve' | 'authorise' | 'capture', entry: number): Promise<void> {
+  const command = { type: 'CheckoutStepOverdue' as const, data: { order_id: id, step, entry } };
+  return own.database.db.transaction((tx) => service.handling.outbox.send(tx, command));
+}
+
+/** Waits until what the order has sent to itself has been handled. */
+function due(id: string): Promise<void> {
+  return vi.waitFor(
+    async () => expect(await own.eyes`SELECT FROM outbox_local WHERE msg_key = ${id}`).toHaveLength(0),
+    { timeout: 15_000, interval: 20 },
+  );
+}
+
+function deliveredData(order_id: string) {
+  return {
+    order_id,
+    shipment_id: 'shp_0199c1a7-5f2e-7c3a-9b1d-3f6a0c5e8d42',
+    delivered_at: '2026-03-14T09:30:00.000Z',
+  };
+}
+
+describe('an answer that does not come in time', () => {
+  const impatient = () => ordersService(own.database, { timeouts: timeoutsOf(200) }).app;
+
+  test('of inventory: cancelled, and what was or will be set aside released; what comes afterwards changes nothing', async () => {
+    const id = await orderThatIs(impatient(), 'placed');
+    await service.work();
+    const reason = 'no stock was set aside in time';
+    await vi.waitFor(
+      async () => expect(await read(id)).toMatchObject({ status: 'cancelled', cancellation: { reason } }),
+      {
+        timeout: 15_000,
+      },
+    );
     const types = ['OrderPlaced', 'ReserveStock', 'OrderCancelled', 'ReleaseStock'];
     expect(await typesTold(id)).toEqual(types);
-    expect((await told(id))[2]).toMatchObject({ data: { order_id: id, reason } });
-
-    expect((await stockReserved(id)).status).toBe(200);
+    expect(await lastTold(id, 'OrderCancelled')).toMatchObject({ order_id: id, reason });
+    await answersAbout(app, id).stockReserved();
     await cancel(id, { reason: 'too slow' });
-    await now(id);
-    await due(id);
+    await overdue(id, 'reserve', 1);
     expect(await typesTold(id)).toEqual(types);
+    expect(await deadLetters(id)).toEqual([]);
   });
 
-  test('control: before its time it stays placed', async () => {
-    const [overdue, waiting] = [await placed(impatient()), await placed()];
-    await work();
-    await due(overdue);
-    expect([await statusOf(overdue), await statusOf(waiting)]).toEqual(['cancelled', 'placed']);
+  test('of payments: cancelled, and the money let go, also what is held later', async () => {
+    const id = await orderThatIs(app, 'held');
+    await overdue(id, 'authorise', 2);
+    expect((await typesTold(id)).slice(3)).toEqual(['OrderCancelled', 'ReleaseStock', 'VoidPayment']);
+    await answersAbout(app, id).authorised();
+    await answersAbout(app, id).voided();
+    expect(await stepOf(id)).toEqual(['cancelled', undefined]);
+    expect(await deadLetters(id)).toEqual([]);
   });
 
-  test.each<[string, (id: string) => Promise<unknown>, string[]]>([
-    ['confirmed', stockReserved, ['OrderConfirmed']],
-    ['rejected', stockRejected, ['OrderRejected']],
-    ['cancelled', (id) => cancel(id, { reason: 'wrong size' }), ['OrderCancelled', 'ReleaseStock']],
-  ])('one that was %s in time stays as it is', async (status, decide, types) => {
-    const id = await placed(impatient());
-    await decide(id);
-    await work();
-    await due(id);
-    expect(await statusOf(id)).toBe(status);
-    expect(await typesTold(id)).toEqual(['OrderPlaced', 'ReserveStock', ...types]);
-    expect(await own.eyes`SELECT FROM dead_letter WHERE msg_key = ${id}`).toHaveLength(0);
+  test('control: before its time the order waits', async () => {
+    const [late, waiting] = [await orderThatIs(impatient(), 'placed'), await orderThatIs(app, 'placed')];
+    await service.work();
+    await vi.waitFor(async () => expect((await read(late)).status).toBe('cancelled'), { timeout: 15_000 });
+    expect(await stepOf(waiting)).toEqual(['placed', 'reserve']);
   });
 
-  test('while the answer comes has one outcome', async () => {
-    const id = await placed();
-    await work();
+  test('when it has come in time after all: the deadline changes nothing', async () => {
+    const id = await orderThatIs(app, 'held');
+    await overdue(id, 'reserve', 1);
+    expect(await stepOf(id)).toEqual(['placed', 'authorise']);
+  });
+
+  test.each<['answer' | 'deadline', string[], string]>([
+    ['answer', ['AuthorisePayment'], 'placed'],
+    ['deadline', ['OrderCancelled', 'ReleaseStock'], 'cancelled'],
+  ])('at the same moment as the answer: one of them wins, here the %s', async (first, types, status) => {
+    const id = await orderThatIs(app, 'placed');
+    await service.work();
+    const answers = answersAbout(app, id);
     let answer: Promise<unknown> = Promise.resolve();
+    const both = [
+      () => {
+        answer = answers.stockReserved();
+      },
+      () => sendDeadline(id, 'reserve', 1),
+    ];
+    if (first === 'deadline') both.reverse();
     await own.eyes.begin(async (tx) => {
-      await tx`SELECT 1 FROM orders WHERE id = ${id} FOR UPDATE`;
-      await now(id);
-      await own.blocked(1);
-      answer = stockReserved(id);
-      await own.blocked(2);
+      await tx`SELECT 1 FROM streams WHERE stream_id = ${id} FOR UPDATE`;
+      for (const [i, come] of both.entries()) {
+        await come();
+        await own.blocked(i + 1);
+      }
     });
     await answer;
-    const types = ['OrderPlaced', 'ReserveStock', 'OrderCancelled', 'ReleaseStock'];
-    await vi.waitFor(async () => expect(await typesTold(id)).toEqual(types));
+    await due(id);
+    expect((await typesTold(id)).slice(2)).toEqual(types);
+    expect((await read(id)).status).toBe(status);
+    expect(await deadLetters(id)).toEqual([]);
   });
 });
 
-test('the list is newest first, page by page, and by status', async () => {
-  for (let i = 0; i < 3; i++) await stockReserved(await placed());
-  const seen: { id: string; status: string }[] = [];
-  let cursor = '';
-  do {
-    const { body: page } = await callJson(app, 'GET', `/v1/orders?status=confirmed&limit=2${cursor}`);
-    seen.push(...page.items);
-    cursor = page.next_cursor ? `&cursor=${page.next_cursor}` : '';
-  } while (cursor !== '');
-  expect(new Set(seen.map(({ status }) => status))).toEqual(new Set(['confirmed']));
-  const all = await own.eyes<{ id: string }[]>`
-    SELECT id FROM orders WHERE status = 'confirmed' ORDER BY placed_at DESC, id DESC`;
-  expect(seen.map(({ id }) => id)).toEqual(all.map(({ id }) => id));
+describe('the past of an order', () => {
+  test('is told: what happened, by whom, why, and which request or message it belongs to', async () => {
+    const placed = await place({ actor: 'ann', body: { ...BODY, payment_token: 'tok_secret' } });
+    const { id } = placed.body;
+    const message = uuidv7();
+    await answersAbout(app, id).stockReserved(message);
+    await callJson(
+      app,
+      'POST',
+      `/v1/orders/${id}/cancel`,
+      { reason: 'wrong size' },
+      { 'x-sidecart-actor': 'bob' },
+    );
+    const { body } = await callJson(app, 'GET', `/v1/orders/${id}/history`);
+    expect(body.items).toMatchObject([
+      { version: 1, type: 'OrderPlaced', actor: 'ann', command: 'PlaceOrder', details: { total: gbp(2765) } },
+      { version: 2, type: 'StockHeld', actor: 'test', command: 'NoteStockReserved', caused_by: message },
+      {
+        version: 3,
+        type: 'OrderCancelled',
+        actor: 'bob',
+        command: 'CancelOrder',
+        details: { reason: 'wrong size', cause: 'customer' },
+      },
+    ]);
+    for (const item of body.items) {
+      expect(item.trace_id).toMatch(/^[0-9a-f]{32}$/);
+      expect(item.request_id).toBeTruthy();
+    }
+    expect(JSON.stringify(body)).not.toContain('tok_secret');
+  });
+
+  test('is as it was at any moment', async () => {
+    const id = await orderThatIs(app, 'placed');
+    const [{ now } = { now: new Date() }] = await own.eyes<{ now: Date }[]>`SELECT clock_timestamp() AS now`;
+    await new Promise((resolve) => setTimeout(resolve, 5));
+    await answersAbout(app, id).stockReserved();
+    const at = (moment: string) => callJson(app, 'GET', `/v1/orders/${id}?at=${encodeURIComponent(moment)}`);
+    expect((await at(now.toISOString())).body.progress.step).toBe('reserve');
+    expect((await at(new Date(Date.now() + 60_000).toISOString())).body.progress.step).toBe('authorise');
+    expect(await at('2020-01-01T00:00:00Z')).toMatchObject({ status: 404, body: { code: 'not_found' } });
+    // An offset of the reader's own.
+    expect((await at('2120-01-01T00:00:00+02:00')).status).toBe(200);
+  });
+
+  test('of an order that nobody placed is not found', async () => {
+    const answer = await callJson(app, 'GET', `/v1/orders/${newId('ord')}/history`);
+    expect([answer.status, answer.body.code]).toEqual([404, 'not_found']);
+  });
 });

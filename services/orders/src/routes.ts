@@ -12,9 +12,6 @@ import {
   OrderStatus,
   Settlement,
 } from '@sidecart/contracts/orders';
-import type { ArchiveStore } from '@sidecart/event-sourcing/archive';
-import { readHistory, stateAt } from '@sidecart/event-sourcing/history';
-import { DomainError } from '@sidecart/kit/domain-error';
 import { readIdempotencyKey } from '@sidecart/kit/idempotency';
 import {
   idempotencyKeyParameter,
@@ -24,7 +21,6 @@ import {
   problemAnswers,
 } from '@sidecart/kit/openapi';
 import { decodeCursor, listResponse, listSchema, pageQuery } from '@sidecart/kit/pagination';
-import { order as aggregate } from './aggregate.ts';
 import {
   amendOrder,
   cancelOrder,
@@ -34,16 +30,10 @@ import {
   refundOrder,
   settleOrder,
 } from './commands.ts';
-import type { OrderEvent } from './order-events.ts';
-import type { OrderState } from './order-state.ts';
+import { getHistory, getOrderAt, type HistoryDeps } from './history.ts';
 import { problems } from './problems.ts';
 import { listOrders, readDashboard } from './read-models/orders.ts';
-import { toHistoryEntry, toOrder, toSummary } from './view.ts';
-
-/** What reading an order's past takes. */
-export interface ReadingDeps {
-  archive: ArchiveStore;
-}
+import { toSummary } from './view.ts';
 
 const params = z.strictObject({ id: OrderId });
 
@@ -249,7 +239,7 @@ export const routes = [
   dashboardRoute,
 ] as const;
 
-export function mountRoutes(app: OpenAPIHono, deps: OrderDeps & ReadingDeps): void {
+export function mountRoutes(app: OpenAPIHono, deps: OrderDeps & HistoryDeps): void {
   mountChanges(app, deps);
   mountReads(app, deps);
 }
@@ -289,9 +279,8 @@ function mountChanges(app: OpenAPIHono, deps: OrderDeps): void {
   );
 }
 
-function mountReads(app: OpenAPIHono, deps: OrderDeps & ReadingDeps): void {
-  const { database, archive } = deps;
-  const past = { database, archive, aggregate };
+function mountReads(app: OpenAPIHono, deps: OrderDeps & HistoryDeps): void {
+  const { database } = deps;
 
   app.openapi(listOrdersRoute, async (c) => {
     const { status, customer_id: customerId, attention, limit, cursor } = c.req.valid('query');
@@ -310,18 +299,13 @@ function mountReads(app: OpenAPIHono, deps: OrderDeps & ReadingDeps): void {
   app.openapi(getOrderRoute, async (c) => {
     const { id } = c.req.valid('param');
     const { at } = c.req.valid('query');
-    if (at === undefined) return c.json(await getOrder(deps, database.db, id), 200);
-    const then = await stateAt<OrderState>(past, id, new Date(at));
-    if (!then) throw new DomainError('not-found', 'not_found', { orderId: id });
-    return c.json(toOrder(then.state), 200);
+    const order = at === undefined ? getOrder(deps, database.db, id) : getOrderAt(deps, id, new Date(at));
+    return c.json(await order, 200);
   });
 
-  app.openapi(orderHistoryRoute, async (c) => {
-    const { id } = c.req.valid('param');
-    const items = (await readHistory<OrderEvent>(past, id)).map(toHistoryEntry);
-    if (items.length === 0) throw new DomainError('not-found', 'not_found', { orderId: id });
-    return c.json({ items }, 200);
-  });
+  app.openapi(orderHistoryRoute, async (c) =>
+    c.json({ items: await getHistory(deps, c.req.valid('param').id) }, 200),
+  );
 
   app.openapi(dashboardRoute, async (c) => {
     const figures = await readDashboard(database.db);

@@ -87,8 +87,12 @@ export async function readDashboard(db: Executor): Promise<Dashboard> {
       coalesce(sum(units_shipped), 0)::float8 AS "unitsShipped",
       coalesce(sum(takings), 0)::float8 AS takings,
       coalesce(sum(refunded), 0)::float8 AS refunded,
-      (SELECT count(*) FROM events e, live WHERE e.xid >= pg_snapshot_xmax(done)
-         OR e.xid = ANY (ARRAY(SELECT pg_snapshot_xip(done))))::int AS "pendingEvents"
+      coalesce(
+        (SELECT (SELECT count(*) FROM events e WHERE e.type <> '$Condensed'
+           AND (e.xid >= pg_snapshot_xmax(live.done) OR e.xid = ANY (ARRAY(SELECT pg_snapshot_xip(live.done))))) FROM live),
+        -- It is being built for the first time.
+        (SELECT count(*) FROM events)
+      )::int AS "pendingEvents"
     FROM order_day d, live WHERE d.generation = live.generation`);
   if (!row) throw new Error('An aggregate without GROUP BY has one row');
   return row;
