@@ -28,6 +28,9 @@ describe('who may call whom', () => {
     ['orders', 'products', 'POST', '/v1/products/X/retire'],
     ['orders', 'inventory', 'POST', '/v1/stock/receipts'],
     ['products', 'orders', 'POST', '/v1/orders'],
+    ['orders', 'shipping', 'POST', '/v1/shipments/X/hand-over'],
+    ['inventory', 'shipping', 'GET', '/v1/shipments'],
+    ['shipping', 'orders', 'POST', '/v1/orders'],
     ['gateway', 'orders', 'POST', '/messages/inventory'],
     ['gateway', 'orders', 'GET', '/metrics'],
     ['gateway', 'orders', 'DELETE', '/v1/orders'],
@@ -50,7 +53,7 @@ describe('tokens', () => {
     ).toBe(401);
   });
 
-  test.each(['orders', 'products', 'inventory'])(
+  test.each(['orders', 'products', 'inventory', 'shipping'])(
     '%s refuses whatever lacks the app token, health aside',
     async (service) => {
       const base = `http://127.0.0.1:${shop.endpoints(service).appPort}`;
@@ -88,6 +91,8 @@ describe('topics and secrets', () => {
     ['inventory', 'orders'],
     ['inventory', 'products'],
     ['inventory', 'commands.inventory'],
+    ['orders', 'shipping'],
+    ['shipping', 'commands.shipping'],
   ])('%s may not publish to %s', async (from, topic) => {
     for (const component of shop.components(topic))
       expect((await publish(from, component, topic)).status).toBe(403);
@@ -100,6 +105,7 @@ describe('topics and secrets', () => {
 
   test.each([
     ['orders', 'products-db'],
+    ['orders', 'shipping-db'],
     ['orders', 'orders-db-owner'],
     ['orders', 'broker'],
     ['gateway', 'orders-db'],

@@ -127,7 +127,7 @@ describe('an order through the gateway', () => {
 
   test('leaves no dead letter and an empty outbox', async () => {
     expect(await deadLetters(shop)).toEqual([]);
-    for (const database of ['products', 'inventory', 'orders'])
+    for (const database of ['products', 'inventory', 'orders', 'payments', 'shipping'])
       await until(
         `an empty outbox in ${database}`,
         async () => (await query(shop, database, 'SELECT 1 FROM outbox')).length === 0,

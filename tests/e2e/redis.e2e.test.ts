@@ -31,7 +31,7 @@ test.for(['broker', 'inventory-dapr'])(
 test('on Redis, every app sees that its broker is well, and their probes leave nothing', async (context) => {
   await needsRedis(context);
   const running = shop as LocalShop;
-  for (const service of ['orders', 'inventory', 'products']) {
+  for (const service of ['orders', 'inventory', 'products', 'shipping']) {
     const health = `http://127.0.0.1:${running.endpoints(service).appPort}`;
     await until(
       `${service} to see its broker`,
@@ -39,6 +39,16 @@ test('on Redis, every app sees that its broker is well, and their probes leave n
     );
   }
   const keys = (await withRedis(running.brokerUrl, (send) => send('KEYS', '*'))) as string[];
-  expect(keys.sort()).toEqual(['commands.inventory', 'inventory', 'orders', 'probe', 'products']);
+  expect(keys.sort()).toEqual([
+    'commands.inventory',
+    'commands.payments',
+    'commands.shipping',
+    'inventory',
+    'orders',
+    'payments',
+    'probe',
+    'products',
+    'shipping',
+  ]);
   expect(await withRedis(running.brokerUrl, (send) => send('TYPE', 'probe'))).toBe('string');
 });

@@ -220,7 +220,7 @@ export async function query<T extends object>(
 /** Dead letters of every service; a healthy run has none. */
 export async function deadLetters(shop: Pick<Target, 'adminUrl'>): Promise<object[]> {
   const all: object[] = [];
-  for (const database of ['products', 'inventory', 'orders'])
+  for (const database of ['products', 'inventory', 'orders', 'payments', 'shipping'])
     all.push(...(await query(shop, database, `SELECT '${database}' AS database, * FROM dead_letter`)));
   return all;
 }

@@ -90,11 +90,11 @@ describe('npm start', () => {
     const runDir = await folder();
     const first = start(runDir);
     const shop = await ready(first, runDir);
-    for (const word of ['gateway', 'orders', 'products', 'inventory', 'npm run demo', shop.gatewayUrl])
-      expect(first.output()).toContain(word);
+    const services = ['gateway', 'orders', 'products', 'inventory', 'payments', 'shipping'];
+    for (const word of [...services, 'npm run demo', shop.gatewayUrl]) expect(first.output()).toContain(word);
     const sku = await productWithStock(shop.gatewayUrl, 3);
     const pids = shop.processes.map((process) => process.pid);
-    expect(pids.length).toBeGreaterThanOrEqual(11);
+    expect(pids.length).toBeGreaterThanOrEqual(15);
     expect(pids.every(alive)).toBe(true);
 
     const stoppedAt = first.output().length;

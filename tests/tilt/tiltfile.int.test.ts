@@ -239,7 +239,7 @@ describe('tilt up -- with names', () => {
 
   test('orders starts no gateway, but database and broker', async () => {
     const { enabled = [], resources } = await define('orders');
-    expect(enabled).toEqual(['inventory', 'orders', 'products']);
+    expect(enabled).toEqual(['inventory', 'orders', 'payments', 'products', 'shipping']);
     expect(withDependencies(resources, enabled)).toContain('postgres');
     expect(withDependencies(resources, enabled)).toContain(broker);
   });
@@ -248,7 +248,8 @@ describe('tilt up -- with names', () => {
     const { enabled = [], resources } = await define('--without', 'inventory');
     expect(enabled).toEqual(names.filter((name) => name !== 'inventory'));
     expect(withDependencies(resources, enabled)).not.toContain('inventory');
-    expect((await define('orders', '--without', 'inventory')).enabled).toEqual(['orders', 'products']);
+    const others = ['orders', 'payments', 'products', 'shipping'];
+    expect((await define('orders', '--without', 'inventory')).enabled).toEqual(others);
   });
 
   test.each([['order'], ['--without', 'order']])(
