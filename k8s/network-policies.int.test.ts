@@ -10,8 +10,11 @@ import { checkoutWithBroker, needsKubectl, renderOverlay } from './testing.ts';
 const topology = loadTopology('topology.yaml');
 /** All that listens in these pods, the sidecars' ports included, and one that nobody knows. */
 const PORTS = [
-  ...topology.services.map(({ port }) => port),
-  ...[8080, 5432, 4222, 6379, 8222, 3500, 3501, 50001, 50002, 9090, 31_234],
+  ...new Set([
+    ...topology.services.map(({ port }) => port),
+    ...topology.externals.flatMap(({ simulatorPort = [] }) => simulatorPort),
+    ...[8080, 5432, 4222, 6379, 8222, 3500, 3501, 50001, 50002, 9090, 31_234],
+  ]),
 ];
 let manifests: Manifest[];
 
@@ -27,7 +30,12 @@ const renderWith = (broker: string) =>
 function edgesOf(table: Topology, broker = { name: 'nats', port: 4222 }): string[] {
   const { databases, messengers } = usersOf(table);
   return [
-    ...edgesOfEach(table, [broker.name, 'postgres']),
+    ...edgesOfEach(table, [broker.name, 'postgres', ...table.externals.map(({ name }) => name)]),
+    ...table.externals.flatMap(({ name, users, simulatorPort }) => [
+      ...users.map((user) => `${user} -> ${name}:${simulatorPort}`),
+      // It calls back: the edge's own port, as it is for those who are no sidecar.
+      `${name} -> ${table.edge}:8080`,
+    ]),
     ...[...databases, 'platform'].map((name) => `${name} -> postgres:5432`),
     ...[...messengers, 'platform'].map((name) => `${name} -> ${broker.name}:${broker.port}`),
   ].sort();
@@ -40,6 +48,7 @@ function edgesOfProduction(table: Topology): string[] {
     ...edgesOfEach(table, []),
     ...databases.map((name) => `${name} -> 10.0.0.0/8:5432`),
     ...[...messengers, 'platform'].map((name) => `${name} -> 10.0.0.0/8:4222`),
+    ...table.externals.flatMap(({ users }) => users.map((user) => `${user} -> 0.0.0.0/0:443`)),
   ].sort();
 }
 
@@ -106,6 +115,8 @@ test.each([
   ['deny-all', 'anywhere -> platform'],
   ['to-broker', undefined],
   ['calls-of-orders', undefined],
+  ['payments-to-provider', undefined],
+  ['webhooks-of-provider', undefined],
 ])('control: without policy %s the result is another', (name, opened) => {
   const others = manifests.filter(({ kind, metadata }) => kind !== 'NetworkPolicy' || metadata.name !== name);
   expect(others).toHaveLength(manifests.length - 1);

@@ -10,6 +10,9 @@ interface Allowed {
   because: string;
 }
 
+const externals = loadTopology('topology.yaml')
+  .externals.map(({ name }) => name)
+  .join('|');
 const broker = brokerServer(loadTopology('topology.yaml').broker).name;
 
 /** All that the overlay for production has otherwise than the local one. Each entry must be needed, or it goes. */
@@ -19,6 +22,10 @@ const ALLOWED: Allowed[] = [
       `^(StatefulSet|Service|ServiceAccount)/(postgres|${broker})$|^ConfigMap/${broker}-\\w+$`,
     ),
     because: 'database and broker are in the cluster locally, elsewhere in production',
+  },
+  {
+    path: new RegExp(`^(Deployment|Service|ServiceAccount|HTTPEndpoint)/(${externals})(\\.spec\\.baseUrl)?$`),
+    because: 'locally simulators stand in for the HTTP APIs of others, which have an address in production',
   },
   {
     path: /^Deployment\/platform(\.spec\.template)?\.metadata\.labels\.uses-database$|^Deployment\/platform\.spec\.template\.spec\.(initContainers|volumes\[database-logins\])$/,

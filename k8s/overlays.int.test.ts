@@ -5,7 +5,7 @@ import { beforeEach, expect, test } from 'vitest';
 import { loadBroker } from '../generator/broker.ts';
 import { daprOutputs } from '../generator/dapr-outputs.ts';
 import { isHandWritten, kubernetesOutputs } from '../generator/kubernetes.ts';
-import { loadTopology, parseTopology } from '../generator/topology.ts';
+import { loadTopology, parseTopology, secretsOf } from '../generator/topology.ts';
 import { applyOutputs, findDrift } from '../generator/write.ts';
 import { testFolder } from '../local/testing.ts';
 import { type Manifest, render } from './manifests.ts';
@@ -13,6 +13,8 @@ import { missingSecrets } from './secrets.ts';
 import { checkoutWithBroker, needsKubectl, renderOverlay } from './testing.ts';
 
 const topology = loadTopology('topology.yaml');
+/** What stands in for the APIs outside, in the local overlay. */
+const simulators = topology.externals.flatMap(({ name, simulatorPort }) => (simulatorPort ? [name] : []));
 const named = (manifests: Manifest[], kind: string, name: string) =>
   manifests.find((manifest) => manifest.kind === kind && manifest.metadata.name === name);
 const deployments = (manifests: Manifest[]) => manifests.filter(({ kind }) => kind === 'Deployment');
@@ -117,16 +119,49 @@ test.each([
   },
 );
 
-test('an account may read the one Secret of its own service, and only services with a database have one', () => {
+test('an account may read the Secrets of its own service: that of its database, and for an API outside that it calls', () => {
   const roles = renderOverlay({ overlay: 'production' }).filter(({ kind }) => kind === 'Role');
   const databases = topology.services.filter(({ database }) => database).map(({ name }) => name);
   expect(roles.map(({ rules }) => rules)).toEqual(
     databases
       .sort()
       .map((name) => [
-        { apiGroups: [''], resources: ['secrets'], resourceNames: [`${name}-db`], verbs: ['get'] },
+        { apiGroups: [''], resources: ['secrets'], resourceNames: secretsOf(name, topology), verbs: ['get'] },
       ]),
   );
+});
+
+test('a simulator is reached where the endpoint says, knows what its caller knows, and keeps to the rules for pods', () => {
+  const manifests = renderOverlay({ overlay: 'local' });
+  for (const name of simulators) {
+    const external = topology.externals.find((one) => one.name === name);
+    const endpoint = named(manifests, 'HTTPEndpoint', name);
+    const [{ port }] = (named(manifests, 'Service', name) as Manifest).spec.ports;
+    expect(endpoint).toMatchObject({ spec: { baseUrl: `http://${name}:${port}` }, scopes: external?.users });
+    const { spec } = (named(manifests, 'Deployment', name) as Manifest).spec.template;
+    const [app] = spec.containers;
+    const secrets = app.env.flatMap(({ valueFrom }: { valueFrom?: { secretKeyRef: object } }) =>
+      valueFrom ? [valueFrom.secretKeyRef] : [],
+    );
+    const [user] = external?.users ?? [];
+    expect(secrets).toEqual(external?.secret.map((key) => ({ name: `${user}-${name}`, key })));
+    const made = missingSecrets({ services: [], externals: topology.externals, brokerKind: 'jetstream' }, {});
+    expect(Object.keys(made[`${user}-${name}`] ?? {})).toEqual(external?.secret);
+    expect(spec.securityContext.runAsNonRoot).toBe(true);
+    expect(app.securityContext).toMatchObject({
+      allowPrivilegeEscalation: false,
+      readOnlyRootFilesystem: true,
+      capabilities: { drop: ['ALL'] },
+    });
+  }
+});
+
+test('in production no simulator is there, and the endpoint is at an address with TLS', () => {
+  const manifests = renderOverlay({ overlay: 'production' });
+  for (const name of simulators) {
+    expect(named(manifests, 'Deployment', name)).toBeUndefined();
+    expect(named(manifests, 'HTTPEndpoint', name)?.spec.baseUrl).toMatch(/^https:/);
+  }
 });
 
 test('a release is said once: every image has its registry, with a port too, and its tag', () => {
@@ -143,7 +178,7 @@ test('a release is said once: every image has its registry, with a port too, and
   });
   const names = topology.services.flatMap(({ name, database }) => (database ? [name, name] : [name]));
   expect(images.sort()).toEqual(
-    [...names, 'platform', 'platform']
+    [...names, ...simulators, 'platform', 'platform']
       .map((name) => `registry.example.com:5000/team/shop/${name}:1.2.3`)
       .sort(),
   );
@@ -195,10 +230,13 @@ test('who depends on a pod can wait until it is ready; only a pod under edit is 
       const app = spec.template.spec.containers.find(({ name }: { name: string }) => name === 'app');
       return [metadata.name, app.readinessProbe !== undefined, app.livenessProbe !== undefined];
     });
-  const names = [...topology.services.map(({ name }) => name), 'platform'].sort();
-  for (const overlay of ['local', 'production'])
-    expect(probes(renderOverlay({ overlay })).sort()).toEqual(names.map((name) => [name, true, true]));
-  expect(probes(render('tilt/dev')).sort()).toEqual(names.map((name) => [name, true, false]));
+  const names = [...topology.services.map(({ name }) => name), 'platform'];
+  const local = [...names, ...simulators].sort();
+  expect(probes(renderOverlay({ overlay: 'local' })).sort()).toEqual(local.map((name) => [name, true, true]));
+  expect(probes(renderOverlay({ overlay: 'production' })).sort()).toEqual(
+    names.sort().map((name) => [name, true, true]),
+  );
+  expect(probes(render('tilt/dev')).sort()).toEqual(local.map((name) => [name, true, false]));
 });
 
 /** Names of the template that were not replaced. `service` is also what a label calls a component. */
