@@ -1,33 +1,23 @@
-import { catalog } from '@sidecart/contracts/catalog';
 import { DaprError } from '@sidecart/kit/dapr';
-import { callJson, testDeps, untouchedDatabase } from '@sidecart/kit/testing';
-import { createConsumer } from '@sidecart/messaging/consumer';
-import { createOutbox } from '@sidecart/messaging/outbox';
+import { callJson, untouchedDatabase } from '@sidecart/kit/testing';
 import { describe, expect, test } from 'vitest';
-import { createOrdersApp } from './app.ts';
 import { config } from './config.ts';
+import { gbp, ordersService, priced } from './fixture-orders.ts';
 import { openApiDocument } from './openapi.ts';
 import { createGetQuotes } from './quotes.ts';
-import { subscriptions } from './subscriptions.ts';
 
-const deps = testDeps('orders');
-const database = untouchedDatabase();
-const outbox = createOutbox({ service: 'orders', catalog, owns: [] });
-const clock = () => new Date();
-const app = createOrdersApp(deps, {
-  database,
-  outbox,
+const database = { ...untouchedDatabase(), onCommit: () => {} };
+const { app } = ordersService(database, {
   getQuotes: () => Promise.reject(new Error('products was asked')),
-  clock,
-  orderTimeoutMs: 1000,
-  consumer: createConsumer({ ...deps, database, topics: subscriptions(outbox, clock) }),
 });
 
-const gbp = (amount: number) => ({ amount, currency: 'GBP' });
-const line = (more: object = {}) => ({ sku: 'HEART', quantity: 1, unit_price: gbp(255), ...more });
+const line = (more: object = {}) => ({ ...priced('HEART', 1, 255), ...more });
 const place = (body: unknown, headers: Record<string, string> = {}) =>
   callJson(app, 'POST', '/v1/orders', body, { 'idempotency-key': 'k', ...headers });
 const id = 'ord_0199c1a7-5f2e-7c3a-9b1d-3f6a0c5e8d42';
+const post = (what: string, body: unknown, headers: Record<string, string> = { 'idempotency-key': 'k' }) =>
+  callJson(app, 'POST', `/v1/orders/${id}/${what}`, body, headers);
+const get = (path: string) => callJson(app, 'GET', path);
 
 /** What is sent, the status and code expected, and the places said to be at fault. Nothing of it reaches the database. */
 const refused: [string, () => ReturnType<typeof place>, number, string, string[]][] = [
@@ -87,6 +77,13 @@ const refused: [string, () => ReturnType<typeof place>, number, string, string[]
     'validation_failed',
     ['/lines/0/sku'],
   ],
+  [
+    'a token of no shape',
+    () => place({ lines: [line()], payment_token: '4111 1111 1111 1111' }),
+    422,
+    'validation_failed',
+    ['/payment_token'],
+  ],
   ['a NUL', () => place({ lines: [line()], customer_id: 'a\0' }), 422, 'validation_failed', ['/customer_id']],
   ['an array', () => place([]), 422, 'validation_failed', ['']],
   ['broken JSON', () => place('{"lines":'), 400, 'malformed_json', []],
@@ -119,50 +116,84 @@ const refused: [string, () => ReturnType<typeof place>, number, string, string[]
     'idempotency_key_invalid',
     ['header:Idempotency-Key'],
   ],
-  ['an id of no shape', () => callJson(app, 'GET', '/v1/orders/x'), 422, 'validation_failed', ['path:id']],
+  ['an id of no shape', () => get('/v1/orders/x'), 422, 'validation_failed', ['path:id']],
   [
     'an unknown field in a cancellation',
-    () => callJson(app, 'POST', `/v1/orders/${id}/cancel`, { because: 'x' }),
+    () => post('cancel', { because: 'x' }),
     422,
     'validation_failed',
     ['/because'],
   ],
   [
     'a reason over 200 characters',
-    () => callJson(app, 'POST', `/v1/orders/${id}/cancel`, { reason: 'x'.repeat(201) }),
+    () => post('cancel', { reason: 'x'.repeat(201) }),
     422,
     'validation_failed',
     ['/reason'],
   ],
+  ['an amendment of nothing', () => post('amendments', { lines: [] }), 422, 'validation_failed', ['/lines']],
   [
-    'an unknown query parameter',
-    () => callJson(app, 'GET', '/v1/orders?page=2'),
+    'an amendment to less than nothing, and at another price',
+    () => post('amendments', { lines: [{ sku: 'HEART', quantity: -1, unit_price: gbp(1) }] }),
     422,
     'validation_failed',
-    ['query:page'],
+    ['/lines/0/quantity', '/lines/0/unit_price'],
+  ],
+  ['a refund without a reason', () => post('refunds', {}), 422, 'validation_failed', ['/reason']],
+  [
+    'a refund of no pieces, and of an amount',
+    () => post('refunds', { reason: 'x', amount: gbp(1), lines: [{ sku: 'HEART', quantity: 0 }] }),
+    422,
+    'validation_failed',
+    ['/amount', '/lines/0/quantity'],
   ],
   [
+    'a refund without a key',
+    () => post('refunds', { reason: 'x' }, {}),
+    400,
+    'idempotency_key_missing',
+    ['header:Idempotency-Key'],
+  ],
+  [
+    'a settlement without a note, in a way that there is not, of a problem that there is not',
+    () => post('settlement', { resolution: 'ignored', problem: 'rain' }),
+    422,
+    'validation_failed',
+    ['/note', '/resolution', '/problem'],
+  ],
+  ['an unknown query parameter', () => get('/v1/orders?page=2'), 422, 'validation_failed', ['query:page']],
+  [
     'a query parameter for one order',
-    () => callJson(app, 'GET', `/v1/orders/${id}?fields=lines`),
+    () => get(`/v1/orders/${id}?fields=lines`),
     422,
     'validation_failed',
     ['query:fields'],
   ],
+  ['a moment of no shape', () => get(`/v1/orders/${id}?at=noon`), 422, 'validation_failed', ['query:at']],
   [
-    'an unknown status',
-    () => callJson(app, 'GET', '/v1/orders?status=lost'),
+    'a query parameter for a history',
+    () => get(`/v1/orders/${id}/history?limit=2`),
     422,
     'validation_failed',
-    ['query:status'],
+    ['query:limit'],
   ],
   [
-    'a broken cursor',
-    () => callJson(app, 'GET', '/v1/orders?cursor=%7b'),
+    'a query parameter for the dashboard',
+    () => get('/v1/dashboard?day=1'),
     422,
     'validation_failed',
-    ['query:cursor'],
+    ['query:day'],
   ],
-  ['an unknown route', () => callJson(app, 'GET', '/v1/nothing'), 404, 'route_not_found', []],
+  ['an unknown status', () => get('/v1/orders?status=packed'), 422, 'validation_failed', ['query:status']],
+  [
+    'a doubtful attention',
+    () => get('/v1/orders?attention=1'),
+    422,
+    'validation_failed',
+    ['query:attention'],
+  ],
+  ['a broken cursor', () => get('/v1/orders?cursor=%7b'), 422, 'validation_failed', ['query:cursor']],
+  ['an unknown route', () => get('/v1/nothing'), 404, 'route_not_found', []],
   ['a wrong method', () => callJson(app, 'DELETE', '/v1/orders'), 405, 'method_not_allowed', []],
   [
     'no app token',
@@ -225,20 +256,41 @@ describe('asking products for prices', () => {
   });
 });
 
-describe('the time that an order waits for its stock', () => {
-  const read = (ORDER_TIMEOUT_MS?: string) => config.shape.ORDER_TIMEOUT_MS.safeParse(ORDER_TIMEOUT_MS).data;
+describe('the time that an order waits', () => {
+  const MINUTE = 60_000;
+  const DAY = 24 * 60 * MINUTE;
+  const defaults = [
+    ['RESERVE_TIMEOUT_MS', 15 * MINUTE],
+    ['AUTHORISE_TIMEOUT_MS', 15 * MINUTE],
+    ['ANSWER_TIMEOUT_MS', 15 * MINUTE],
+    ['HAND_OVER_TIMEOUT_MS', 14 * DAY],
+    ['DELIVER_TIMEOUT_MS', 30 * DAY],
+  ] as const;
 
-  test('is 15 minutes, or what the environment says', () => {
-    expect([read(), read('1500')]).toEqual([900_000, 1500]);
+  test.each(defaults)('%s is %d, or what the environment says', (name, ms) => {
+    const schema = config.shape[name];
+    expect([schema.parse(undefined), schema.parse('1500')]).toEqual([ms, 1500]);
   });
 
   test.each(['0', '-1', '1.5', 'soon', ''])('is not %j', (text) => {
-    expect(read(text)).toBeUndefined();
+    for (const [name] of defaults) expect(config.shape[name].safeParse(text).success).toBe(false);
   });
 });
 
 test('the OpenAPI document has every operation, with the header that it needs', () => {
   const { paths } = openApiDocument();
-  expect(Object.keys(paths ?? {})).toEqual(['/v1/orders', '/v1/orders/{id}', '/v1/orders/{id}/cancel']);
-  expect(paths?.['/v1/orders']?.post?.parameters).toMatchObject([{ name: 'Idempotency-Key', in: 'header' }]);
+  expect(Object.keys(paths ?? {})).toEqual([
+    '/v1/orders',
+    '/v1/orders/{id}',
+    '/v1/orders/{id}/history',
+    '/v1/orders/{id}/cancel',
+    '/v1/orders/{id}/amendments',
+    '/v1/orders/{id}/refunds',
+    '/v1/orders/{id}/settlement',
+    '/v1/dashboard',
+  ]);
+  for (const path of ['/v1/orders', '/v1/orders/{id}/refunds'])
+    expect(paths?.[path]?.post?.parameters).toMatchObject(
+      expect.arrayContaining([expect.objectContaining({ name: 'Idempotency-Key', in: 'header' })]),
+    );
 });

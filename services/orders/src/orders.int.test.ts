@@ -300,7 +300,7 @@ describe('the way of an order', () => {
   test('from stock and money to the customer: each answer leads to the next question, and the order says what it waits for', async () => {
     const id = await orderThatIs(app, 'placed');
     const answers = answersAbout(app, id);
-    const way: [() => Promise<unknown>, [string, string?], string[]][] = [
+    const way: [() => Promise<unknown>, [string, string | undefined], string[]][] = [
       [answers.stockReserved, ['placed', 'authorise'], ['AuthorisePayment']],
       [answers.authorised, ['confirmed', 'hand_over'], ['OrderConfirmed', 'CreateShipment']],
       [answers.handedOver, ['confirmed', 'capture'], ['CapturePayment']],
