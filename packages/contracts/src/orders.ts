@@ -222,7 +222,8 @@ export type Dashboard = z.infer<typeof Dashboard>;
 
 export const CheckoutStepOverdue = z.object({ order_id: OrderId, step: AwaitedStep, entry: z.int() }).meta({
   id: 'CheckoutStepOverdue',
-  description: 'See to the order if it is still in the step that it entered as its so-manieth.',
+  description:
+    'See to the order if it is still in this step, and has not entered it anew: `entry` counts the steps that it has entered.',
 });
 export type CheckoutStepOverdue = z.infer<typeof CheckoutStepOverdue>;
 

@@ -334,8 +334,38 @@ export const PUBLIC_ROUTES = [
     "timeoutMs": 5000
   },
   {
+    "method": "GET",
+    "path": "/v1/orders/{id}/history",
+    "service": "orders",
+    "timeoutMs": 5000
+  },
+  {
     "method": "POST",
     "path": "/v1/orders/{id}/cancel",
+    "service": "orders",
+    "timeoutMs": 5000
+  },
+  {
+    "method": "POST",
+    "path": "/v1/orders/{id}/amendments",
+    "service": "orders",
+    "timeoutMs": 5000
+  },
+  {
+    "method": "POST",
+    "path": "/v1/orders/{id}/refunds",
+    "service": "orders",
+    "timeoutMs": 5000
+  },
+  {
+    "method": "POST",
+    "path": "/v1/orders/{id}/settlement",
+    "service": "orders",
+    "timeoutMs": 5000
+  },
+  {
+    "method": "GET",
+    "path": "/v1/dashboard",
     "service": "orders",
     "timeoutMs": 5000
   },
