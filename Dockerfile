@@ -1,4 +1,4 @@
-# One Dockerfile for all services and for platform: `npm run images` says it with all arguments. By hand:
+# One Dockerfile for all services, for platform and for simulators: `npm run images` says it with all arguments. By hand:
 #   docker build --build-arg SERVICE=orders --tag sidecart/orders .
 # Targets: `runtime` (the last) and `dev`, for live updates.
 # Base images by argument: a mirror, a digest, or for the runtime another with glibc and libstdc++.
@@ -11,6 +11,7 @@ WORKDIR /app
 COPY packages packages
 COPY services services
 COPY platform platform
+COPY provider provider
 RUN find . -type f ! -name package.json -delete && find . -type d -empty -delete
 COPY package.json package-lock.json .npmrc ./
 
@@ -26,10 +27,11 @@ FROM ${NODE_IMAGE} AS sources
 WORKDIR /from
 COPY services services
 COPY platform platform
+COPY provider provider
 COPY components/brokers components/brokers
 ARG SERVICE
 RUN mkdir /app && cd /app \
-  && if [ "${SERVICE}" = platform ]; then folder=platform main=main.ts; else folder=services/${SERVICE} main=src/main.ts; fi \
+  && if [ -d "/from/services/${SERVICE}" ]; then folder=services/${SERVICE} main=src/main.ts; else folder=${SERVICE} main=main.ts; fi \
   && if ! [ -f "/from/${folder}/${main}" ]; then echo "There is no service '${SERVICE}': --build-arg SERVICE=orders" >&2; exit 1; fi \
   && mkdir -p "${folder}" && cp -r "/from/${folder}/." "${folder}" \
   && ln -s "${folder}/${main}" main.mjs \
@@ -39,7 +41,7 @@ RUN mkdir /app && cd /app \
 
 # For live updates: Node runs the sources as they are, and starts anew when one changes.
 FROM packages AS dev
-RUN chown 10001:10001 /app && chown -R 10001:10001 packages services platform
+RUN chown 10001:10001 /app && chown -R 10001:10001 packages services platform provider
 COPY --chown=10001:10001 packages packages
 COPY --chown=10001:10001 --from=sources /app ./
 ENV HOST=0.0.0.0
@@ -56,6 +58,7 @@ COPY local/bundle-program.ts local/
 COPY k8s/image-files.ts k8s/
 COPY packages packages
 COPY platform platform
+COPY provider provider
 COPY services services
 COPY components/brokers components/brokers
 COPY topology.yaml ./

@@ -11,6 +11,7 @@ const COPIED = [
   'packages',
   'services',
   'platform',
+  'provider',
   'components/brokers',
   'local/bundle-program.ts',
   'k8s/image-files.ts',
@@ -44,5 +45,6 @@ test('the same sources give the same files, with the same times, whenever they a
   const [first, second] = [await layOut(), await layOut()];
   expect(second).toEqual(first);
   expect(first.length).toBeGreaterThan(20);
+  expect(first).toContainEqual(expect.stringMatching(/^provider\/app\/main\.mjs /));
   expect(first.filter((fact) => !fact.includes(' 1980-01-01T00:00:00.000Z '))).toEqual([]);
 });

@@ -23,9 +23,15 @@ if (!values.out) throw new Error('usage: image-files.ts --out FOLDER');
  */
 function layOut(out: string): void {
   const services = readdirSync('services').filter((name) => existsSync(`services/${name}/src/main.ts`));
+  const { broker, external = {} } = parse(readFileSync('topology.yaml', 'utf8')) as {
+    broker: string;
+    external?: Record<string, { simulator?: object }>;
+  };
+  const simulators = Object.keys(external).filter((name) => external[name]?.simulator);
   const bundles = bundle([
     ...services.map((name) => `${name}=services/${name}/src/main.ts`),
     'platform=platform/main.ts',
+    ...simulators.map((name) => `${name}=${name}/main.ts`),
     'migrate=packages/kit/src/migrate.ts',
   ]);
   for (const name of services) {
@@ -39,9 +45,9 @@ function layOut(out: string): void {
     for (const file of filesOfPackages(`services/${name}/package.json`))
       copy(join('node_modules', file), join(app, 'node_modules', file));
   }
+  for (const name of simulators) take(bundles, name, join(out, name, 'app'), 'main');
   const platform = join(out, 'platform', 'app');
   take(bundles, 'platform', platform, 'main');
-  const { broker } = parse(readFileSync('topology.yaml', 'utf8')) as { broker: string };
   copy(`components/brokers/${broker}-streams.generated.yaml`, join(platform, 'streams.yaml'));
   settle(out);
 }

@@ -15,7 +15,7 @@ import { describeSource } from './image-source.ts';
 
 const USAGE = `npm run images [-- options] [SERVICE...]
 
-Builds the image sidecart/<service> of each service, and sidecart/platform; or only those that are named.
+Builds the image sidecart/<service> of each service, sidecart/platform, and those of simulators; or only those that are named.
 
   --tag TAG             default: the short commit, with -dirty when files differ from it
   --push REGISTRY       pushes them too, as REGISTRY/sidecart/<service>:TAG
@@ -95,8 +95,9 @@ function readCommandLine(args: string[]) {
     exitWithUsage(`--target ${target}: write runtime or dev`, USAGE);
   if (tag !== undefined && !/^\w[\w.-]{0,127}$/.test(tag))
     exitWithUsage(`--tag ${tag}: a tag has letters, digits, _ . and -, at most 128 of them`, USAGE);
-  const services = loadTopology(join(CHECKOUT, 'topology.yaml')).services.map(({ name }) => name);
-  const all = [...services, 'platform'];
+  const { services, externals } = loadTopology(join(CHECKOUT, 'topology.yaml'));
+  const simulators = externals.filter(({ simulatorPort }) => simulatorPort !== undefined);
+  const all = [...services, ...simulators].map(({ name }) => name).concat('platform');
   const unknown = named.find((name) => !all.includes(name));
   if (unknown !== undefined)
     exitWithUsage(`there is no service ${unknown}; there are ${all.join(', ')}`, USAGE);

@@ -110,11 +110,11 @@ describe('the evaluation', () => {
 
   test.each([
     [
-      'consumes: [inventory]',
-      'consumes: [inventry]',
+      'consumes: [inventory, ',
+      'consumes: [inventry, ',
       'there is no service inventry, which the row of orders',
     ],
-    ['sends: [inventory]', 'sends: [inventry]', 'there is no service inventry, which the row of orders'],
+    ['sends: [inventory, ', 'sends: [inventry, ', 'there is no service inventry, which the row of orders'],
     [
       'invokes:\n      products:',
       'invokes:\n      prodcts:',

@@ -13,7 +13,8 @@ const topology = loadTopology(join(CHECKOUT, 'topology.yaml'));
 const names = topology.services.map(({ name }) => name).sort();
 const broker = brokerServer(topology.broker).name;
 /** What runs from sources in the cluster. */
-const programs = [...names, 'platform'];
+const simulators = topology.externals.flatMap(({ name, simulatorPort }) => (simulatorPort ? [name] : []));
+const programs = [...names, ...simulators, 'platform'];
 const fromCheckout = (path: string) => relative(CHECKOUT, path);
 
 const evaluate = useEvaluator();
@@ -101,6 +102,8 @@ describe('tilt up', () => {
     for (const name of names)
       for (const needed of ['namespace', 'secrets', 'dapr', 'postgres', broker, 'platform'])
         expect(withDependencies(resources, [name])).toContain(needed);
+    for (const { name, users } of topology.externals.filter(({ name }) => simulators.includes(name)))
+      for (const user of users) expect(resources.get(user)?.deps).toContain(name);
     expect(withDependencies(resources, [topology.edge])).toEqual(new Set(resources.keys()));
   });
 
@@ -172,7 +175,7 @@ describe('a live update', () => {
     for (const name of programs) {
       const image = images.get(`sidecart/${name}`) as Image;
       const copied = inPod(image).map(({ local_path }) => fromCheckout(local_path));
-      const sources = name === 'platform' ? name : `services/${name}/src`;
+      const sources = names.includes(name) ? `services/${name}/src` : name;
       expect(copied.sort()).toEqual([sources, ...importedPackages(sources)].sort());
     }
   });
@@ -223,7 +226,10 @@ describe('tilt up -- with names', () => {
   /** What a service needs by the table, found another way than the Tiltfile does. */
   const needed = (wanted: string[]) => {
     const edges = [
-      ...topology.calls.map(({ caller, callee }) => [caller, callee] as const),
+      // Who asks what was sent gets on without an answer.
+      ...topology.calls
+        .filter(({ repairs }) => repairs === undefined)
+        .map(({ caller, callee }) => [caller, callee] as const),
       ...topology.topics.flatMap(({ kind, owner, publishers, consumers }) =>
         (kind === 'fact' ? consumers : publishers).map((app) => [app, owner] as const),
       ),
