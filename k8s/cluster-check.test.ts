@@ -4,7 +4,9 @@ import { type ClusterFacts, judgeCluster } from './cluster-check.ts';
 const READY: ClusterFacts = {
   context: { name: 'kind-kind', server: 'https://127.0.0.1:6443' },
   version: 'v1.36.3',
-  definitions: ['components', 'configurations', 'resiliencies', 'subscriptions'].map((n) => `${n}.dapr.io`),
+  definitions: ['components', 'configurations', 'httpendpoints', 'resiliencies', 'subscriptions'].map(
+    (n) => `${n}.dapr.io`,
+  ),
   controlPlane: { 'dapr-operator': true, 'dapr-sentry': true, 'dapr-sidecar-injector': true },
   defaultStorageClass: true,
   registry: 'localhost:5000',

@@ -25,7 +25,7 @@ export interface Finding {
 /** Native sidecars and the preStop sleep are on by default from here on. */
 const OLDEST_MINOR = 30;
 
-const DEFINITIONS = ['components', 'configurations', 'resiliencies', 'subscriptions'].map(
+const DEFINITIONS = ['components', 'configurations', 'httpendpoints', 'resiliencies', 'subscriptions'].map(
   (plural) => `${plural}.dapr.io`,
 );
 const CONTROL_PLANE = ['dapr-operator', 'dapr-sentry', 'dapr-sidecar-injector'];

@@ -28,6 +28,8 @@ describe('who may call whom', () => {
     ['orders', 'products', 'POST', '/v1/products/X/retire'],
     ['orders', 'inventory', 'POST', '/v1/stock/receipts'],
     ['products', 'orders', 'POST', '/v1/orders'],
+    ['orders', 'payments', 'GET', '/v1/payments'],
+    ['inventory', 'payments', 'POST', '/v1/payments/webhooks'],
     ['orders', 'shipping', 'POST', '/v1/shipments/X/hand-over'],
     ['inventory', 'shipping', 'GET', '/v1/shipments'],
     ['shipping', 'orders', 'POST', '/v1/orders'],
@@ -45,6 +47,25 @@ describe('who may call whom', () => {
   });
 });
 
+describe('an API outside', () => {
+  const ask = (from: string) =>
+    through(from, '/v1/authorisations', { method: 'POST', appId: 'provider', body: {} });
+
+  test('is known to the sidecar of the one who calls it, and does not know who lacks its key', async () => {
+    expect((await ask('payments')).body).toEqual({ error: 'unauthorised' });
+  });
+
+  test.each(['orders', 'gateway', 'inventory'])('is unknown to that of %s', async (from) => {
+    expect((await ask(from)).body).toMatchObject({ errorCode: 'ERR_DIRECT_INVOKE' });
+  });
+
+  test('calls back at one operation, and nobody else may: what it has not signed is refused', async () => {
+    const path = '/v1/payments/webhooks';
+    const answer = await call(shop.gatewayUrl, 'POST', path, { body: { type: 'authorise.succeeded' } });
+    expect(answer.body).toMatchObject({ status: 401, code: 'webhook_signature_invalid' });
+  });
+});
+
 describe('tokens', () => {
   test('a sidecar answers nobody without its API token', async () => {
     const { daprHttpPort } = shop.endpoints('orders');
@@ -53,7 +74,7 @@ describe('tokens', () => {
     ).toBe(401);
   });
 
-  test.each(['orders', 'products', 'inventory', 'shipping'])(
+  test.each(['orders', 'products', 'inventory', 'payments', 'shipping'])(
     '%s refuses whatever lacks the app token, health aside',
     async (service) => {
       const base = `http://127.0.0.1:${shop.endpoints(service).appPort}`;
@@ -91,6 +112,8 @@ describe('topics and secrets', () => {
     ['inventory', 'orders'],
     ['inventory', 'products'],
     ['inventory', 'commands.inventory'],
+    ['orders', 'payments'],
+    ['payments', 'commands.payments'],
     ['orders', 'shipping'],
     ['shipping', 'commands.shipping'],
   ])('%s may not publish to %s', async (from, topic) => {
@@ -105,6 +128,7 @@ describe('topics and secrets', () => {
 
   test.each([
     ['orders', 'products-db'],
+    ['orders', 'payments-provider'],
     ['orders', 'shipping-db'],
     ['orders', 'orders-db-owner'],
     ['orders', 'broker'],
