@@ -224,7 +224,7 @@ function simulatorObjects({ name, users, secret, webhooks }: External, port: num
       valueFrom: { secretKeyRef: { name: externalSecret(user, name), key } },
     })),
   ];
-  const probe = { httpGet: { path: '/livez', port: 'http' }, timeoutSeconds: 2 };
+  const probe = (path: string) => ({ httpGet: { path, port: 'http' }, timeoutSeconds: 2 });
   return [
     { apiVersion: 'v1', kind: 'ServiceAccount', metadata, automountServiceAccountToken: false },
     {
@@ -271,9 +271,14 @@ function simulatorObjects({ name, users, secret, webhooks }: External, port: num
                   requests: { cpu: '10m', memory: '64Mi', 'ephemeral-storage': '16Mi' },
                   limits: { cpu: '500m', memory: '192Mi', 'ephemeral-storage': '128Mi' },
                 },
-                startupProbe: { ...probe, periodSeconds: 1, failureThreshold: 60 },
-                livenessProbe: { ...probe, periodSeconds: 10, timeoutSeconds: 5, failureThreshold: 3 },
-                readinessProbe: { ...probe, periodSeconds: 2, failureThreshold: 2 },
+                startupProbe: { ...probe('/livez'), periodSeconds: 1, failureThreshold: 60 },
+                livenessProbe: {
+                  ...probe('/livez'),
+                  periodSeconds: 10,
+                  timeoutSeconds: 5,
+                  failureThreshold: 3,
+                },
+                readinessProbe: { ...probe('/readyz'), periodSeconds: 2, failureThreshold: 2 },
                 securityContext: {
                   allowPrivilegeEscalation: false,
                   readOnlyRootFilesystem: true,

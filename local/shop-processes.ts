@@ -201,7 +201,7 @@ export function simulatorSpec(context: ShopContext, external: External): Process
         cwd: CHECKOUT,
       };
     },
-    probe: () => expectStatus(`http://127.0.0.1:${port}/livez`, 200),
+    probe: () => expectStatus(`http://127.0.0.1:${port}/readyz`, 200),
     rank: RANK.outside,
     stopSignal: 'SIGTERM',
     graceMs: 5_000,

@@ -37,6 +37,7 @@ export function createProviderApp(deps: ProviderDeps): Hono<Env> {
   const { books, mishaps } = deps;
 
   app.get('/livez', (c) => c.json({ status: 'ok' }));
+  app.get('/readyz', (c) => c.json({ status: 'ready' }));
   app.get('/ledger', (c) => c.json({ items: books.ledger() }));
   app.put('/faults', async (c) => {
     const faults = Faults.safeParse(await c.req.json().catch(() => undefined));

@@ -41,7 +41,7 @@ async function bringUp(project: TestProject): Promise<() => Promise<void>> {
   say(`Dapr ${await assertDaprInstalled()} is installed with k8s/dapr/values.yaml`);
   await removeNamespace(namespace);
   const images = await buildImages(
-    [...topology.services.map(({ name }) => name), 'platform'],
+    [...[...topology.services, ...topology.externals].map(({ name }) => name), 'platform'],
     tagOfThisRun(),
     say,
   );

@@ -21,8 +21,16 @@ const BACKING = 'shop-backing';
 const services = topology.services.map(({ name }) => name);
 
 /** What of the overlay for production does not fit a small local cluster that has the local shop as well, and nothing else. */
-function asCopy(objects: KubeObject[]): KubeObject[] {
+function asCopy(objects: KubeObject[], providerUrl: string): KubeObject[] {
   return movedTo(NAMESPACE, objects).map((object) => {
+    if (object.kind === 'HTTPEndpoint') object.spec.baseUrl = providerUrl;
+    if (object.metadata.name === 'payments-to-provider') {
+      const namespaceSelector = { matchLabels: { 'kubernetes.io/metadata.name': BACKING } };
+      const { port } = new URL(providerUrl);
+      object.spec.egress = [
+        { to: [{ namespaceSelector }], ports: [{ protocol: 'TCP', port: Number(port) }] },
+      ];
+    }
     if (object.kind === 'HorizontalPodAutoscaler') object.spec.maxReplicas = object.spec.minReplicas;
     if (object.kind !== 'Deployment') return object;
     const { spec, metadata } = object.spec.template;
@@ -40,6 +48,9 @@ function asCopy(objects: KubeObject[]): KubeObject[] {
 /** All of it, besides the namespace. */
 const COPY_DIFFERS = [
   /^HorizontalPodAutoscaler\/[a-z0-9-]+\.spec\.maxReplicas$/,
+  // The provider is a simulator in another namespace, without TLS.
+  /^HTTPEndpoint\/provider\.spec\.baseUrl$/,
+  /^NetworkPolicy\/payments-to-provider\.spec\.egress/,
   /^Deployment\/[a-z0-9-]+\.spec\.template\.spec\.topologySpreadConstraints\[\d\]\.(whenUnsatisfiable|minDomains)$/,
   /^Deployment\/[a-z0-9-]+\.spec\.template\.spec\.(initC|c)ontainers\[[a-z]+\]\.resources\.requests\.cpu$/,
   /^Deployment\/[a-z0-9-]+\.spec\.template\.metadata\.annotations\.dapr\.io\/sidecar-cpu-request$/,
@@ -73,10 +84,19 @@ let shop: Target;
 
 beforeAll(async () => {
   overlay = render(overlayWith('production', { images }));
-  copy = asCopy(overlay);
   await makeNamespace(BACKING);
   await makeNamespace(NAMESPACE);
-  const { database, brokerFile, authorityFile } = await startStandIns(BACKING);
+  const { database, brokerFile, authorityFile, provider } = await startStandIns(BACKING, images);
+  copy = asCopy(overlay, provider.url);
+  // What an operator got from the provider is there before the other Secrets are made.
+  await apply([
+    {
+      apiVersion: 'v1',
+      kind: 'Secret',
+      metadata: { name: 'payments-provider', namespace: NAMESPACE },
+      stringData: provider.secret,
+    },
+  ]);
   await waitUntilReady(BACKING, console.log);
   const outside = ['--database', database, '--broker', `@${brokerFile}`, '--ca', authorityFile];
   await makeSecrets(NAMESPACE, ...outside);
@@ -120,7 +140,7 @@ async function makeDatabases(): Promise<void> {
   forward.stop();
 }
 
-describe('the overlay for production, with stand-ins for database and broker', () => {
+describe('the overlay for production, with stand-ins for database, broker and provider', () => {
   test('is applied as it is but for what a small cluster cannot have', () => {
     const paths = differences(byName(movedTo(NAMESPACE, overlay)), byName(copy)).map(({ path }) => path);
     expect(paths.filter((path) => !COPY_DIFFERS.some((allowed) => allowed.test(path)))).toEqual([]);

@@ -2,27 +2,32 @@ import { randomBytes } from 'node:crypto';
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { render } from '../../k8s/manifests.ts';
+import { newExternalSecret } from '../../local/external-secrets.ts';
 import { testAuthority } from '../certificates.ts';
+import { topology } from './cluster-shop.ts';
 import { apply, type KubeObject } from './kubectl.ts';
-import { movedTo, WORK_FOLDER } from './overlay.ts';
+import { movedTo, overlayWith, WORK_FOLDER } from './overlay.ts';
 
-/** A database and a broker outside of the shop, as its operator describes them to `npm run k8s -- secrets`. */
+/** A database, a broker and a payment provider outside of the shop, as its operator describes them. */
 export interface Backing {
   /** URL with {user}, {password} and {database} in it. */
   database: string;
   /** A file with the URL of the broker. */
   brokerFile: string;
-  /** A file with the certificate of the authority that both present. */
+  /** A file with the certificate of the authority that database and broker present. */
   authorityFile: string;
+  /** The provider's address, and what it and the shop know of each other: the content of Secret `payments-provider`. */
+  provider: { url: string; secret: Record<string, string> };
 }
 
 /**
- * Starts stand-ins for what production has elsewhere: the database and the broker of the local overlay, in a namespace of their
- * own, with TLS by a private authority and not without. They keep nothing.
+ * Starts stand-ins for what production has elsewhere, those of the local overlay, in a namespace of their own: the database and the
+ * broker, with TLS by a private authority and not without, and the provider, which sends no webhooks from there. They keep nothing.
  */
-export async function startStandIns(namespace: string): Promise<Backing> {
+export async function startStandIns(namespace: string, images: Record<string, string>): Promise<Backing> {
   const host = (name: string) => `${name}.${namespace}.svc`;
   const folder = join(WORK_FOLDER, 'stand-ins');
+  const port = topology.externals.find(({ name }) => name === 'provider')?.simulatorPort;
   const authority = testAuthority('stand-ins');
   const { cert, key } = authority.issue(host('postgres'), host('nats'));
   const [admin, broker] = [randomBytes(12).toString('hex'), randomBytes(12).toString('hex')];
@@ -32,9 +37,15 @@ export async function startStandIns(namespace: string): Promise<Backing> {
       url: `postgres://postgres:${admin}@${host('postgres')}:5432/postgres`,
     },
     nats: { 'auth.conf': `authorization { user: "shop", password: "${broker}" }\n` },
+    'payments-provider': newExternalSecret(['api_key', 'webhook_secret']),
     tls: { 'tls.crt': cert, 'tls.key': key, 'pg_hba.conf': WITH_TLS_ONLY },
   };
-  const objects = movedTo(namespace, render('k8s/overlays/local').filter(isBacking)).map(withTls);
+  const objects = movedTo(
+    namespace,
+    render(overlayWith('local', { images }, 'stand-ins-overlay')).filter(isBacking),
+  )
+    .map(withTls)
+    .map(withoutWebhooks);
   await apply([
     ...Object.entries(secrets).map(([name, stringData]) => ({
       apiVersion: 'v1',
@@ -53,6 +64,7 @@ export async function startStandIns(namespace: string): Promise<Backing> {
     database: `postgres://{user}:{password}@${host('postgres')}:5432/{database}?sslmode=verify-full`,
     brokerFile,
     authorityFile,
+    provider: { url: `http://${host('provider')}:${port}`, secret: secrets['payments-provider'] },
   };
 }
 
@@ -65,8 +77,16 @@ hostssl all all all scram-sha-256
 `;
 
 const isBacking = ({ kind, metadata }: KubeObject): boolean =>
-  ['database', 'broker'].includes(metadata.labels?.['app.kubernetes.io/component'] ?? '') ||
+  ['database', 'broker', 'simulator'].includes(metadata.labels?.['app.kubernetes.io/component'] ?? '') ||
   (kind === 'ConfigMap' && metadata.name.startsWith('nats-'));
+
+/** The gateway of the shop lets nobody in from here. */
+function withoutWebhooks(object: KubeObject): KubeObject {
+  if (object.kind !== 'Deployment') return object;
+  const [container] = object.spec.template.spec.containers;
+  container.env = container.env.filter(({ name }: { name: string }) => name !== 'WEBHOOK_URL');
+  return object;
+}
 
 function withTls(object: KubeObject): KubeObject {
   if (object.kind === 'ConfigMap')
