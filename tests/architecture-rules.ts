@@ -21,7 +21,8 @@ interface Rule {
 
 /** The rules of a service, which its other files keep for it: no I/O, no framework, no clock. */
 const DOMAIN =
-  /^services\/(orders\/src\/order|inventory\/src\/reservation|products\/src\/product|shipping\/src\/shipment|payments\/src\/payment)\.ts$/;
+  /^services\/(orders\/src\/order(-lines|-state|-events|-answers)?|inventory\/src\/reservation|products\/src\/product|shipping\/src\/shipment|payments\/src\/payment)\.ts$/;
+const CLOCK = /\b(process\.|Date\.now|new Date\(\)|Math\.random|fetch\()/;
 const TEST = /\.test\.ts$|\/(testing|fixture[^/]*)\.ts$/;
 
 const RULES: Rule[] = [
@@ -51,8 +52,19 @@ const RULES: Rule[] = [
   {
     because: 'domain rules do no I/O: time, ids and prices are arguments',
     files: DOMAIN,
-    mayOnlyImport: /^(@sidecart\/kit\/domain-error|@sidecart\/contracts\/(common|money))$/,
-    mayNotContain: /\b(process\.|Date\.now|new Date\(\)|Math\.random|fetch\()/,
+    mayOnlyImport:
+      /^(@sidecart\/kit\/domain-error|@sidecart\/contracts\/(common|money)|services\/orders\/src\/order-(lines|state|events|answers)\.ts)$/,
+    mayNotContain: CLOCK,
+  },
+  {
+    because: 'a process manager decides what is asked for and asks nobody: of messages it knows the types',
+    files: /^services\/orders\/src\/checkout\.ts$/,
+    mayOnlyImport:
+      /^(@sidecart\/(contracts\/(common|money|catalog)|messaging\/outbox)|services\/orders\/src\/order-(lines|state|events)\.ts)$/,
+    mayNotContain: new RegExp(
+      `${CLOCK.source}|^import (?!type )[^;]*'@sidecart/(messaging|contracts/catalog)`,
+      'm',
+    ),
   },
   {
     because: 'routes and subscriptions turn requests into commands; queries are in store.ts',

@@ -13,6 +13,14 @@ type Command = Parameters<Outbox<Catalog>['send']>[1];
 /** How long an order waits in each step before it is seen to, in ms. */
 export type StepTimeouts = Readonly<Record<Step | 'refund', number>>;
 
+/** One time for all answers of payments and shipping to what is asked of them later. */
+export function stepTimeouts({
+  answer,
+  ...own
+}: Pick<StepTimeouts, 'reserve' | 'authorise' | 'hand_over' | 'deliver'> & { answer: number }): StepTimeouts {
+  return { ...own, cancel: answer, amend: answer, capture: answer, void: answer, refund: answer };
+}
+
 /** What the world is told of an event; undefined: nothing. */
 export function factOf(event: OrderEvent, order: Order): Fact | undefined {
   const { orderId: order_id, customerId } = order;

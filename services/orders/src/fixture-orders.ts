@@ -12,7 +12,7 @@ import { onTestFinished } from 'vitest';
 import { deliver } from '../../../tests/service-fixture.ts';
 import { order } from './aggregate.ts';
 import { createOrdersApp } from './app.ts';
-import type { StepTimeouts } from './checkout.ts';
+import { type StepTimeouts, stepTimeouts } from './checkout.ts';
 import type { HandlingDeps } from './commands.ts';
 import type { GetQuotes } from './quotes.ts';
 import { ordersProjection } from './read-models/orders.ts';
@@ -35,20 +35,8 @@ export const CLOCK = '2026-03-14T09:26:53.589Z';
 
 const OWNS = ['orders', 'commands.inventory', 'commands.payments', 'commands.shipping'];
 
-/** All the same, unless said otherwise. */
-export function timeoutsOf(ms: number, other: Partial<StepTimeouts> = {}): StepTimeouts {
-  return {
-    reserve: ms,
-    authorise: ms,
-    hand_over: ms,
-    cancel: ms,
-    amend: ms,
-    capture: ms,
-    deliver: ms,
-    void: ms,
-    refund: ms,
-    ...other,
-  };
+export function timeoutsOf(ms: number): StepTimeouts {
+  return stepTimeouts({ reserve: ms, authorise: ms, hand_over: ms, deliver: ms, answer: ms });
 }
 
 export const currentPrices: GetQuotes = async (skus) =>

@@ -9,6 +9,7 @@ import { createMessaging } from '@sidecart/messaging/messaging';
 import { receivingWorkers } from '@sidecart/messaging/repair';
 import { order } from './aggregate.ts';
 import { createOrdersApp } from './app.ts';
+import { stepTimeouts } from './checkout.ts';
 import { config } from './config.ts';
 import { createGetQuotes } from './quotes.ts';
 import { ordersProjection } from './read-models/orders.ts';
@@ -24,24 +25,16 @@ await runService({
   build({ config, ...base }) {
     const topology = TOPOLOGY[service];
     const clock = () => new Date();
-    const projector = createProjector({
-      ...base,
-      shapes: order.events,
-      projections: [ordersProjection],
-      archive: tableArchive,
-    });
+    const reading = { ...base, archive: tableArchive };
+    const projector = createProjector({ ...reading, shapes: order.events, projections: [ordersProjection] });
     const store = createEventStore({ ...base, aggregate: order, onAppend: projector.appended });
-    const timeouts = {
+    const timeouts = stepTimeouts({
       reserve: config.RESERVE_TIMEOUT_MS,
       authorise: config.AUTHORISE_TIMEOUT_MS,
       hand_over: config.HAND_OVER_TIMEOUT_MS,
       deliver: config.DELIVER_TIMEOUT_MS,
-      cancel: config.ANSWER_TIMEOUT_MS,
-      amend: config.ANSWER_TIMEOUT_MS,
-      capture: config.ANSWER_TIMEOUT_MS,
-      void: config.ANSWER_TIMEOUT_MS,
-      refund: config.ANSWER_TIMEOUT_MS,
-    };
+      answer: config.ANSWER_TIMEOUT_MS,
+    });
     const { outbox, workers } = createMessaging({
       ...base,
       service,
@@ -55,10 +48,9 @@ await runService({
       { ...base, appToken: config.APP_API_TOKEN },
       {
         ...handling,
-        database: base.database,
+        ...reading,
         getQuotes: createGetQuotes(base.dapr, config.QUOTE_TIMEOUT_MS),
         clock,
-        archive: tableArchive,
         consumer,
       },
     );
