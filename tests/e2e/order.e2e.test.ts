@@ -97,14 +97,16 @@ describe('an order through the gateway', () => {
     expect([other.status, other.body.code]).toEqual([422, 'idempotency_key_reused']);
   });
 
-  test('can be cancelled, and its stock comes back', async () => {
+  test('can be cancelled before it leaves, and its stock comes back', async () => {
     const sku = await productWithStock(url, 4);
     const placed = await placeOrder(url, [{ sku, quantity: 4 }]);
     await orderEnds(url, placed.body.id);
-    const cancelled = await call(url, 'POST', `/v1/orders/${placed.body.id}/cancel`, {
+    const asked = await call(url, 'POST', `/v1/orders/${placed.body.id}/cancel`, {
       body: { reason: 'changed my mind' },
     });
-    expect([cancelled.status, cancelled.body.status]).toEqual([200, 'cancelled']);
+    // Shipping is asked first whether it can still be stopped.
+    expect([asked.status, asked.body.status, asked.body.progress.step]).toEqual([202, 'confirmed', 'cancel']);
+    await until('shipping’s answer', async () => (await orderStatus(url, placed.body.id)) === 'cancelled');
     const again = await call(url, 'POST', `/v1/orders/${placed.body.id}/cancel`, { body: {} });
     expect(again.status).toBe(200);
     await until('the stock to be back', async () => (await stockOf(url, sku)).on_hand === 4);
