@@ -314,7 +314,7 @@ describe('tilt up -- --local', () => {
   test('runs the shop and shows each service, with nothing of Kubernetes or Docker', async () => {
     const outcome = await evaluate({ args: ['--local'], context: 'production' });
     const { resources } = readDefinition(outcome);
-    expect([...resources.keys()].sort()).toEqual([...names, 'shop'].sort());
+    expect([...resources.keys()].sort()).toEqual([...names, ...simulators, 'shop'].sort());
     expect(unorderable(resources)).toEqual([]);
     const used = new Set(outcome.calls.map((call) => call.function));
     for (const name of ['k8s_context', 'k8s_yaml', 'k8s_resource', 'kustomize', 'docker_build'])
@@ -327,10 +327,13 @@ describe('tilt up -- --local', () => {
     const { scripts } = JSON.parse(readFileSync(join(CHECKOUT, 'package.json'), 'utf8'));
     const [shop = {}, ...rest] = locals;
     expect((shop.serve_cmd as string[]).join(' ')).toBe(scripts.start);
+    const ports = Object.fromEntries([
+      ...topology.services.map(({ name, port }) => [name, port]),
+      ...topology.externals.map(({ name, simulatorPort }) => [name, simulatorPort]),
+    ]);
     for (const path of shop.deps as string[]) expect(existsSync(path), path).toBe(true);
     for (const { name, readiness_probe } of rest) {
-      const { port } = topology.services.find((service) => service.name === name) ?? {};
-      expect(readiness_probe).toMatchObject({ http_get: { port, path: '/readyz' } });
+      expect(readiness_probe).toMatchObject({ http_get: { port: ports[String(name)], path: '/readyz' } });
     }
   });
 
