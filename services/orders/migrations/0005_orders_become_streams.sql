@@ -1,4 +1,4 @@
--- What an order is, is in its events from here on (docs/adr/0016-orders-are-events.md). The rows of the release before become streams,
+-- What an order is, is in its events from here on (docs/adr/0017-orders-are-events.md). The rows of the release before become streams,
 -- with the events that can be told from them: what is not known (who answered, in which order) is not made up, and the command of
 -- each is TakeOver. The tables stay, for looking things up, and are dropped in a later release.
 --
