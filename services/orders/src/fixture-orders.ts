@@ -13,7 +13,7 @@ import { deliver } from '../../../tests/service-fixture.ts';
 import { order } from './aggregate.ts';
 import { createOrdersApp } from './app.ts';
 import { type StepTimeouts, stepTimeouts } from './checkout.ts';
-import type { HandlingDeps } from './commands.ts';
+import type { HandlingDeps, OrderStore } from './commands.ts';
 import type { GetQuotes } from './quotes.ts';
 import { ordersProjection } from './read-models/orders.ts';
 import { messagesToItself, subscriptions } from './subscriptions.ts';
@@ -57,6 +57,8 @@ export function ordersService(
     timeouts?: StepTimeouts;
     /** The outbox that is written to, in place of the real one. */
     through?: (real: Outbox<Catalog>) => Outbox<Catalog>;
+    /** The store that decides, in place of the real one. */
+    deciding?: (real: OrderStore) => OrderStore;
     clock?: () => Date;
   } = {},
 ): Service {
@@ -69,7 +71,8 @@ export function ordersService(
     archive: tableArchive,
     pollMs: 20,
   });
-  const store = createEventStore({ ...deps, aggregate: order, onAppend: projector.appended });
+  const realStore = createEventStore({ ...deps, aggregate: order, onAppend: projector.appended });
+  const store = o.deciding?.(realStore) ?? realStore;
   const handles = () => ({ ordered: false });
   const real = createOutbox({ service: 'orders', catalog, owns: OWNS, handles });
   const outbox = o.through?.(real) ?? real;

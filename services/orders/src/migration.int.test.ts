@@ -6,6 +6,7 @@ import { connectDatabase, type Database } from '@sidecart/kit/db';
 import { newId } from '@sidecart/kit/ids';
 import { migrateDatabase } from '@sidecart/kit/migrate';
 import { callJson } from '@sidecart/kit/testing';
+import { classifyFailure } from '@sidecart/messaging/failures';
 import postgres from 'postgres';
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import { type TestDatabase, testDatabase } from '../../../tests/postgres.ts';
@@ -190,7 +191,10 @@ describe('the release before, if it is still there', () => {
     ['deciding', `SELECT id, status FROM orders WHERE id = 'ord_x' FOR UPDATE`],
     ['changing', `UPDATE orders SET status = 'confirmed' WHERE id = 'ord_x'`],
   ])('%s is refused, as something that another may be able to do', async (_, statement) => {
-    await expect(database.sql.unsafe(statement)).rejects.toMatchObject({ code: '42501' });
+    const refused = await database.sql.unsafe(statement).catch((err: unknown) => err);
+    expect(refused).toMatchObject({ code: '42501' });
+    // A message is delivered again, to the new release; it is no dead letter.
+    expect(classifyFailure(refused).kind).toBe('transient');
   });
 
   test('reads what there was', async () => {

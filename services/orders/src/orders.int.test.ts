@@ -1,4 +1,6 @@
 import type { Catalog } from '@sidecart/contracts/catalog';
+import { appendEvents } from '@sidecart/event-sourcing/append';
+import { lockStream } from '@sidecart/event-sourcing/load';
 import { fingerprint } from '@sidecart/kit/idempotency';
 import { newId, uuidv7 } from '@sidecart/kit/ids';
 import { ProblemError } from '@sidecart/kit/problem';
@@ -6,6 +8,8 @@ import { callJson } from '@sidecart/kit/testing';
 import type { Outbox } from '@sidecart/messaging/outbox';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest';
 import { deliver, type ServiceDatabase, serviceDatabase } from '../../../tests/service-fixture.ts';
+import { order } from './aggregate.ts';
+import type { OrderStore } from './commands.ts';
 import {
   answersAbout,
   BODY,
@@ -446,20 +450,47 @@ describe('cancelling', () => {
     expect(await cancel(newId('ord'), {})).toMatchObject({ status: 404, body: { code: 'not_found' } });
   });
 
-  test('while inventory rejects has one outcome', async () => {
-    const id = await orderThatIs(app, 'placed');
+  /** A cancellation and a rejection that have both decided on what they saw before either may go on. */
+  async function cancelWhileRejected(through = app): Promise<string> {
+    const id = await orderThatIs(through, 'placed');
     const both: Promise<unknown>[] = [];
     await own.eyes.begin(async (tx) => {
       await tx`SELECT 1 FROM streams WHERE stream_id = ${id} FOR UPDATE`;
-      // Both have decided on what they saw; who waits first goes on first, and the other decides anew.
-      both.push(cancel(id, {}));
+      // Who waits first goes on first.
+      both.push(callJson(through, 'POST', `/v1/orders/${id}/cancel`, {}));
       await own.blocked(1);
-      both.push(answersAbout(app, id).stockRejected());
+      both.push(answersAbout(through, id).stockRejected());
       await own.blocked(2);
     });
     await Promise.all(both);
+    return id;
+  }
+
+  test('while inventory rejects has one outcome: the second decides anew', async () => {
+    const id = await cancelWhileRejected();
     expect((await typesTold(id)).slice(2)).toEqual(['OrderCancelled', 'ReleaseStock']);
     expect(await deadLetters(id)).toEqual([]);
+  });
+
+  test('control: a store that appends at whatever version there is has the order cancelled and rejected', async () => {
+    const careless = (real: OrderStore): OrderStore => ({
+      ...real,
+      async handle(tx, streamId, command, o) {
+        if (o?.isNew) return real.handle(tx, streamId, command, o);
+        const { state: before } = await real.load(tx, streamId);
+        const events = order.decide(command, before);
+        await lockStream(tx, streamId);
+        const { version: expectedVersion } = await real.load(tx, streamId);
+        const version = await appendEvents(tx, order, { streamId, expectedVersion, events });
+        return { events, before, state: events.reduce(order.evolve, before), version };
+      },
+    });
+    const id = await cancelWhileRejected(ordersService(own.database, { deciding: careless }).app);
+    expect((await typesTold(id)).slice(2).sort()).toEqual([
+      'OrderCancelled',
+      'OrderRejected',
+      'ReleaseStock',
+    ]);
   });
 });
 
