@@ -15,16 +15,18 @@ test('a message to oneself of a service that the table does not have, or has wit
   const without = topology.services.filter(({ name }) => name !== 'orders');
   const bare = topology.services.map((row) => (row.name === 'orders' ? { ...row, database: false } : row));
   for (const services of [without, bare])
-    expect(catalogFaults({ ...topology, services })).toEqual([
-      expect.stringContaining('orders sends CancelOverdueOrder to itself'),
-    ]);
+    expect(catalogFaults({ ...topology, services })).toEqual(
+      ['CheckoutStepOverdue', 'CancelOverdueOrder'].map((type) =>
+        expect.stringContaining(`orders sends ${type} to itself`),
+      ),
+    );
 });
 
 test('a message to oneself has a schema and a place among the events, and is nothing that a broker carries', () => {
   const outputs = contractOutputs(topology);
   const asyncApi = outputs.find(({ path }) => path.endsWith('asyncapi.yaml'))?.content;
-  expect(outputs.map(({ path }) => path)).toContain('packages/contracts/schemas/CancelOverdueOrder.json');
+  expect(outputs.map(({ path }) => path)).toContain('packages/contracts/schemas/CheckoutStepOverdue.json');
   expect(asyncApi).toContain('ReserveStock');
-  expect(asyncApi).not.toContain('CancelOverdueOrder');
-  expect(eventsDocument(topology).content).toMatch(/## orders to itself\n[^#]*CancelOverdueOrder/);
+  expect(asyncApi).not.toContain('CheckoutStepOverdue');
+  expect(eventsDocument(topology).content).toMatch(/## orders to itself\n[^#]*CheckoutStepOverdue/);
 });
