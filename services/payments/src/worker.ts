@@ -12,7 +12,7 @@ export interface WorkerOptions extends PaymentDeps {
   log: Logger;
   metrics: Metrics;
   health: Health;
-  /** How long an operation is this worker's, in ms: above what asking and storing take. Default 30,000. */
+  /** How long an operation is this worker's, in ms: above what asking and storing take. Default 15,000. */
   leaseMs?: number;
   /** How often it is looked for operations that are due, without a nudge, in ms. Default 500. */
   pollMs?: number;
@@ -37,7 +37,7 @@ const STOP_MS = 3000;
  */
 export function createPaymentWorker(o: WorkerOptions): Worker {
   const { db } = o.database;
-  const { leaseMs = 30_000, pollMs = 500, concurrency = 8, backOffMs = 500 } = o;
+  const { leaseMs = 15_000, pollMs = 500, concurrency = 8, backOffMs = 500 } = o;
   const { measureMs = 5000, patienceMs = 60_000 } = o;
   const calls = o.metrics.counter(
     'sidecart_payment_provider_calls_total',
