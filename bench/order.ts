@@ -246,10 +246,11 @@ async function orderArm(shop: Shop): Promise<Arm> {
     const look = async () => {
       while (!over) {
         if (waiting.size > 0)
-          for (const row of await sql<{ id: string; status: string; at: number }[]>`
-            SELECT id, status, extract(epoch FROM pg_xact_commit_timestamp(xmin))::float8 * 1000 AS at
-              FROM orders WHERE id = ANY(${[...waiting.keys()]}) AND status <> 'placed'`) {
-            if (row.status !== 'confirmed') throw new Error(`order ${row.id} is ${row.status}`);
+          for (const row of await sql<{ id: string; type: string; at: number }[]>`
+            SELECT stream_id AS id, type, extract(epoch FROM pg_xact_commit_timestamp(xmin))::float8 * 1000 AS at
+              FROM events WHERE stream_id = ANY(${[...waiting.keys()]})
+                AND type IN ('OrderConfirmed', 'OrderRejected', 'OrderCancelled')`) {
+            if (row.type !== 'OrderConfirmed') throw new Error(`order ${row.id}: ${row.type}`);
             waiting.get(row.id)?.(row.at);
             waiting.delete(row.id);
           }

@@ -94,7 +94,11 @@ export async function expectNothingLost(shop: Target, load: Load, report: LoadRe
         await query<{ status: string; n: number }>(
           shop,
           'orders',
-          `SELECT status, count(*)::int AS n FROM orders WHERE id IN (${ids}) GROUP BY 1`,
+          `SELECT status, count(*)::int AS n FROM (
+             SELECT DISTINCT ON (stream_id) lower(substr(type, 6)) AS status FROM events WHERE stream_id IN (${ids})
+               AND type IN ('OrderPlaced', 'OrderConfirmed', 'OrderRejected', 'OrderCancelled')
+             ORDER BY stream_id, version DESC
+           ) AS orders GROUP BY 1`,
         )
       ).map(({ status, n }) => [status, n]),
     ) as Record<string, number>;

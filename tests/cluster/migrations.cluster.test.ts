@@ -86,7 +86,7 @@ test('a release that takes the schema further rolls out, and back again, under l
   const load = await startLoad(shop, cluster);
   await release('next-migration', expansion(tablesOf(FOLDER)));
   await rolledOut(namespace, DEPLOYMENT);
-  expect(await query(shop, 'orders', 'SELECT next_note, next_count FROM orders LIMIT 1')).toHaveLength(1);
+  expect(await query(shop, 'orders', 'SELECT next_note, next_count FROM events LIMIT 1')).toHaveLength(1);
   await sleep(2_000);
   await rollBack();
   await sleep(2_000);

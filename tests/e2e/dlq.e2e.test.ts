@@ -142,7 +142,7 @@ test('what orders cannot read of its messages to itself is listed, shown, mended
     const nameOf = (order: string) => `orders/${letters.find(({ key }) => key === order)?.id}`;
 
     const { output } = await dlq('list', '--service', 'orders', '--topic', 'self');
-    for (const word of [nameOf(overdue), nameOf(spared), 'CancelOverdueOrder', overdue, '(held)', 'schema'])
+    for (const word of [nameOf(overdue), nameOf(spared), 'CheckoutStepOverdue', overdue, 'schema'])
       expect(output).toContain(word);
     expect((await dlq('show', nameOf(overdue))).output).toContain('/sidecart/orders');
     const all = await dlq('list');
@@ -152,7 +152,7 @@ test('what orders cannot read of its messages to itself is listed, shown, mended
     expect([again.code, again.output]).toEqual([1, expect.stringContaining('failed')]);
 
     const file = join(folder, 'mended-deadline.json');
-    await writeFile(file, JSON.stringify({ order_id: overdue }));
+    await writeFile(file, JSON.stringify({ order_id: overdue, step: 'reserve', entry: 1 }));
     await dlq('edit', nameOf(overdue), '--data', file, '--note', 'the name of the field');
     expect(await dlq('redrive', nameOf(overdue))).toEqual({
       code: 0,

@@ -26,7 +26,7 @@ afterAll(async () => {
 });
 
 const countOrders = async () =>
-  Number((await query<{ n: string }>(shop, 'orders', 'SELECT count(*) AS n FROM orders'))[0]?.n);
+  Number((await query<{ n: string }>(shop, 'orders', 'SELECT count(*) AS n FROM streams'))[0]?.n);
 
 describe('an order through the gateway', () => {
   test('is confirmed, moves stock once, and keeps the books', async () => {

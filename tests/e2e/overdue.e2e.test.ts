@@ -21,10 +21,11 @@ async function count(shop: LocalShop, database: string, rows: string): Promise<n
   return (await query<{ n: number }>(shop, database, `SELECT count(*)::int AS n FROM ${rows}`))[0]?.n ?? -1;
 }
 
-/** Waits until this order's deadline has been handled. */
+/** Waits until the deadline that this order had for its stock has been handled. */
 const deadlineHandled = (shop: LocalShop, id: string) =>
   until('the deadline to be handled', async () => {
-    const left = `(SELECT msg_key FROM outbox_delayed UNION ALL SELECT msg_key FROM outbox_local) AS m WHERE msg_key = '${id}'`;
+    const left = `(SELECT msg_key, payload FROM outbox_delayed UNION ALL SELECT msg_key, payload FROM outbox_local) AS m
+      WHERE msg_key = '${id}' AND payload ->> 'step' = 'reserve'`;
     return (await count(shop, 'orders', left)) === 0;
   });
 
@@ -53,7 +54,7 @@ const allHeard = (shop: LocalShop, id: string) =>
 describe('when an order waits five seconds for its stock', () => {
   let shop: LocalShop;
   beforeAll(async () => {
-    shop = await testShop({ appEnv: { orders: { ORDER_TIMEOUT_MS: String(TIMEOUT_MS) } } });
+    shop = await testShop({ appEnv: { orders: { RESERVE_TIMEOUT_MS: String(TIMEOUT_MS) } } });
   });
   afterAll(() => shop?.stop());
 
