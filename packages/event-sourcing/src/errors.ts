@@ -47,13 +47,36 @@ export type CondenseRefusal =
   | 'no_stream'
   | 'nothing_to_condense'
   | 'replay_differs'
+  | 'unknown_shape'
   | 'projection_behind'
+  | 'foreign_position'
   | 'message_unsent'
   | 'message_kept'
   | 'changed_meanwhile'
   | 'nothing_to_restore'
   | 'projection_building'
   | 'archive_damaged';
+
+/** There is no read model of this name. */
+export class UnknownProjectionError extends Error {
+  override name = 'UnknownProjectionError';
+  readonly code = 'unknown_projection';
+  constructor(projection: string, known: readonly string[]) {
+    super(`There is no projection ${projection}; there are ${known.join(', ')}`);
+  }
+}
+
+/** What is read was made by newer code, which runs no more: this code leaves it alone, and nobody else keeps it up to date. */
+export class NeglectedProjectionError extends Error {
+  override name = 'NeglectedProjectionError';
+  readonly code = 'neglected_projection';
+  constructor(projection: string, codeVersion: number) {
+    super(
+      `${projection} is of version ${codeVersion} of its code, which does not run any more. Cure: start that code again, or ` +
+        `npm run events -- rebuild ${projection}, which builds it with the code that runs`,
+    );
+  }
+}
 
 /** The old events of a stream are in an archive that cannot be read just now. */
 export class ArchiveUnavailableError extends Error {
@@ -77,9 +100,13 @@ export class ForeignPositionError extends Error {
   override name = 'ForeignPositionError';
   readonly code = 'foreign_position';
   constructor(subscription: string) {
-    super(
-      `The position of ${subscription} is of another database server, so this one was restored from a dump. Cure: ` +
-        'npm run events -- adopt, which takes the events as they are here and rebuilds every projection',
-    );
+    super(foreignPosition(subscription));
   }
+}
+
+export function foreignPosition(subscription: string): string {
+  return (
+    `The position of ${subscription} is of another database server, so this one was restored from a dump. Cure: ` +
+    'npm run events -- adopt, which takes the events as they are here and rebuilds every projection'
+  );
 }
