@@ -92,7 +92,7 @@ export async function linesOf(store: ArchiveStore, row: ArchiveRow): Promise<str
   const { content, location, checksum } = row;
   if (content) return unpack({ content, checksum });
   const fetched = await store.get(location ?? '').catch((err: unknown) => {
-    throw new ArchiveUnavailableError(row.stream_id, err);
+    throw new ArchiveUnavailableError(row.stream_id, 'get', err);
   });
   return unpack({ content: fetched, checksum });
 }

@@ -4,7 +4,12 @@ import { uuidv7 } from '@sidecart/kit/ids';
 import { runPrepared } from '@sidecart/messaging/prepared';
 import { type AnyAggregate, CONDENSED, toState } from './aggregate.ts';
 import { type ArchiveStore, LINE, LINES_CHECKSUM, type Packed, pack } from './archive.ts';
-import { CondenseRefusedError, foreignPosition, UnknownShapeError } from './errors.ts';
+import {
+  ArchiveUnavailableError,
+  CondenseRefusedError,
+  foreignPosition,
+  UnknownShapeError,
+} from './errors.ts';
 import { applyRow, type EventRow, foldRows } from './load.ts';
 import { LOCKS } from './lock-classes.ts';
 import { survivesJson } from './plain.ts';
@@ -94,7 +99,9 @@ async function prepare(o: CondenseDeps, streamId: string, upTo: number | undefin
   const packed = await pack(old.map(({ line }) => line));
   const fromVersion = first.version;
   const name = `${streamId}/${fromVersion}-${toVersion}-${packed.checksum.slice(0, 16)}`;
-  const location = await o.archive.put(name, packed.content);
+  const location = await o.archive.put(name, packed.content).catch((err: unknown) => {
+    throw new ArchiveUnavailableError(streamId, 'put', err);
+  });
   const events = old.filter(({ type }) => type !== CONDENSED).length;
   return { streamId, fromVersion, toVersion, events, rows: old.length, state, packed, location };
 }

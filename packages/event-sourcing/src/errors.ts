@@ -46,6 +46,7 @@ export class CondenseRefusedError extends Error {
 export type CondenseRefusal =
   | 'no_stream'
   | 'nothing_to_condense'
+  | 'closed_unknown'
   | 'replay_differs'
   | 'unknown_shape'
   | 'projection_behind'
@@ -78,16 +79,16 @@ export class NeglectedProjectionError extends Error {
   }
 }
 
-/** The old events of a stream are in an archive that cannot be read just now. */
+/** The archive is away: nothing can be put into it, or what is in it cannot be read just now. */
 export class ArchiveUnavailableError extends Error {
   override name = 'ArchiveUnavailableError';
   readonly code = 'archive_unavailable';
-  constructor(streamId: string, cause: unknown) {
+  constructor(streamId: string, what: 'put' | 'get', cause: unknown) {
     super(
-      `The archived events of ${streamId} cannot be read: bring the archive back, or restore the stream`,
-      {
-        cause,
-      },
+      what === 'get'
+        ? `The archived events of ${streamId} cannot be read: bring the archive back, or restore the stream`
+        : `The archive does not take the events of ${streamId}, so they stay where they are: bring it back, and try again`,
+      { cause },
     );
   }
 }
