@@ -2,6 +2,7 @@ import { connectDatabase, type Database, type Transaction } from '@sidecart/kit/
 import { createHealth, type Health } from '@sidecart/kit/health';
 import { createLogger } from '@sidecart/kit/log';
 import { createMetrics } from '@sidecart/kit/metrics';
+import { sql } from 'drizzle-orm';
 import postgres from 'postgres';
 import { onTestFinished } from 'vitest';
 import { type TestDatabase, testDatabase } from '../../../tests/postgres.ts';
@@ -78,30 +79,6 @@ export const account: Aggregate<AccountState, AccountCommand, AccountEvent> = {
 
 export const silent = createLogger({ service: 'test', level: 'silent' });
 
-/** A read model of the balances, which counts its events and their order too: one that came twice or not at all shows. */
-export const balances: Projection<AccountEvent> = {
-  name: 'balances',
-  codeVersion: 1,
-  async apply(tx, generation, events) {
-    for (const { streamId, version, event } of events) {
-      const pence = event.type === 'Deposited' ? event.pence : event.type === 'Withdrawn' ? -event.pence : 0;
-      await tx.execute(
-        `INSERT INTO balance AS b (generation, id, pence, events, last_version, disorder)
-         VALUES (${generation}, '${streamId}', ${pence}, 1, ${version}, ${version === 1 ? 0 : 1})
-         ON CONFLICT (generation, id) DO UPDATE SET pence = b.pence + excluded.pence, events = b.events + 1,
-           last_version = excluded.last_version,
-           disorder = b.disorder + (excluded.last_version <> b.last_version + 1)::int`,
-      );
-    }
-  },
-  async discard(db, generation, limit) {
-    const gone = await db.execute(
-      `DELETE FROM balance WHERE ctid = ANY (ARRAY(SELECT ctid FROM balance WHERE generation = ${generation} LIMIT ${limit}))`,
-    );
-    return (gone as unknown as { count: number }).count;
-  },
-};
-
 export interface BalanceRow {
   id: string;
   pence: number;
@@ -110,6 +87,39 @@ export interface BalanceRow {
   /** Events that did not come right after the one before them. */
   disorder: number;
 }
+
+/** A read model of the balances, which counts its events and their order too: one that came twice or not at all shows. */
+export const balances: Projection<AccountEvent> = {
+  name: 'balances',
+  codeVersion: 1,
+  async apply(tx, generation, events) {
+    const rows = new Map<string, BalanceRow>();
+    const known = (await tx.execute(
+      sql`SELECT id, pence::int, events, last_version::int, disorder FROM balance WHERE generation = ${generation}
+        AND id IN ${[...new Set(events.map(({ streamId }) => streamId))]}`,
+    )) as unknown as BalanceRow[];
+    for (const row of known) rows.set(row.id, row);
+    for (const { streamId, version, event } of events) {
+      const row = rows.get(streamId) ?? { id: streamId, pence: 0, events: 0, last_version: 0, disorder: 0 };
+      row.pence += event.type === 'Deposited' ? event.pence : event.type === 'Withdrawn' ? -event.pence : 0;
+      row.events++;
+      if (version !== row.last_version + 1) row.disorder++;
+      row.last_version = version;
+      rows.set(streamId, row);
+    }
+    await tx.execute(sql`
+      INSERT INTO balance SELECT ${generation}, r.* FROM json_to_recordset(${JSON.stringify([...rows.values()])}::json)
+        AS r (id text, pence bigint, events int, last_version bigint, disorder int)
+      ON CONFLICT (generation, id) DO UPDATE SET pence = excluded.pence, events = excluded.events,
+        last_version = excluded.last_version, disorder = excluded.disorder`);
+  },
+  async discard(db, generation, limit) {
+    const gone = await db.execute(
+      `DELETE FROM balance WHERE ctid = ANY (ARRAY(SELECT ctid FROM balance WHERE generation = ${generation} LIMIT ${limit}))`,
+    );
+    return (gone as unknown as { count: number }).count;
+  },
+};
 
 export interface Fixture {
   urls: TestDatabase;

@@ -102,7 +102,11 @@ export function createProjector<Event extends Tagged>(o: ProjectorOptions<Event>
       if (!stopping) await dropGeneration(db, name, generation);
     }
     if (isNeeded(rows, codeVersion)) await beginBuilding(o.database, name, codeVersion, { asked: false });
-    const live = rows.find(({ state }) => state === 'live');
+  }
+
+  /** Rows of newer code are left alone by this one; after an update was taken back nobody else may be there. */
+  async function refuseNeglect({ name, codeVersion }: Projection<Event>): Promise<void> {
+    const live = (await generations(db, name)).find(({ state }) => state === 'live');
     if (live && live.code_version > codeVersion && (await isNeglected(db, name, live.generation)))
       throw new NeglectedProjectionError(name, live.code_version);
   }
@@ -114,6 +118,7 @@ export function createProjector<Event extends Tagged>(o: ProjectorOptions<Event>
         (row) => row.state === lane && row.code_version === projection.codeVersion,
       );
       if (own) await work(projection, own.generation);
+      else if (lane === 'live') await refuseNeglect(projection);
       report.ok(projection.name, lane);
     } catch (err) {
       report.failed(projection.name, lane, err, isTransientDbError(err));

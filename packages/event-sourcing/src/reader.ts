@@ -34,7 +34,8 @@ const SINCE = `
     NULL::jsonb AS meta, NULL::float8 AS at
   UNION ALL (
     SELECT NULL, NULL, ${POSITIONED} FROM events
-    WHERE xid >= pg_snapshot_xmax($1::text::pg_snapshot) OR xid = ANY (ARRAY(SELECT pg_snapshot_xip($1::text::pg_snapshot)))
+    WHERE (xid >= pg_snapshot_xmax($1::text::pg_snapshot) OR xid = ANY (ARRAY(SELECT pg_snapshot_xip($1::text::pg_snapshot))))
+      AND xid <> pg_current_xact_id()
     ORDER BY events.pos + 0 LIMIT $2::int
   )`;
 
@@ -52,7 +53,7 @@ export interface Since {
   now: string;
 }
 
-/** What is visible now and not in the snapshot `done`. */
+/** What is visible now and not in the snapshot `done`. What `tx` itself has appended is for the next transaction. */
 export async function eventsSince(tx: Transaction, done: string, limit: number): Promise<Since> {
   const [head, ...rows] = await runPrepared<PositionedRow & { snapshot: string; own: string }>(
     tx,
