@@ -133,9 +133,10 @@ function stateOf(aggregate: AnyAggregate, streamId: string, all: readonly Line[]
     const later = all.filter((row) => row.version > version);
     const fold = (from: unknown) => later.reduce((at, row) => applyRow(aggregate, at, row), from);
     const before = fold(state);
-    const after = fold(toState<unknown>(aggregate, aggregate.state.version, asJson(state)));
-    if (survivesJson(state) && survivesJson(before) && isDeepStrictEqual(asJson(before), asJson(after)))
-      return state;
+    if (survivesJson(state) && survivesJson(before)) {
+      const after = fold(toState<unknown>(aggregate, aggregate.state.version, asJson(state)));
+      if (isDeepStrictEqual(asJson(before), asJson(after))) return state;
+    }
   } catch (err) {
     if (err instanceof UnknownShapeError) throw new CondenseRefusedError('unknown_shape', err.message);
     throw err;
