@@ -53,11 +53,12 @@ async function run(settings: Settings, only: string[], results: Results): Promis
     await rig?.stop();
     rig = undefined;
   };
-  await withServer({ settings: LOGICAL, leave: stopRig }, (server, folder) =>
+  await withServer({ settings: LOGICAL, leave: stopRig }, (server, folder, stop) =>
     runRounds({
       rounds: settings.rounds,
       cells: planOf(settings).filter(({ group }) => only.includes(group)),
       results,
+      stop,
       // Only as long as it is needed: even idle sidecars take some of two cores.
       async before({ group }, round) {
         if (group === 'broker') rig ??= await startBroker(join(folder, `rig-${round}`));

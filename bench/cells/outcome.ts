@@ -17,6 +17,8 @@ export interface CellOutcome {
   left?: number;
   /** Of one message, append or load, ms. */
   latencies?: Latencies;
+  /** Of all appends while streams were condensed, where `latencies` has the longest of each stream. */
+  during?: Latencies;
   /** The same of each part of a soak. */
   parts?: Latencies[];
 }

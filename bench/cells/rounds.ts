@@ -21,6 +21,8 @@ export async function runRounds<P extends Planned>(o: {
   rounds: number;
   cells: readonly P[];
   results: Results;
+  /** The run is ended: what fails from here on is no result. */
+  stop: AbortSignal;
   run(planned: P, arm: string, round: number): Promise<CellRun>;
   /** Before the arms of a cell, unless all are done. */
   before?(planned: P, round: number): Promise<void>;
@@ -35,6 +37,7 @@ export async function runRounds<P extends Planned>(o: {
       await o.before?.(planned, round);
       for (const arm of left) {
         const result = await resultOf({ cell, arm, round }, () => o.run(planned, arm, round));
+        if (o.stop.aborted) return;
         results.add(result);
         console.error(`round ${round + 1}, ${cell}, ${arm}: ${textOf(result)}`);
       }

@@ -9,17 +9,28 @@ export interface Row {
   names: string[];
 }
 
+type Quantile = 'p50' | 'p99' | 'p999';
+
+const QUANTILES: Record<Quantile, string> = { p50: 'p50, ms', p99: 'p99, ms', p999: 'p99.9, ms' };
+
 /** The figures of some arms in some cells; empty when none of them was run. */
-export function table(results: readonly Result[], head: string[], rows: Row[]): string {
+export function table(
+  results: readonly Result[],
+  head: string[],
+  rows: Row[],
+  latencies: readonly Quantile[] = [],
+): string {
   const found = rows.filter(({ cell, arm }) => results.some((one) => one.cell === cell && one.arm === arm));
   if (found.length === 0) return '';
-  const columns = [...head, 'per second', 'CPU s per 1000', 'WAL bytes each', 'ledger'];
+  const times = latencies.map((name) => QUANTILES[name]);
+  const columns = [...head, 'per second', ...times, 'CPU s per 1000', 'WAL bytes each', 'ledger'];
   return markdown(
     columns,
     found.map(({ cell, arm, names }) => {
       const all = results.filter((one) => one.cell === cell && one.arm === arm);
       const good = all.filter(counts);
-      return [...names, rates(good), cpuPer1000(good), walEach(good), ledgerText(all)];
+      const quantiles = latencies.map((name) => latencyText(results, { cell, arm }, name));
+      return [...names, rates(good), ...quantiles, cpuPer1000(good), walEach(good), ledgerText(all)];
     }),
   );
 }
@@ -56,7 +67,7 @@ export function ledgerText(all: readonly Result[]): string {
 export function latencyText(
   results: readonly Result[],
   { cell, arm }: Pick<Row, 'cell' | 'arm'>,
-  name: 'p50' | 'p99' | 'p999',
+  name: Quantile,
 ): string {
   const rounds = [
     ...roundsOf(results, cell, arm, ({ latencies }) => latencies?.[name] ?? Number.NaN).values(),

@@ -11,7 +11,7 @@ export async function withServer(
     /** Ends what the work itself has started. */
     leave?: () => Promise<void>;
   },
-  work: (server: Server, folder: string) => Promise<void>,
+  work: (server: Server, folder: string, stop: AbortSignal) => Promise<void>,
 ): Promise<void> {
   const folder = mkdtempSync(join(tmpdir(), 'sidecart-bench-'));
   const server = await startServer(folder, o.settings);
@@ -21,10 +21,14 @@ export async function withServer(
     removePostgresData(join(folder, 'data'));
     rmSync(folder, { recursive: true, force: true });
   };
+  const stop = new AbortController();
   for (const signal of ['SIGINT', 'SIGTERM'] as const)
-    process.once(signal, () => void leave().then(() => process.exit(130)));
+    process.once(signal, () => {
+      stop.abort();
+      void leave().then(() => process.exit(130));
+    });
   try {
-    await work(server, folder);
+    await work(server, folder, stop.signal);
   } finally {
     await leave();
   }
