@@ -4,7 +4,15 @@ import { cutProxy } from '../../../tests/cut-proxy.ts';
 import { type AnyAggregate, CONDENSED } from './aggregate.ts';
 import type { ArchiveStore } from './archive.ts';
 import { type CondenseDeps, condenseStream } from './condense.ts';
-import { account, eventually, type Fixture, openFixture, openTransaction, pause } from './fixture.ts';
+import {
+  account,
+  archiveElsewhere,
+  eventually,
+  type Fixture,
+  openFixture,
+  openTransaction,
+  pause,
+} from './fixture.ts';
 import { loadStream } from './load.ts';
 import { writeSnapshot } from './snapshots.ts';
 import { beginBuilding } from './subscription.ts';
@@ -22,20 +30,6 @@ const condense = (id: string, upTo?: number, change: Partial<CondenseDeps> = {})
 const load = (id: string) => fixture.store.load(fixture.database.db, id);
 const archives = () =>
   fixture.admin`SELECT stream_id, from_version::int, to_version::int, events, condensed_by, reason FROM events_archive ORDER BY id`;
-/** An archive that a test looks into. */
-const recordingArchive = (during: (name: string) => Promise<unknown> = async () => {}) => {
-  const kept = new Map<string, Buffer>();
-  const store: ArchiveStore = {
-    async put(name, content) {
-      kept.set(name, content);
-      await during(name);
-      return name;
-    },
-    get: async (name) => kept.get(name) ?? Promise.reject(new Error(`no ${name}`)),
-  };
-  return { store, kept };
-};
-
 describe('condensing', () => {
   it('puts one event with the whole state in the place of all, keeps them, and tells who and why', async () => {
     await fixture.fill('a', 40);
@@ -214,7 +208,7 @@ describe('condensing is refused, and nothing is changed,', () => {
 
   it('when somebody else condenses it at the same time', async () => {
     await fixture.fill('a', 20);
-    const { store } = recordingArchive(() => condense('a', 10));
+    const { store } = archiveElsewhere(() => condense('a', 10));
     const late = condense('a', undefined, { archive: store });
     await expect(late).rejects.toMatchObject({ code: 'changed_meanwhile' });
     expect((await load('a')).state.balance).toBe(19);
@@ -297,7 +291,7 @@ describe('condensing while others append', () => {
 
   it('control: what deletes all there is, instead of what it has read, loses what came meanwhile', async () => {
     await fixture.fill('a', 5);
-    const { store } = recordingArchive(() => fixture.run('a', { type: 'Deposit', pence: 100 }));
+    const { store } = archiveElsewhere(() => fixture.run('a', { type: 'Deposit', pence: 100 }));
     await condense('a', undefined, { archive: store });
     expect((await load('a')).state.balance).toBe(104);
     await fixture.admin`DELETE FROM events WHERE stream_id = 'a' AND type <> ${CONDENSED}`;
@@ -332,7 +326,7 @@ describe('condensing that dies', () => {
   it('after its commit has condensed, and says so when asked again', async () => {
     await fixture.fill('a', 20);
     const { proxy, database } = await throughProxy();
-    const { store } = recordingArchive(async () => void proxy.cutAfter('COMMIT'));
+    const { store } = archiveElsewhere(async () => void proxy.cutAfter('COMMIT'));
     await expect(condense('a', undefined, { database, archive: store })).rejects.toSatisfy(
       isTransientDbError,
     );
@@ -342,7 +336,7 @@ describe('condensing that dies', () => {
 
   it('between the archive and the commit loses no event, wherever the archive is; asked again it is the same archive', async () => {
     await fixture.fill('a', 20);
-    const { store, kept } = recordingArchive(async () => {
+    const { store, kept } = archiveElsewhere(async () => {
       if (kept.size === 1 && (await archives()).length === 0 && !died) {
         died = true;
         throw new Error('died');

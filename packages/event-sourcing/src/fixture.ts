@@ -221,6 +221,20 @@ export async function openFixture(
   };
 }
 
+/** An archive elsewhere, that a test looks into; `during` is done after something was put. */
+export function archiveElsewhere(during: (name: string) => Promise<unknown> = async () => {}) {
+  const kept = new Map<string, Buffer>();
+  const store: ArchiveStore = {
+    async put(name, content) {
+      kept.set(name, content);
+      await during(name);
+      return name;
+    },
+    get: async (name) => kept.get(name) ?? Promise.reject(new Error(`${name} is away`)),
+  };
+  return { store, kept };
+}
+
 export const pause = (ms: number) => new Promise<void>((resolve) => setTimeout(resolve, ms));
 
 /** Waits until `check` holds; fails after `ms` with what was seen last. */
