@@ -5,7 +5,9 @@ export class ConcurrencyError extends Error {
   readonly streamId: string;
   readonly expectedVersion: number;
   constructor(streamId: string, expectedVersion: number) {
-    super(`Stream ${streamId} is no longer at version ${expectedVersion}`);
+    const message = `Stream ${streamId} is no longer at version ${expectedVersion}`;
+    // What PostgreSQL calls it, so that whoever asks whether it passes by itself (isTransientDbError) is told that it does.
+    super(message, { cause: Object.assign(new Error(message), { code: '40001' }) });
     this.streamId = streamId;
     this.expectedVersion = expectedVersion;
   }

@@ -50,6 +50,46 @@ export async function stateAt<State>(
   return before.length === 0 ? undefined : foldRows<State>(o.aggregate, streamId, before);
 }
 
+/** What there is of a stream without its events. */
+export async function streamHead(
+  { db }: Pick<Database, 'db'>,
+  streamId: string,
+): Promise<{ type: string; version: number } | undefined> {
+  const [row] = await runPrepared<{ type: string; version: number }>(
+    db,
+    'stream_head',
+    'SELECT type, version::float8 AS version FROM streams WHERE stream_id = $1::text',
+    [streamId],
+  );
+  return row;
+}
+
+/** What was done to a stream's history, and not by it: who condensed or restored it, when and why. */
+export interface Condensing {
+  from_version: number;
+  to_version: number;
+  events: number;
+  condensed_at: string;
+  condensed_by: string;
+  reason: string;
+  restored_at: string | null;
+  restored_by: string | null;
+  restore_reason: string | null;
+}
+
+export function listCondensings({ db }: Pick<Database, 'db'>, streamId: string): Promise<Condensing[]> {
+  const utc = (column: string) =>
+    `to_char(${column} AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') AS ${column}`;
+  return runPrepared<Condensing>(
+    db,
+    'condensings',
+    `SELECT from_version::float8 AS from_version, to_version::float8 AS to_version, events, ${utc('condensed_at')}, condensed_by,
+       reason, ${utc('restored_at')}, restored_by, restore_reason
+     FROM events_archive WHERE stream_id = $1::text ORDER BY events_archive.id`,
+    [streamId],
+  );
+}
+
 function isDetail({ type }: PositionedRow): boolean {
   return type !== CONDENSED;
 }

@@ -61,6 +61,7 @@ const DISCARD = 5000;
  */
 export function createProjector<Event extends Tagged>(o: ProjectorOptions<Event>): Projector {
   const { db } = o.database;
+  const names = o.projections.map(({ name }) => name);
   const report = createProjectorReport(o);
   const wakes: Record<Lane, Wake> = { live: createWake(), building: createWake() };
   let appendedAt = Number.NEGATIVE_INFINITY;
@@ -146,10 +147,10 @@ export function createProjector<Event extends Tagged>(o: ProjectorOptions<Event>
     appended() {
       appendedAt = performance.now();
     },
-    names: o.projections.map(({ name }) => name),
+    names,
     async rebuild(name) {
       const projection = o.projections.find((candidate) => candidate.name === name);
-      if (!projection) throw new UnknownProjectionError(name, this.names);
+      if (!projection) throw new UnknownProjectionError(name, names);
       const begun = await beginBuilding(o.database, name, projection.codeVersion, { asked: true });
       wakes.building.up();
       return begun;
