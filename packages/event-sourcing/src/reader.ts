@@ -28,7 +28,7 @@ export const POSITIONED = `stream_id, version::float8 AS version, pos::text AS p
 // `pos + 0` keeps the planner from walking the index of positions from its beginning: it expects to meet soon what is at its end.
 // The snapshot is of the same statement as the rows, so no row is between them. Aggregate events are read too: else a position that
 // only they are behind would never move on.
-const SINCE = `
+export const SINCE = `
   SELECT pg_current_snapshot()::text AS snapshot, pg_current_xact_id()::text AS own,
     NULL AS stream_id, NULL::float8 AS version, NULL AS pos, NULL AS type, NULL::int AS schema_version, NULL::jsonb AS data,
     NULL::jsonb AS meta, NULL::float8 AS at
