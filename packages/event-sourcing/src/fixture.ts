@@ -141,6 +141,8 @@ export interface Fixture {
   /** Starts a projector that is stopped at the end of the test; several are replicas. */
   project(o?: {
     projection?: Projection<AccountEvent>;
+    /** Another one. */
+    beside?: Projection<AccountEvent>;
     database?: Database;
     archive?: ArchiveStore;
   }): Projector & {
@@ -198,7 +200,7 @@ export async function openFixture(
       const projector = createProjector({
         database: options.database ?? database,
         shapes: account.events,
-        projections: [options.projection ?? balances],
+        projections: [options.projection ?? balances, ...(options.beside ? [options.beside] : [])],
         archive: options.archive ?? tableArchive,
         log: silent,
         metrics: createMetrics('test'),

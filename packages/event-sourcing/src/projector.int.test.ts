@@ -2,8 +2,17 @@ import { connectDatabase, type Transaction } from '@sidecart/kit/db';
 import { sql } from 'drizzle-orm';
 import { afterAll, beforeAll, beforeEach, describe, expect, it, onTestFinished } from 'vitest';
 import { cutProxy } from '../../../tests/cut-proxy.ts';
+import { advance } from './advance.ts';
 import { condenseStream } from './condense.ts';
-import { type AccountEvent, balances, eventually, type Fixture, openFixture, pause } from './fixture.ts';
+import {
+  type AccountEvent,
+  account,
+  balances,
+  eventually,
+  type Fixture,
+  openFixture,
+  pause,
+} from './fixture.ts';
 import type { Projection } from './projection.ts';
 import { restoreStream } from './restore.ts';
 import { beginBuilding, dropGeneration, listSubscriptions, type SubscriptionStatus } from './subscription.ts';
@@ -156,7 +165,17 @@ describe('replicas', () => {
 describe('a read model that fails', () => {
   it('shows in the health details, holds up no other, and heals', async () => {
     let broken = true;
+    let counted = 0;
+    const beside: Projection<AccountEvent> = {
+      name: 'beside',
+      codeVersion: 1,
+      apply: async (_tx, _generation, events) => {
+        counted += events.length;
+      },
+      discard: async () => 0,
+    };
     const projector = fixture.project({
+      beside,
       projection: balancesWith(() => (broken ? Promise.reject(new Error('a bug')) : undefined)),
     });
     await deposit('a', 3);
@@ -167,8 +186,15 @@ describe('a read model that fails', () => {
       }),
     );
     expect(await fixture.balances(1)).toEqual([]);
+    const failed = performance.now();
+    for (const more of [1, 2, 3]) {
+      await deposit('a');
+      await eventually(() => expect(counted).toBe(3 + more));
+    }
+    // Not once in each pause of the one that fails.
+    expect(performance.now() - failed).toBeLessThan(1500);
     broken = false;
-    await seen(['a', 3]);
+    await seen(['a', 6]);
     await eventually(() =>
       expect(projector.health.details().components.projections).toEqual({ status: 'ok' }),
     );
@@ -236,6 +262,32 @@ describe('a rebuild', () => {
     const truth = await fixture.admin<{ stream_id: string; n: number }[]>`
       SELECT stream_id, version::int AS n FROM streams ORDER BY 1`;
     await seen(...truth.map(({ stream_id, n }): [string, number] => [stream_id, n]));
+  });
+
+  it('is switched to with all that was read before, also what comes in its last moment', async () => {
+    const told = { calls: 0, before: 0, after: 0 };
+    const sum = async (n?: number) =>
+      (await fixture.balances(n)).reduce((all, { events }) => all + events, 0);
+    const watched = balancesWith(async (_tx, n) => {
+      if (n !== 2) return;
+      told.calls++;
+      // The history; what came since; what came during that; and now comes what would be missing.
+      if (told.calls <= 3) await deposit('a');
+      if (told.calls === 3) {
+        const until = performance.now() + 500;
+        while (performance.now() < until && (await sum(1)) < 6) await pause(10);
+        told.before = await sum(1);
+      }
+      if (told.calls === 4) told.after = await sum();
+    });
+    await deposit('a', 3);
+    const projector = fixture.project({ projection: watched });
+    await seen(['a', 3]);
+    await projector.rebuild('balances');
+    await generation(2);
+    await seen(['a', 6]);
+    expect(told.calls).toBe(4);
+    expect(told.after).toBeGreaterThanOrEqual(told.before);
   });
 
   it('holds up nothing of what is read while it builds, however long that takes', async () => {
@@ -336,7 +388,15 @@ describe('a new version of the code', () => {
     await seen(['a', 3]);
   });
 
-  it('writes to no generation that has become another one of the same number', async () => {
+  it('writes to no rows of another version, however late it is', async () => {
+    await deposit('a', 3);
+    await beginBuilding(fixture.database, 'balances', 2, { asked: false });
+    const o = { database: fixture.database, shapes: account.events };
+    expect(await advance(o, balances, 1)).toMatchObject({ more: false, rows: [] });
+    expect(await advance(o, { ...balances, codeVersion: 2 }, 1)).toMatchObject({ more: true });
+  });
+
+  it('gives no number out twice', async () => {
     // The number of the youngest stays taken, though its rows are gone: who is late with throwing them away does no harm.
     await beginBuilding(fixture.database, 'balances', 1, { asked: false });
     await fixture.admin`UPDATE subscriptions SET state = 'retired'`;
