@@ -2,6 +2,7 @@ const benches: Record<string, () => Promise<unknown>> = {
   start: () => import('./start.ts').then((bench) => bench.benchStart()),
   order: () => import('./order.ts').then((bench) => bench.benchOrder()),
   edit: () => import('./edit.ts').then((bench) => bench.benchEdit()),
+  events: () => import('./events.ts').then((bench) => bench.benchEvents()),
   messaging: () => import('./messaging.ts').then((bench) => bench.benchMessaging()),
 };
 

@@ -5,6 +5,8 @@ import { createDapr } from '@sidecart/kit/dapr';
 import { uuidv7 } from '@sidecart/kit/ids';
 import { buildEnvelope } from '@sidecart/messaging/envelope';
 import { createMessagingTables } from '@sidecart/messaging/testing';
+import { shares, warmMs } from '../cells/cell-child.ts';
+import type { CellOutcome, Mark } from '../cells/outcome.ts';
 import { now } from '../machine.ts';
 import { BENCH_TYPE, TOPIC } from './bench-catalog.ts';
 import {
@@ -15,8 +17,8 @@ import {
   countRows,
   writerPool,
 } from './business.ts';
-import { BATCH, type CellJob, type CellOutcome, WRITERS } from './cell.ts';
-import { execute, type Mark, shares, warmMs } from './cell-kinds.ts';
+import { BATCH, type CellJob, WRITERS } from './cell.ts';
+import { execute } from './cell-kinds.ts';
 import { createLedger, type Ledger, type Message } from './ledger.ts';
 import { ownService } from './own-service.ts';
 import { createWriting, type Writing } from './writers.ts';

@@ -1,19 +1,17 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import pg from 'pg';
+import { shares, warmMs } from '../cells/cell-child.ts';
+import type { CellOutcome, Mark } from '../cells/outcome.ts';
 import { now } from '../machine.ts';
-import { percentile } from '../statistics.ts';
 import type { OpenArm } from './arm.ts';
 import { ARMS } from './arms.ts';
 import { BUSINESS_TABLE } from './business.ts';
-import { BATCH, type CellJob, type CellOutcome, type Latencies, SOAK_PARTS, WRITERS } from './cell.ts';
+import { BATCH, type CellJob, SOAK_PARTS, WRITERS } from './cell.ts';
 import { createLedger, type Ledger } from './ledger.ts';
 import { createWriting, type Writing } from './writers.ts';
 
-export type Mark = (which: 'begin' | 'end') => Promise<void>;
 type Job<K extends CellJob['kind']> = Extract<CellJob, { kind: K }>;
 
-/** How long an arm runs before it is measured, so that what it does is compiled and its connections are open. */
-export const warmMs = (ms: number) => Math.min(3000, Math.max(1000, ms / 3));
 /** Written and not handled at most: enough that no arm ever waits for the writers. */
 const WINDOW = { single: 500, batch: 2000 };
 /** How long an arm may take to handle what is left; what it has not by then has to be in its tables. */
@@ -155,12 +153,4 @@ async function finish({ arm, ledger }: Opened): Promise<Pick<CellOutcome, 'fault
   const faults = ledger.verdict(left);
   if (stoodStill) faults.push(`${left} messages were left for ${STILL_MS / 1000} s with nothing else to do`);
   return { faults, ...(left > 0 && { left }) };
-}
-
-export function shares(samples: number[]): Latencies {
-  return {
-    p50: percentile(samples, 0.5),
-    p99: percentile(samples, 0.99),
-    p999: percentile(samples, 0.999),
-  };
 }

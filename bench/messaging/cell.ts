@@ -1,5 +1,3 @@
-import type { Faults } from './ledger.ts';
-
 /** What a child process is to do: one cell of one arm. */
 export type CellJob =
   | { kind: 'race'; arm: string; url: string; ordered: boolean; perTransaction: number; ms: number }
@@ -29,28 +27,6 @@ export interface BrokerPlace {
   headers: Record<string, string>;
   receiverUrl: string;
 }
-
-export interface Latencies {
-  p50: number;
-  p99: number;
-  p999: number;
-}
-
-/** What it found. */
-export interface CellOutcome {
-  /** Messages handled (or whatever the cell counts) in `seconds`. */
-  count: number;
-  seconds: number;
-  faults: Faults;
-  /** Committed messages that a slow arm had not handled at the end. */
-  left?: number;
-  /** From commit to effect, or of one transaction, ms. */
-  latencies?: Latencies;
-  /** The same of each part of a soak. */
-  parts?: Latencies[];
-}
-
-export type FromCell = { mark: 'begin' | 'end' } | { outcome: CellOutcome } | { error: string };
 
 export const WRITERS = 8;
 export const BATCH = 100;

@@ -1,25 +1,13 @@
 import { expect, test } from 'vitest';
-import { bestPeer, goalsOf, measuredText, paired, roundsOf } from './goals.ts';
+import { measuredText, roundsOf } from '../cells/figures.ts';
+import type { Result } from '../cells/results.ts';
+import { bestPeer, goalsOf } from './goals.ts';
 import { OWN } from './plan.ts';
-import type { Result } from './results.ts';
 
 const CELL = 'ordered, single';
 const result = (arm: string, round: number, count: number, more: Partial<Result> = {}): Result => ({
   ...{ cell: CELL, arm, round, count, seconds: 2, faults: [], cpu: {}, walBytes: 0 },
   ...more,
-});
-
-test('a round is compared with the same round', () => {
-  const a = new Map([
-    [0, 10],
-    [1, 30],
-    [2, 50],
-  ]);
-  const b = new Map([
-    [1, 10],
-    [0, 10],
-  ]);
-  expect(paired(a, b, (x, y) => x / y)).toEqual([1, 3]);
 });
 
 test('what has a wrong ledger does not count, and its arm is no best peer', () => {

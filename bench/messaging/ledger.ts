@@ -1,3 +1,5 @@
+import type { Faults } from '../cells/outcome.ts';
+
 /** One message of a cell. Messages are numbered from 0 in the order in which writing them began. */
 export interface Message {
   n: number;
@@ -7,9 +9,6 @@ export interface Message {
   /** Makes the payload as long as it shall be. */
   filler: string;
 }
-
-/** What is wrong with a cell, in words; empty when its figures count. */
-export type Faults = string[];
 
 /** Every message of one cell, from its commit to its effect. Times are milliseconds of the machine's monotonic clock. */
 export interface Ledger {

@@ -1,13 +1,7 @@
 import { expect, test } from 'vitest';
-import { OWN, planOf, rotated } from './plan.ts';
+import { OWN, planOf } from './plan.ts';
 
 const settings = { rounds: 5, seconds: 1, backlog: 10, soakMinutes: 0, defaults: false };
-
-test('each arm is at each place of the order once in as many rounds as there are arms', () => {
-  const arms = ['a', 'b', 'c'];
-  const rounds = [0, 1, 2].map((round) => rotated(arms, round));
-  for (const place of [0, 1, 2]) expect(rounds.map((order) => order[place]).sort()).toEqual(arms);
-});
 
 test('the load at half load is half of what the arm reached with writers running', () => {
   const half = planOf(settings).find(({ cell }) => cell === 'half load');

@@ -1,3 +1,4 @@
+import type { Planned } from '../cells/rounds.ts';
 import { BATCH, BROKER_ARMS, type BrokerPlace, type CellJob, PRICE, RAW_LIMITS } from './cell.ts';
 import type { Job, OpenTransaction } from './run-cell.ts';
 
@@ -20,12 +21,8 @@ export interface Known {
   rate(cell: string, arm: string): number | undefined;
 }
 
-export interface PlannedCell {
-  cell: string;
+export interface PlannedCell extends Planned {
   group: Group;
-  arms: readonly string[];
-  /** In the first round only. */
-  once?: boolean;
   openTransaction?: OpenTransaction;
   job(arm: string, known: Known): Job;
 }
@@ -149,9 +146,4 @@ function soakCell(s: Settings): PlannedCell {
       ms: s.soakMinutes * 60_000,
     }),
   };
-}
-
-/** The arms in the order of a round: each of them is first, second and so on equally often, so that a drift of the machine meets all alike. */
-export function rotated<T>(arms: readonly T[], round: number): T[] {
-  return arms.map((_, i) => arms[(i + round) % arms.length] as T);
 }

@@ -1,8 +1,9 @@
 import type pg from 'pg';
+import type { CellOutcome, Mark } from '../cells/outcome.ts';
 import { now } from '../machine.ts';
 import { BUSINESS_NOTE, BUSINESS_TABLE, writerPool } from './business.ts';
-import { BATCH, type CellJob, type CellOutcome, WRITERS } from './cell.ts';
-import { execute, type Mark } from './cell-kinds.ts';
+import { BATCH, type CellJob, WRITERS } from './cell.ts';
+import { execute } from './cell-kinds.ts';
 import { PAYLOAD_BYTES } from './payload.ts';
 
 /** Rows that there are before a round of deleting. */

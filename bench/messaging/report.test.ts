@@ -1,6 +1,7 @@
 import { expect, test } from 'vitest';
-import { cpuPer1000, ledgerText, reportOf } from './report.ts';
-import type { Result } from './results.ts';
+import type { Result } from '../cells/results.ts';
+import { cpuPer1000, ledgerText } from '../cells/tables.ts';
+import { reportOf } from './report.ts';
 
 const result = (more: Partial<Result>): Result => ({
   ...{ cell: 'ordered, single', arm: 'sidecart', round: 0, count: 1000, seconds: 2, faults: [], cpu: {} },

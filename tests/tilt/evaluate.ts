@@ -9,6 +9,15 @@ import { skip } from '../cluster/skip.ts';
 
 const EVALUATOR = join(CHECKOUT, 'tests/tilt/evaluator');
 
+/** All that the Tiltfile asks the environment for. */
+const UNSET = {
+  SIDECART_PORT_GATEWAY: undefined,
+  SIDECART_RUN_DIR: undefined,
+  NODE_IMAGE: undefined,
+  RUNTIME_IMAGE: undefined,
+  NPM_CONFIG_REGISTRY: undefined,
+};
+
 const Outcome = z.object({
   calls: z.array(z.object({ function: z.string(), args: z.record(z.string(), z.unknown()), at: z.string() })),
   printed: z.array(z.string()),
@@ -26,6 +35,7 @@ export interface EvaluateOptions {
   /** Name of the kube context. */
   context?: string;
   command?: 'up' | 'ci' | 'down';
+  env?: Record<string, string>;
 }
 
 /**
@@ -51,12 +61,18 @@ export function useEvaluator(): (options?: EvaluateOptions) => Promise<Outcome> 
     if (folder) rmSync(folder, { recursive: true, force: true });
   });
   return async (options = {}) => {
-    const { folder: checkout = CHECKOUT, args = [], context = 'kind-kind', command = 'up' } = options;
+    const {
+      folder: checkout = CHECKOUT,
+      args = [],
+      context = 'kind-kind',
+      command = 'up',
+      env = {},
+    } = options;
     const { stdout } = await execa(
       join(folder ?? '', 'evaluator'),
       [`--context=${context}`, `--command=${command}`, join(checkout, 'Tiltfile'), ...args],
       // What the developer has set for the own shop is not the test's.
-      { env: { SIDECART_PORT_GATEWAY: undefined, SIDECART_RUN_DIR: undefined } },
+      { env: { ...UNSET, ...env } },
     );
     return Outcome.parse(JSON.parse(stdout));
   };

@@ -131,6 +131,14 @@ describe('the evaluation', () => {
     expect(error).not.toContain('not in dict');
   });
 
+  test('starts everything, as Tilt does, when a list without a name says what is to start', async () => {
+    const outcome = await altered('Tiltfile', 'set_enabled_resources(selected)', 'set_enabled_resources([])');
+    const { enabled, resources } = readDefinition(outcome);
+    expect(enabled).toEqual([...resources.keys()]);
+    const unknown = await altered('Tiltfile', '_resources(selected)', "_resources(['nowhere'])");
+    expect(() => readDefinition(unknown)).toThrow('could not be found: nowhere');
+  });
+
   test('finds a cycle, which the checks above would report', async () => {
     const outcome = await altered(
       'tilt/cluster.Tiltfile',

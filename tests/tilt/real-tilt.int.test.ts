@@ -45,7 +45,7 @@ describe('the real Tilt', () => {
     'agrees on what %j starts, and in which order',
     async (args) => {
       const real = await tiltfileResult(args);
-      const { resources, enabled = [...resources.keys()] } = readDefinition(await evaluate({ args }));
+      const { resources, enabled } = readDefinition(await evaluate({ args }));
       expect(real.EnabledManifests.sort()).toEqual([...withDependencies(resources, enabled)].sort());
       const order = real.Manifests.map(({ Name, ResourceDependencies }) => [
         Name,
@@ -56,6 +56,10 @@ describe('the real Tilt', () => {
       );
     },
   );
+
+  test('refuses to start nothing too', async () => {
+    await expect(tiltfileResult(['orders', '--without', 'orders'])).rejects.toThrow('--without takes away');
+  });
 
   test('refuses another context too', async () => {
     writeFileSync(join(folder, 'kubeconfig'), JSON.stringify(clusterNowhere('production')));

@@ -13,10 +13,18 @@ const Image = z.object({
   context: z.string(),
   target: z.string().optional(),
   build_args: z.record(z.string(), z.string()),
+  network: z.string().optional(),
   only: texts,
   live_update: z.array(Step).default([]),
 });
 export type Image = z.infer<typeof Image>;
+
+const Forward = z.object({
+  local_port: z.number(),
+  container_port: z.number(),
+  link_path: z.string().optional(),
+});
+const links = z.array(z.object({ url: z.string() })).default([]);
 
 const KubernetesResource = z.object({
   workload: z.string().optional(),
@@ -24,17 +32,20 @@ const KubernetesResource = z.object({
   objects: texts,
   resource_deps: texts,
   labels: texts,
-  port_forwards: z.array(z.object({ local_port: z.number(), container_port: z.number() })).default([]),
+  port_forwards: z.array(Forward).default([]),
+  links,
 });
 
 const LocalResource = z.object({
   name: z.string(),
   cmd: z.array(z.string()).optional(),
   serve_cmd: z.array(z.string()).optional(),
+  serve_env: z.record(z.string(), z.string()).default({}),
   deps: texts,
+  links,
   resource_deps: texts,
   labels: texts,
-  readiness_probe: z.unknown().optional(),
+  readiness_probe: z.object({ http_get: z.object({ port: z.number(), path: z.string() }) }).optional(),
 });
 
 /** One line of Tilt's page. */
@@ -47,8 +58,15 @@ export interface Resource {
   labels: string[];
   /** Port of this machine to port of the pod. */
   ports: [number, number][];
+  /** What its line leads to. */
+  links: string[];
   /** The command, of a local one. */
   command: string[];
+  /** What a local one that runs all the time is given, and what says that it is ready. */
+  env: Record<string, string>;
+  probe: { port: number; path: string } | undefined;
+  /** What starts a local one anew when it changes. */
+  watched: string[];
 }
 
 /** What a Tiltfile defined, as Tilt puts it together from the calls. */
@@ -58,12 +76,26 @@ export interface Definition {
   /** The manifests, as YAML. */
   manifests: string;
   allowedContexts: string[];
-  /** What `config.set_enabled_resources` was given; undefined when it was not called. */
-  enabled: string[] | undefined;
-  buttons: { name: string; inputs: string[]; command: string[]; resource: string }[];
+  /** What is to start, without what that waits for. */
+  enabled: string[];
+  buttons: Button[];
+  /** Arguments of `version_settings` and `ci_settings`. */
+  settings: Record<string, unknown>;
 }
 
-/** @throws Error when the Tiltfile failed, or when two resources have one name. */
+export interface Button {
+  name: string;
+  text: string;
+  /** On the page beside this one, as `resource/gateway`. */
+  beside: string;
+  inputs: string[];
+  command: string[];
+  env: string[];
+  /** Whose log shows what the command prints. */
+  resource: string;
+}
+
+/** @throws Error when the Tiltfile failed, when two resources have one name, or when one is to start that is none. */
 export function readDefinition({ calls, error }: Outcome): Definition {
   if (error !== undefined) throw new Error(error);
   const argsOf = (name: string) => calls.filter((call) => call.function === name).map(({ args }) => args);
@@ -73,14 +105,23 @@ export function readDefinition({ calls, error }: Outcome): Definition {
   const enabled = z
     .array(z.object({ resources: z.array(z.string()) }))
     .parse(argsOf('config.set_enabled_resources'));
+  const resources = resourcesOf(argsOf('k8s_resource'), argsOf('local_resource'));
   return {
-    resources: resourcesOf(argsOf('k8s_resource'), argsOf('local_resource')),
+    resources,
     images: new Map(images.map((image) => [image.ref, image])),
     manifests: manifests.map(({ yaml }) => yaml.contents).join('\n---\n'),
     allowedContexts: allowed.flatMap(({ contexts }) => contexts),
-    enabled: enabled.at(-1)?.resources,
+    enabled: enabledOf(resources, enabled.at(-1)?.resources),
     buttons: buttonsOf(argsOf('v1alpha1.ui_button'), argsOf('v1alpha1.cmd')),
+    settings: Object.assign({}, ...argsOf('version_settings'), ...argsOf('ci_settings')),
   };
+}
+
+/** As Tilt has it (internal/tiltfile/config/resources.go): a list without a name is as good as none, and starts everything. */
+function enabledOf(resources: Map<string, Resource>, given: string[] = []): string[] {
+  const unknown = given.filter((name) => !resources.has(name));
+  if (unknown.length > 0) throw new Error(`resources that could not be found: ${unknown.join(', ')}`);
+  return given.length > 0 ? given : [...resources.keys()];
 }
 
 function resourcesOf(onKubernetes: object[], onThisMachine: object[]): Map<string, Resource> {
@@ -104,41 +145,63 @@ function resourcesOf(onKubernetes: object[], onThisMachine: object[]): Map<strin
           container_port,
         ]),
       ],
+      links: [
+        ...(before?.links ?? []),
+        ...rest.port_forwards.map(
+          ({ local_port, link_path = '' }) => `http://127.0.0.1:${local_port}${link_path}`,
+        ),
+        ...rest.links.map(({ url }) => url),
+      ],
       command: [],
+      env: {},
+      probe: undefined,
+      watched: [],
     });
   }
   for (const args of onThisMachine) {
-    const { name, cmd, serve_cmd, resource_deps, labels } = LocalResource.parse(args);
+    const { name, cmd, serve_cmd, ...rest } = LocalResource.parse(args);
     if (resources.has(name)) throw new Error(`two resources are called ${name}`);
-    const command = cmd ?? serve_cmd ?? [];
     resources.set(name, {
       name,
       kind: 'local',
       objects: [],
-      deps: resource_deps,
-      labels,
+      deps: rest.resource_deps,
+      labels: rest.labels,
       ports: [],
-      command,
+      links: rest.links.map(({ url }) => url),
+      command: cmd ?? serve_cmd ?? [],
+      env: rest.serve_env,
+      probe: rest.readiness_probe?.http_get,
+      watched: rest.deps,
     });
   }
   return resources;
 }
 
-function buttonsOf(buttons: object[], commands: object[]): Definition['buttons'] {
-  const Button = z.object({ name: z.string(), inputs: z.array(z.object({ name: z.string() })) });
+function buttonsOf(buttons: object[], commands: object[]): Button[] {
+  const Shown = z.object({
+    name: z.string(),
+    text: z.string(),
+    location: z.object({ component_id: z.string(), component_type: z.string() }),
+    inputs: z.array(z.object({ name: z.string() })),
+  });
   const Command = z.object({
     args: z.array(z.string()),
+    env: z.array(z.string()),
     annotations: z.object({ 'tilt.dev/resource': z.string() }),
     start_on: z.object({ ui_buttons: z.array(z.string()) }),
   });
   const runs = commands.map((args) => Command.parse(args));
   return buttons.map((args) => {
-    const { name, inputs } = Button.parse(args);
+    const { name, text, location, inputs } = Shown.parse(args);
     const run = runs.find(({ start_on }) => start_on.ui_buttons.includes(name));
     return {
       name,
+      text,
+      beside: `${location.component_type}/${location.component_id}`,
       inputs: inputs.map((input) => input.name),
       command: run?.args ?? [],
+      env: run?.env ?? [],
       resource: run?.annotations['tilt.dev/resource'] ?? '',
     };
   });

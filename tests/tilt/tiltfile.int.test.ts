@@ -4,6 +4,7 @@ import { describe, expect, test } from 'vitest';
 import { parseAllDocuments } from 'yaml';
 import { brokerServer } from '../../generator/kubernetes.ts';
 import { loadTopology } from '../../generator/topology.ts';
+import { portVariable } from '../../local/ports.ts';
 import { CHECKOUT } from '../../local/run-paths.ts';
 import { useEvaluator } from './evaluate.ts';
 import { importedPackages } from './imports.ts';
@@ -15,6 +16,16 @@ const broker = brokerServer(topology.broker).name;
 /** What runs from sources in the cluster. */
 const simulators = topology.externals.flatMap(({ name, simulatorPort }) => (simulatorPort ? [name] : []));
 const programs = [...names, ...simulators, 'platform'];
+/** What runs of the shop itself, each with a port of the table. */
+const own = [
+  ...topology.services.map(({ name, port }) => ({ name, port, label: 'services' })),
+  ...topology.externals.flatMap(({ name, simulatorPort }) =>
+    simulatorPort ? [{ name, port: simulatorPort, label: 'outside' }] : [],
+  ),
+];
+const edgePort = topology.services.find(({ name }) => name === topology.edge)?.port ?? 0;
+/** What stands beside the gateway, or beside the shop without a cluster. */
+const pages = (port: number) => ['docs', 'healthz'].map((page) => `http://127.0.0.1:${port}/${page}`);
 const fromCheckout = (path: string) => relative(CHECKOUT, path);
 
 const evaluate = useEvaluator();
@@ -107,30 +118,102 @@ describe('tilt up', () => {
     expect(withDependencies(resources, [topology.edge])).toEqual(new Set(resources.keys()));
   });
 
-  test('has the page of the API behind a port of this machine', async () => {
-    const { resources } = await define();
-    const { port = 0 } = topology.services.find(({ name }) => name === topology.edge) ?? {};
-    expect(resources.get(topology.edge)?.ports).toEqual([[port, port]]);
+  test('asks the cluster first, and makes the Secrets, both of the context and the namespace of the manifests', async () => {
+    const { resources, manifests } = await define();
+    const program = ['node', 'local/bootstrap.mjs', 'k8s/cli.ts'];
+    expect(resources.get('cluster')?.command).toEqual([...program, 'check', '--context', 'kind-kind']);
+    const secrets = ['secrets', '--context', 'kind-kind', '--namespace', topology.namespace];
+    expect(resources.get('secrets')?.command).toEqual([...program, ...secrets]);
+    expect(manifests).toContain(`namespace: ${topology.namespace}`);
   });
 
-  test('has buttons that run scripts of package.json', async () => {
-    const { buttons } = await define();
-    const { scripts } = JSON.parse(readFileSync(join(CHECKOUT, 'package.json'), 'utf8'));
-    expect(buttons.map(({ name }) => name)).toEqual(
-      ['demo', 'import', 'replay', 'doctor', 'dead-letters'].map((name) => `client-${name}`),
-    );
-    const more: Record<string, string> = {
-      'client-doctor': " -- check --context 'kind-kind'",
-      'client-dead-letters': " -- list --kubernetes --context 'kind-kind'",
-    };
-    for (const { name, command, inputs, resource } of buttons) {
-      const [, script = '', rest = ''] = /^npm run (\w+)(.*)$/.exec(command.at(-1) ?? '') ?? [];
-      expect(scripts).toHaveProperty(script);
-      const given = more[name] ?? '';
-      expect(rest).toBe(inputs.length > 0 ? ` -- "$${inputs[0]}"` : given);
-      expect(resource).toBe(topology.edge);
-    }
+  test('groups its resources', async () => {
+    const groups: Record<string, string[]> = {};
+    for (const { name, labels } of (await define()).resources.values())
+      for (const label of labels) groups[label] = [...(groups[label] ?? []), name].sort();
+    expect(groups).toEqual({
+      setup: ['cluster', 'dapr', 'namespace', 'secrets'],
+      backing: [broker, 'platform', 'postgres'].sort(),
+      services: names,
+      outside: simulators,
+    });
   });
+
+  test('asks for the Tilt that the docs name, and gives up when it takes too long', async () => {
+    const { settings } = await define();
+    const docs = readFileSync(join(CHECKOUT, 'docs/kubernetes.md'), 'utf8');
+    const [, oldest] = /\[Tilt\]\(\S+\) ([\d.]+) or newer/.exec(docs) ?? [];
+    expect(settings).toEqual({
+      constraint: `>=${oldest}.0`,
+      timeout: expect.stringMatching(/^\d+m$/),
+      // A pod under edit is given a day to start: only this ends `tilt ci` when one never does.
+      readiness_timeout: expect.stringMatching(/^\d+m$/),
+    });
+  });
+
+  test('has the gateway behind a port of this machine, with links to the page of the API and to its health', async () => {
+    const gateway = (await define()).resources.get(topology.edge);
+    expect(gateway?.ports).toEqual([[edgePort, edgePort]]);
+    expect(gateway?.links).toEqual(pages(edgePort));
+  });
+
+  test.each([[[]], [['--local']]])('with %j the port of this machine may be another', async (args) => {
+    const env = { [portVariable(topology.edge)]: '18080' };
+    const { resources, buttons } = readDefinition(await evaluate({ args, env }));
+    const line = resources.get(args.length > 0 ? 'shop' : topology.edge);
+    expect(line?.links).toEqual(pages(18_080));
+    expect(line?.ports).toEqual(args.length > 0 ? [] : [[18_080, edgePort]]);
+    for (const button of buttons) expect(button.env).toEqual(['SIDECART_URL=http://127.0.0.1:18080']);
+  });
+
+  test('builds images by another network, from other bases and with another registry when told to', async () => {
+    const env = {
+      NODE_IMAGE: 'mirror/node',
+      RUNTIME_IMAGE: 'mirror/debian',
+      NPM_CONFIG_REGISTRY: 'http://npm.test',
+    };
+    const { images } = readDefinition(await evaluate({ args: ['--network', 'host'], env }));
+    for (const { build_args, network } of images.values()) {
+      expect(build_args).toEqual({ SERVICE: expect.any(String), ...env });
+      expect(network).toBe('host');
+    }
+    const dockerfile = readFileSync(join(CHECKOUT, 'Dockerfile'), 'utf8');
+    for (const name of ['SERVICE', ...Object.keys(env)])
+      expect(dockerfile).toMatch(new RegExp(`^ARG ${name}\\b`, 'm'));
+  });
+
+  test.each([[[]], [['--local']]])(
+    'with %j has buttons beside the gateway that run scripts of package.json on it',
+    async (args) => {
+      const { buttons, resources } = await define(...args);
+      const { scripts } = JSON.parse(readFileSync(join(CHECKOUT, 'package.json'), 'utf8'));
+      expect(Object.fromEntries(buttons.map(({ name, text }) => [name, text]))).toEqual({
+        'client-demo': 'Demo',
+        'client-import': 'Import a catalogue',
+        'client-replay': 'Replay its invoices',
+        'client-doctor': 'Doctor',
+        'client-dead-letters': 'Dead letters',
+      });
+      const onCluster = args.length > 0 ? '' : ` --context 'kind-kind'`;
+      const more: Record<string, string> = {
+        'client-import': ' -- "$FILE"',
+        'client-replay': ' -- "$FILE"',
+        'client-doctor': onCluster && ` -- check${onCluster}`,
+        'client-dead-letters': ` -- list${onCluster && ` --kubernetes${onCluster}`}`,
+      };
+      for (const { name, command, inputs, resource, beside, env } of buttons) {
+        const [, script = '', rest = ''] = /^npm run (\w+)(.*)$/.exec(command.at(-1) ?? '') ?? [];
+        expect(scripts).toHaveProperty(script);
+        expect(rest).toBe(more[name] ?? '');
+        expect(inputs).toEqual(rest.includes('$FILE') ? ['FILE'] : []);
+        expect(env).toEqual([`SIDECART_URL=http://127.0.0.1:${edgePort}`]);
+        // A button beside a resource that is not there is shown nowhere.
+        expect(beside.toLowerCase()).toBe(`resource/${topology.edge}`);
+        expect(resource).toBe(topology.edge);
+        expect(resources.has(resource)).toBe(true);
+      }
+    },
+  );
 
   test.each([
     [['--cluster', 'lab'], 'lab', " --context 'lab'"],
@@ -244,19 +327,26 @@ describe('tilt up -- with names', () => {
   });
 
   test('orders starts no gateway, but database and broker', async () => {
-    const { enabled = [], resources } = await define('orders');
+    const { enabled, resources } = await define('orders');
     expect(enabled).toEqual(['inventory', 'orders', 'payments', 'products', 'shipping']);
     expect(withDependencies(resources, enabled)).toContain('postgres');
     expect(withDependencies(resources, enabled)).toContain(broker);
   });
 
   test('--without leaves out what others would need', async () => {
-    const { enabled = [], resources } = await define('--without', 'inventory');
+    const { enabled, resources } = await define('--without', 'inventory');
     expect(enabled).toEqual(names.filter((name) => name !== 'inventory'));
     expect(withDependencies(resources, enabled)).not.toContain('inventory');
     const others = ['orders', 'payments', 'products', 'shipping'];
     expect((await define('orders', '--without', 'inventory')).enabled).toEqual(others);
   });
+
+  test.each([[['orders', '--without', 'orders']], [names.flatMap((name) => ['--without', name])]])(
+    '%j is refused: nothing is left, of which Tilt would make everything',
+    async (args) => {
+      expect((await evaluate({ args })).error).toContain('--without takes away all that was to start (');
+    },
+  );
 
   test.each([['order'], ['--without', 'order']])(
     '%s %s is refused, with the names there are',
@@ -321,19 +411,36 @@ describe('tilt up -- --local', () => {
       expect(used).not.toContain(name);
   });
 
-  test('starts what npm start does, watches what exists and probes the ports of the table', async () => {
-    const { calls } = await evaluate({ args: ['--local'] });
-    const locals = calls.filter((call) => call.function === 'local_resource').map(({ args }) => args);
+  test('starts what npm start does, at the ports of the table, and anew when anything that it runs changes', async () => {
+    const shop = (await define('--local')).resources.get('shop');
     const { scripts } = JSON.parse(readFileSync(join(CHECKOUT, 'package.json'), 'utf8'));
-    const [shop = {}, ...rest] = locals;
-    expect((shop.serve_cmd as string[]).join(' ')).toBe(scripts.start);
-    const ports = Object.fromEntries([
-      ...topology.services.map(({ name, port }) => [name, port]),
-      ...topology.externals.map(({ name, simulatorPort }) => [name, simulatorPort]),
+    expect(shop?.command.join(' ')).toBe(scripts.start);
+    expect(shop?.watched.map(fromCheckout)).toEqual([
+      'components',
+      'dapr',
+      'packages',
+      'services',
+      'topology.yaml',
+      ...simulators,
     ]);
-    for (const path of shop.deps as string[]) expect(existsSync(path), path).toBe(true);
-    for (const { name, readiness_probe } of rest) {
-      expect(readiness_probe).toMatchObject({ http_get: { port: ports[String(name)], path: '/readyz' } });
+    for (const path of shop?.watched ?? []) expect(existsSync(path), path).toBe(true);
+    expect(shop?.env).toEqual(
+      Object.fromEntries(own.map(({ name, port }) => [portVariable(name), String(port)])),
+    );
+    expect(shop?.probe).toMatchObject({ port: edgePort, path: '/readyz' });
+    expect(shop?.labels).toEqual(['shop']);
+    expect(shop?.links).toEqual(pages(edgePort));
+  });
+
+  test('shows the log of each service, and whether it is ready', async () => {
+    const { resources } = readDefinition(
+      await evaluate({ args: ['--local'], env: { SIDECART_RUN_DIR: '/elsewhere' } }),
+    );
+    for (const { name, port, label } of own) {
+      const here = (await define('--local')).resources.get(name);
+      expect(here?.command.at(-1)).toBe(`.run/logs/${name}.log`);
+      expect(resources.get(name)?.command.at(-1)).toBe(`/elsewhere/logs/${name}.log`);
+      expect(here).toMatchObject({ probe: { port, path: '/readyz' }, deps: ['shop'], labels: [label] });
     }
   });
 

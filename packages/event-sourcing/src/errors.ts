@@ -5,7 +5,9 @@ export class ConcurrencyError extends Error {
   readonly streamId: string;
   readonly expectedVersion: number;
   constructor(streamId: string, expectedVersion: number) {
-    super(`Stream ${streamId} is no longer at version ${expectedVersion}`);
+    const message = `Stream ${streamId} is no longer at version ${expectedVersion}`;
+    // What PostgreSQL calls it, so that whoever asks whether it passes by itself (isTransientDbError) is told that it does.
+    super(message, { cause: Object.assign(new Error(message), { code: '40001' }) });
     this.streamId = streamId;
     this.expectedVersion = expectedVersion;
   }
@@ -46,8 +48,11 @@ export class CondenseRefusedError extends Error {
 export type CondenseRefusal =
   | 'no_stream'
   | 'nothing_to_condense'
+  | 'closed_unknown'
   | 'replay_differs'
+  | 'unknown_shape'
   | 'projection_behind'
+  | 'foreign_position'
   | 'message_unsent'
   | 'message_kept'
   | 'changed_meanwhile'
@@ -55,16 +60,37 @@ export type CondenseRefusal =
   | 'projection_building'
   | 'archive_damaged';
 
-/** The old events of a stream are in an archive that cannot be read just now. */
+/** There is no read model of this name. */
+export class UnknownProjectionError extends Error {
+  override name = 'UnknownProjectionError';
+  readonly code = 'unknown_projection';
+  constructor(projection: string, known: readonly string[]) {
+    super(`There is no projection ${projection}; there are ${known.join(', ')}`);
+  }
+}
+
+/** What is read was made by newer code, which runs no more: this code leaves it alone, and nobody else keeps it up to date. */
+export class NeglectedProjectionError extends Error {
+  override name = 'NeglectedProjectionError';
+  readonly code = 'neglected_projection';
+  constructor(projection: string, codeVersion: number) {
+    super(
+      `${projection} is of version ${codeVersion} of its code, which does not run any more. Cure: start that code again, or ` +
+        `npm run events -- rebuild ${projection}, which builds it with the code that runs`,
+    );
+  }
+}
+
+/** The archive is away: nothing can be put into it, or what is in it cannot be read just now. */
 export class ArchiveUnavailableError extends Error {
   override name = 'ArchiveUnavailableError';
   readonly code = 'archive_unavailable';
-  constructor(streamId: string, cause: unknown) {
+  constructor(streamId: string, what: 'put' | 'get', cause: unknown) {
     super(
-      `The archived events of ${streamId} cannot be read: bring the archive back, or restore the stream`,
-      {
-        cause,
-      },
+      what === 'get'
+        ? `The archived events of ${streamId} cannot be read: bring the archive back, or restore the stream`
+        : `The archive does not take the events of ${streamId}, so they stay where they are: bring it back, and try again`,
+      { cause },
     );
   }
 }
@@ -77,9 +103,13 @@ export class ForeignPositionError extends Error {
   override name = 'ForeignPositionError';
   readonly code = 'foreign_position';
   constructor(subscription: string) {
-    super(
-      `The position of ${subscription} is of another database server, so this one was restored from a dump. Cure: ` +
-        'npm run events -- adopt, which takes the events as they are here and rebuilds every projection',
-    );
+    super(foreignPosition(subscription));
   }
+}
+
+export function foreignPosition(subscription: string): string {
+  return (
+    `The position of ${subscription} is of another database server, so this one was restored from a dump. Cure: ` +
+    'npm run events -- adopt, which takes the events as they are here and rebuilds every projection'
+  );
 }

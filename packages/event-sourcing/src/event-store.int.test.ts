@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { appendEvents } from './append.ts';
-import { ConcurrencyError, EmptyAppendError } from './errors.ts';
+import { ConcurrencyError } from './errors.ts';
 import { account, type Fixture, openFixture } from './fixture.ts';
 
 let fixture: Fixture;
@@ -37,13 +37,6 @@ describe('a stream', () => {
     await expect(append(0)).rejects.toThrow(ConcurrencyError);
     await expect(append(2)).rejects.toThrow(ConcurrencyError);
     expect(await append(1)).toBe(2);
-  });
-
-  it('refuses an append of nothing', async () => {
-    const append = fixture.database.db.transaction((tx) =>
-      appendEvents(tx, account, { streamId: 'acc_1', expectedVersion: 0, events: [] }),
-    );
-    await expect(append).rejects.toThrow(EmptyAppendError);
   });
 
   it('of a hundred writers at once, each wins one version', async () => {

@@ -101,7 +101,8 @@ export function foldRows<State>(
 ): { state: State; version: number } {
   let { state, version } = start ?? { state: aggregate.initialState() as State, version: 0 };
   for (const row of rows) {
-    if (row.version !== version + 1 && !(version === 0 && row.type === CONDENSED))
+    // An aggregate event stands for all before it, also for those behind a snapshot that is older than it.
+    if (row.version !== version + 1 && row.type !== CONDENSED)
       throw new Error(`Stream ${streamId} has no event ${version + 1} before ${row.version}`);
     state = applyRow(aggregate, state, row);
     version = row.version;

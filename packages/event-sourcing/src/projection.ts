@@ -18,7 +18,7 @@ export interface RecordedEvent<Event extends Tagged = Tagged> {
  */
 export interface Projection<Event extends Tagged = Tagged> {
   name: string;
-  /** Change it when the same events make other rows: the rows are then made anew, beside those that are read. */
+  /** Counted from 1. Change it when the same events make other rows: the rows are then made anew, beside those that are read. */
   codeVersion: number;
   /** Writes what the events make of the rows of a generation, in `tx` and nowhere else. */
   apply(tx: Transaction, generation: number, events: readonly RecordedEvent<Event>[]): Promise<void>;

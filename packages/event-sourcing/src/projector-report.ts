@@ -36,6 +36,7 @@ export function createProjectorReport(o: { log: Logger; metrics: Metrics; health
 
   return {
     applied(projection, rows) {
+      if (rows.length === 0) return;
       applied.inc({ projection }, rows.length);
       const at = rows.at(-1)?.at;
       if (at !== undefined) lag.set({ projection }, Math.max(0, Date.now() - at) / 1000);

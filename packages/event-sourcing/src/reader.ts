@@ -25,11 +25,19 @@ export const POSITIONED = `stream_id, version::float8 AS version, pos::text AS p
 // transactions ran in between and however long; a position "after the last one seen" skips what commits late with a lower number,
 // and one by transaction id waits for the oldest transaction of the server (PgQ's method, https://github.com/pgq/pgq).
 
-const SINCE = `
-  SELECT ${POSITIONED} FROM events
-  WHERE (xid >= pg_snapshot_xmax($1::text::pg_snapshot) OR xid = ANY (ARRAY(SELECT pg_snapshot_xip($1::text::pg_snapshot))))
-    AND type <> '${CONDENSED}'
-  ORDER BY events.pos LIMIT $2::int`;
+// `pos + 0` keeps the planner from walking the index of positions from its beginning: it expects to meet soon what is at its end.
+// The snapshot is of the same statement as the rows, so no row is between them. Aggregate events are read too: else a position that
+// only they are behind would never move on.
+export const SINCE = `
+  SELECT pg_current_snapshot()::text AS snapshot, pg_current_xact_id()::text AS own,
+    NULL AS stream_id, NULL::float8 AS version, NULL AS pos, NULL AS type, NULL::int AS schema_version, NULL::jsonb AS data,
+    NULL::jsonb AS meta, NULL::float8 AS at
+  UNION ALL (
+    SELECT NULL, NULL, ${POSITIONED} FROM events
+    WHERE (xid >= pg_snapshot_xmax($1::text::pg_snapshot) OR xid = ANY (ARRAY(SELECT pg_snapshot_xip($1::text::pg_snapshot))))
+      AND xid <> pg_current_xact_id()
+    ORDER BY events.pos + 0 LIMIT $2::int
+  )`;
 
 const BETWEEN = `
   SELECT ${POSITIONED} FROM events
@@ -37,9 +45,24 @@ const BETWEEN = `
     AND NOT pg_visible_in_snapshot(xid, $1::text::pg_snapshot) AND type <> '${CONDENSED}'
   ORDER BY events.pos LIMIT $4::int`;
 
-/** What `tx`, which must be REPEATABLE READ, sees and the snapshot `done` does not: the first so many by position. */
-export function eventsSince(tx: Transaction, done: string, limit: number): Promise<PositionedRow[]> {
-  return runPrepared<PositionedRow>(tx, 'events_since', SINCE, [done, limit]);
+/** What can be seen now. */
+export interface Since {
+  /** The first so many by position; aggregate events among them. */
+  rows: PositionedRow[];
+  /** A snapshot that sees them and what was done before, and nothing else. */
+  now: string;
+}
+
+/** What is visible now and not in the snapshot `done`. What `tx` itself has appended is for the next transaction. */
+export async function eventsSince(tx: Transaction, done: string, limit: number): Promise<Since> {
+  const [head, ...rows] = await runPrepared<PositionedRow & { snapshot: string; own: string }>(
+    tx,
+    'events_since',
+    SINCE,
+    [done, limit],
+  );
+  if (!head) throw new Error('PostgreSQL gave no snapshot');
+  return { rows, now: withoutOwn(head.snapshot, head.own) };
 }
 
 /** What the snapshot `target` sees and `done` does not, after a position. */
@@ -49,6 +72,18 @@ export function eventsBetween(
 ): Promise<PositionedRow[]> {
   const params = [o.done, o.target, o.afterPos, o.limit];
   return runPrepared<PositionedRow>(tx, 'events_between', BETWEEN, params);
+}
+
+/**
+ * The snapshot as it would be seen from another transaction. PostgreSQL does not count the transaction that asks among those that
+ * run, and with its number below the end of the snapshot all that it still writes would pass for done.
+ */
+export function withoutOwn(snapshot: string, own: string): string {
+  const [xmin = '', xmax = '', xip = ''] = snapshot.split(':');
+  if (BigInt(own) >= BigInt(xmax)) return snapshot;
+  const running = [...(xip === '' ? [] : xip.split(',')), own].map(BigInt).sort((a, b) => (a < b ? -1 : 1));
+  const first = BigInt(own) < BigInt(xmin) ? own : xmin;
+  return `${first}:${xmax}:${running.join()}`;
 }
 
 /** Rows as events in today's shape. */

@@ -86,7 +86,7 @@ export const subscriptions = pgTable(
     name: text('name').notNull(),
     /** The rows of a read model carry it, so that two of them can be in one table. */
     generation: integer('generation').notNull(),
-    /** Of the projection's code: another version is never written to by it. */
+    /** Of the projection's code: another version is never written to by it. 0: of no code, see adoptDatabase. */
     codeVersion: integer('code_version').notNull(),
     state: text('state', { enum: ['live', 'building', 'retired'] }).notNull(),
     /** All events that this snapshot of the database sees are done. */

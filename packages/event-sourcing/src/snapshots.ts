@@ -4,6 +4,7 @@ import type { Worker } from '@sidecart/kit/service';
 import { runPrepared } from '@sidecart/messaging/prepared';
 import type { AnyAggregate } from './aggregate.ts';
 import { checksumOf, loadStream } from './load.ts';
+import { survivesJson } from './plain.ts';
 
 export interface Snapshots extends Worker {
   /** A stream has become long since its snapshot. Its transaction need not have committed. */
@@ -70,7 +71,11 @@ export function createSnapshots(o: {
   };
 }
 
-/** Writes the snapshot of a stream, if it has become that long since its last one. */
+/**
+ * Writes the snapshot of a stream, if it has become that long since its last one.
+ *
+ * @throws TypeError for a state that would not come back from it as it is.
+ */
 export async function writeSnapshot(
   o: { database: Database; aggregate: AnyAggregate; every: number },
   streamId: string,
@@ -78,6 +83,10 @@ export async function writeSnapshot(
   const { db } = o.database;
   const { state, version, snapshotVersion } = await loadStream(db, o.aggregate, streamId);
   if (version - snapshotVersion < o.every) return false;
+  if (!survivesJson(state))
+    throw new TypeError(
+      `The state of ${o.aggregate.type} is more than JSON can say, and would be another one`,
+    );
   const text = JSON.stringify(state);
   const params = [streamId, o.aggregate.state.version, String(version), text, checksumOf(text)];
   const { count } = await runPrepared(db, 'write_snapshot', WRITE, params);

@@ -231,6 +231,32 @@ test.each<[string, Answer, string]>([
   await expect(dapr.invoke('products', get)).rejects.toMatchObject({ name: 'DaprError', kind });
 });
 
+test('invokeBinding asks for the operation, and gives what was answered', async () => {
+  const { dapr, seen } = await sidecar({ status: 200, body: 'YWJj', type: 'application/json' });
+  const request = { operation: 'create', data: 'YQ==', metadata: { fileName: 'a/b' } };
+  expect(await dapr.invokeBinding('archive', { ...request, timeoutMs: 300 })).toBe('YWJj');
+  expect(seen).toMatchObject([
+    { method: 'POST', url: '/v1.0/bindings/archive', headers: { 'dapr-api-token': 'api-token' } },
+  ]);
+  expect(JSON.parse(seen[0]?.body ?? '')).toEqual(request);
+});
+
+const bindingFault = (text: string) =>
+  JSON.stringify({ errorCode: 'ERR_INVOKE_OUTPUT_BINDING', message: `error invoking binding: ${text}` });
+
+test.each<[string, Answer, string]>([
+  ['a file that is not there', { status: 500, body: bindingFault('file not found: /x') }, 'unavailable'],
+  ['no component', { status: 500, body: bindingFault("couldn't find output binding x") }, 'no-component'],
+  ['a wrong token', { status: 401, body: 'invalid api token', type: 'text/plain' }, 'denied'],
+  ['a body too large', { status: 413, body: 'x', type: 'text/plain' }, 'refused'],
+  ['a frozen sidecar', 'silence', 'timeout'],
+  ['an answer that stops', 'half', 'timeout'],
+])('invokeBinding with %s rejects', async (_name, answer, kind) => {
+  const { dapr } = await sidecar(answer);
+  const asked = dapr.invokeBinding('archive', { operation: 'get', timeoutMs: 300 });
+  await expect(asked).rejects.toMatchObject({ name: 'DaprError', kind });
+});
+
 test('getSecret gives the pairs, and its faults a kind', async () => {
   const good = await sidecar({ status: 200, body: '{"url":"postgres://x"}' });
   expect(await good.dapr.getSecret('kubernetes', 'orders-db')).toEqual({ url: 'postgres://x' });

@@ -25,6 +25,14 @@ export interface InvokeAnswer {
   json(): unknown;
 }
 
+export interface BindingRequest {
+  /** What the binding calls it: `create`, `get`. */
+  operation: string;
+  data?: unknown;
+  metadata?: Record<string, string>;
+  timeoutMs: number;
+}
+
 /** The sidecar. Every call has a deadline; every failure of the sidecar is a {@link DaprError}. */
 export interface Dapr {
   /**
@@ -42,6 +50,8 @@ export interface Dapr {
    * if (answer.status === 200) quotes.parse(answer.json());
    */
   invoke(appId: string, o: InvokeRequest): Promise<InvokeAnswer>;
+  /** Has an output binding do something; resolves with what it answered, as text. Nothing tells how far a failed one came. */
+  invokeBinding(component: string, o: BindingRequest): Promise<string>;
   /** The key-value pairs of one secret. */
   getSecret(store: string, name: string): Promise<Record<string, string>>;
   /** Waits until the sidecar's components are up; it does not wait for this app's own port, so call it before listening. */
@@ -81,6 +91,23 @@ export function createDapr(o: { httpPort: number; apiToken: string; host?: strin
       return { ...answer, json: () => JSON.parse(answer.body) };
     },
 
+    async invokeBinding(component, { timeoutMs, ...request }) {
+      const traceparent = contextHeaders().traceparent;
+      const answer = await send({
+        method: 'POST',
+        path: `/v1.0/bindings/${encodeURIComponent(component)}`,
+        timeoutMs,
+        headers: {
+          'content-type': 'application/json',
+          'dapr-api-token': o.apiToken,
+          ...(traceparent !== undefined && { traceparent }),
+        },
+        body: JSON.stringify(request),
+      });
+      if (answer.status >= 400) throw bindingError(component, request.operation, answer);
+      return answer.body;
+    },
+
     async waitForOutbound(timeoutMs) {
       const until = performance.now() + timeoutMs;
       for (;;) {
@@ -105,6 +132,15 @@ export function createDapr(o: { httpPort: number; apiToken: string; host?: strin
       }
     },
   };
+}
+
+/** The sidecar has one error code for all that can go wrong behind a binding. */
+function bindingError(component: string, operation: string, { status, body }: SidecarAnswer): DaprError {
+  const message = `${operation} on ${component} failed: ${body}`;
+  if (body.includes("couldn't find output binding"))
+    return new DaprError('no-component', message, { status });
+  if (status === 401 || status === 403) return new DaprError('denied', message, { status });
+  return new DaprError(status < 500 ? 'refused' : 'unavailable', message, { status });
 }
 
 function contextHeaders(): Record<string, string> {

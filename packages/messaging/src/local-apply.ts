@@ -1,9 +1,10 @@
 import { runInContext } from '@sidecart/kit/context';
 import type { Database, Transaction } from '@sidecart/kit/db';
 import { buryMessage } from './bury.ts';
+import { withDeadline } from './deadline.ts';
 import { contextOf, readMessage } from './delivery.ts';
 import { buildEnvelope } from './envelope.ts';
-import { type Failure, PoisonError } from './failures.ts';
+import { type Failure, HandlerTimeoutError, PoisonError } from './failures.ts';
 import type { Handler } from './handler.ts';
 import { MAX_STARTS } from './limits.ts';
 import { SELF, UNNUMBERED } from './outbox-insert.ts';
@@ -18,6 +19,8 @@ export interface ApplyOptions {
   /** Deletes the rows and says how many were there; for tests. */
   remove: (tx: Transaction, messages: readonly OutboxMessage[]) => Promise<number>;
   poison: Pick<PoisonGuard, 'begin' | 'end'>;
+  /** A handler that has not returned by then, in ms, has failed: its transaction is undone, and its slot goes on. */
+  handlerTimeoutMs: number;
   /** The handler of a message took so long, in seconds. */
   observe: (type: string, seconds: number) => void;
 }
@@ -90,7 +93,9 @@ async function handleOne(o: ApplyOptions, tx: Transaction, message: OutboxMessag
   const envelope = envelopeOf(o.service, message);
   const read = readMessage(handler, envelope);
   const beganAt = performance.now();
-  await runInContext(contextOf({ id: envelope.id, envelope }), () => handler.handle(tx, read));
+  const running = runInContext(contextOf({ id: envelope.id, envelope }), () => handler.handle(tx, read));
+  const late = () => new HandlerTimeoutError(`Not handled within ${o.handlerTimeoutMs} ms`);
+  await withDeadline(o.handlerTimeoutMs, running, late);
   o.observe(message.type, (performance.now() - beganAt) / 1000);
 }
 

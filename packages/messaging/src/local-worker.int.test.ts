@@ -403,6 +403,21 @@ describe('what fails', () => {
   const dead = () =>
     fixture.admin`SELECT topic, type, msg_key, reason, detail, state, holds_key, convert_from(body, 'utf8')::json AS body FROM dead_letter`;
 
+  test('a handler that never returns is given up: what it did is undone, others go on, and it is tried again', async () => {
+    let hangs = 0;
+    const worker = await start(
+      noting(({ key }) => (key === 'stuck' && hangs++ === 0 ? new Promise<void>(() => {}) : undefined)),
+      { handlerTimeoutMs: 300 },
+    );
+    await fixture.database.db.transaction((tx) => outbox.send(tx, remind('stuck', 1), remind('free', 1)));
+    worker.nudge();
+    await eventually(async () => {
+      const rows = await fixture.admin<{ key: string }[]>`SELECT key FROM applied ORDER BY key`;
+      expect(rows.map(({ key }) => key)).toEqual(['free', 'stuck']);
+    });
+    expect(hangs).toBe(2);
+  });
+
   test('a message that can never be handled becomes a dead letter, and its key goes on', async () => {
     const worker = await start(broken({ ordered: false }));
     await five();

@@ -27,6 +27,8 @@ export interface LocalWorkerOptions {
   pollMs?: number;
   /** How long the worker may be silent, in ms, before the database frees its slots; default 5000. */
   idleSessionTimeoutMs?: number;
+  /** How long a handler may take, in ms; default 10,000. */
+  handlerTimeoutMs?: number;
   /** For tests; see {@link ApplyOptions}. */
   remove?: ApplyOptions['remove'];
 }
@@ -79,6 +81,7 @@ export function createLocalWorker(o: LocalWorkerOptions): LocalWorker {
           remove: o.remove ?? removeHandled,
           poison,
           observe: report.observe,
+          handlerTimeoutMs: o.handlerTimeoutMs ?? 10_000,
         },
         concurrency: o.concurrency ?? 4,
         pollMs: o.pollMs ?? 200,

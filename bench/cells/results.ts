@@ -1,6 +1,6 @@
 import { appendFileSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname } from 'node:path';
-import type { CellRun } from './run-cell.ts';
+import type { CellRun } from './outcome.ts';
 
 /** What one arm did in one cell, once. */
 export interface Result extends CellRun {

@@ -22,22 +22,14 @@ export interface Server {
   stop(): Promise<void>;
 }
 
-/**
- * The shop's own embedded PostgreSQL with its settings (fsync and synchronous_commit on); only the log level is raised,
- * as pg-transactional-outbox needs logical decoding, for all arms alike.
- */
-export async function startServer(folder: string): Promise<Server> {
+/** The shop's own embedded PostgreSQL with its settings (fsync and synchronous_commit on) and what a bench says, for all arms alike. */
+export async function startServer(folder: string, settings: Record<string, string> = {}): Promise<Server> {
   const server = await startPostgres({
     dataDir: join(folder, 'data'),
     port: await freePort(),
     superuserPassword: randomBytes(12).toString('hex'),
     logFile: join(folder, 'postgres.log'),
-    settings: {
-      max_connections: '200',
-      wal_level: 'logical',
-      max_wal_senders: '4',
-      max_replication_slots: '4',
-    },
+    settings: { max_connections: '200', ...settings },
   });
   const admin = postgres(server.url, { max: 1, onnotice: () => {} });
   return {

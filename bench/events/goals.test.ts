@@ -1,0 +1,30 @@
+import { expect, test } from 'vitest';
+import type { Result } from '../cells/results.ts';
+import { OWN, PEER, RAW } from './cell.ts';
+import { goalsOf } from './goals.ts';
+import { CONDENSE, LONG_WITH_SNAPSHOT, SHORT_WITHOUT } from './plan.ts';
+
+const result = (cell: string, arm: string, count: number, more: Partial<Result> = {}): Result => ({
+  ...{ cell, arm, round: 0, count, seconds: 1, faults: [], cpu: {}, walBytes: 0 },
+  ...more,
+});
+const goal = (name: string, results: Result[]) => goalsOf(results).find((one) => one.goal.includes(name));
+
+test('appends are judged by their rate, of the peer and of raw', () => {
+  const cell = '1 event, 8 writers';
+  const results = [result(cell, OWN, 800), result(cell, PEER, 390), result(cell, RAW, 1200)];
+  expect(goal(`${cell}: of emmett`, results)?.met).toBe(true);
+  expect(goal(`${cell}: of raw`, results)).toMatchObject({ met: false });
+});
+
+test('loads are judged by their time', () => {
+  const loads = (long: number) => [result(LONG_WITH_SNAPSHOT, OWN, long), result(SHORT_WITHOUT, OWN, 1000)];
+  expect(goal(LONG_WITH_SNAPSHOT, loads(500))).toMatchObject({ measured: [2], met: true });
+  expect(goal(LONG_WITH_SNAPSHOT, loads(400))).toMatchObject({ measured: [2.5], met: false });
+});
+
+test('appenders are judged by the longest append of each stream', () => {
+  const held = (p99: number) => result(CONDENSE, OWN, 1, { latencies: { p50: 1, p99, p999: p99 } });
+  expect(goal(CONDENSE, [held(50)])?.met).toBe(true);
+  expect(goal(CONDENSE, [held(51)])?.met).toBe(false);
+});

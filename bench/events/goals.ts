@@ -1,0 +1,34 @@
+import { atLeast, type Goal, judged, paired, roundsOf, share } from '../cells/figures.ts';
+import type { Result } from '../cells/results.ts';
+import { BARE_LOOP, OWN, PEER, RAW } from './cell.ts';
+import { APPENDS, CONDENSE, LONG_WITH_SNAPSHOT, REBUILD, SHORT_WITHOUT } from './plan.ts';
+
+/** What a load takes at the mean, ms. */
+const eachMs = ({ count, seconds }: Result) => (seconds / count) * 1000;
+const p99 = ({ latencies }: Result) => latencies?.p99 ?? Number.NaN;
+
+/** The goals of the project for its event store, each with what was measured. */
+export function goalsOf(results: readonly Result[]): Goal[] {
+  const of = (cell: string, arm: string, figure?: (result: Result) => number) =>
+    roundsOf(results, cell, arm, figure);
+  const times = paired(of(LONG_WITH_SNAPSHOT, OWN, eachMs), of(SHORT_WITHOUT, OWN, eachMs), share);
+  return [
+    ...APPENDS.map(({ cell }) => atLeast(`append, ${cell}: of emmett`, of(cell, OWN), of(cell, PEER), 2)),
+    ...APPENDS.map(({ cell }) => atLeast(`append, ${cell}: of raw`, of(cell, OWN), of(cell, RAW), 0.7)),
+    judged(
+      `load of ${LONG_WITH_SNAPSHOT}: of the time of ${SHORT_WITHOUT} without`,
+      'at most 2',
+      times,
+      ' x',
+      (value) => value <= 2,
+    ),
+    atLeast('rebuild: of the bare loop', of(REBUILD, OWN), of(REBUILD, BARE_LOOP), 0.7),
+    judged(
+      `${CONDENSE}: the longest append of each stream, p99`,
+      'at most 50 ms',
+      [...of(CONDENSE, OWN, p99).values()],
+      ' ms',
+      (value) => value <= 50,
+    ),
+  ];
+}

@@ -1,0 +1,389 @@
+import { connectDatabase, isTransientDbError } from '@sidecart/kit/db';
+import { afterAll, beforeAll, beforeEach, describe, expect, it, onTestFinished } from 'vitest';
+import { cutProxy } from '../../../tests/cut-proxy.ts';
+import { type AnyAggregate, CONDENSED } from './aggregate.ts';
+import type { ArchiveStore } from './archive.ts';
+import { type CondenseDeps, condenseStream } from './condense.ts';
+import {
+  account,
+  archiveElsewhere,
+  eventually,
+  type Fixture,
+  openFixture,
+  openTransaction,
+  pause,
+} from './fixture.ts';
+import { loadStream } from './load.ts';
+import { writeSnapshot } from './snapshots.ts';
+import { beginBuilding } from './subscription.ts';
+
+let fixture: Fixture;
+beforeAll(async () => {
+  fixture = await openFixture('condense');
+});
+afterAll(() => fixture?.close());
+beforeEach(() => fixture.clear());
+
+const decision = { by: 'ana', reason: 'it is old' };
+const condense = (id: string, upTo?: number, change: Partial<CondenseDeps> = {}) =>
+  condenseStream({ ...fixture.deps, ...change }, id, decision, upTo);
+const load = (id: string) => fixture.store.load(fixture.database.db, id);
+const archives = () =>
+  fixture.admin`SELECT stream_id, from_version::int, to_version::int, events, condensed_by, reason FROM events_archive ORDER BY id`;
+describe('condensing', () => {
+  it('puts one event with the whole state in the place of all, keeps them, and tells who and why', async () => {
+    await fixture.fill('a', 40);
+    const before = await load('a');
+    expect(await condense('a')).toEqual({ streamId: 'a', fromVersion: 1, toVersion: 40, events: 40 });
+    expect(await fixture.rows('a')).toEqual([{ version: 40, type: CONDENSED }]);
+    expect(await load('a')).toEqual(before);
+    expect([...(await archives())]).toEqual([
+      {
+        stream_id: 'a',
+        from_version: 1,
+        to_version: 40,
+        events: 40,
+        condensed_by: 'ana',
+        reason: 'it is old',
+      },
+    ]);
+    const [meta] = await fixture.admin`SELECT meta FROM events`;
+    expect(meta?.meta).toMatchObject({ actor: 'ana', reason: 'it is old' });
+  });
+
+  it('of the events up to a version leaves the later ones, and versions go on as before', async () => {
+    await fixture.fill('a', 40);
+    const before = await load('a');
+    await condense('a', 30);
+    expect((await fixture.rows('a')).map(({ version }) => version)).toEqual([30, ...range(31, 40)]);
+    expect(await load('a')).toEqual(before);
+    await fixture.run('a', { type: 'Deposit', pence: 1 });
+    expect((await load('a')).version).toBe(41);
+  });
+
+  it('again takes the aggregate event in, and counts only what happened', async () => {
+    await fixture.fill('a', 10);
+    await condense('a');
+    await fixture.run('a', { type: 'Deposit', pence: 1, times: 5 });
+    const before = await load('a');
+    expect(await condense('a')).toMatchObject({ fromVersion: 10, toVersion: 15, events: 5 });
+    expect(await load('a')).toEqual(before);
+    expect((await archives()).map(({ events }) => events)).toEqual([10, 5]);
+  });
+
+  it('of a stream with a snapshot from before it leaves the stream readable', async () => {
+    await fixture.fill('a', 10);
+    await writeSnapshot({ ...fixture.deps, every: 1 }, 'a');
+    await fixture.run('a', { type: 'Deposit', pence: 1, times: 10 });
+    const { state } = await load('a');
+    await condense('a', 18);
+    expect(await load('a')).toEqual({ state, version: 20, snapshotVersion: 10, snapshotDamaged: false });
+  });
+});
+
+describe('condensing is refused, and nothing is changed,', () => {
+  async function refused(code: string, work: () => Promise<unknown>) {
+    const before = await everything();
+    await expect(work()).rejects.toMatchObject({ name: 'CondenseRefusedError', code });
+    expect(await everything()).toEqual(before);
+  }
+  const everything = async () => [
+    ...(await fixture.admin`SELECT to_jsonb(e) AS row FROM events e ORDER BY pos`),
+    ...(await fixture.admin`SELECT to_jsonb(s) AS row FROM streams s ORDER BY stream_id`),
+    ...(await fixture.admin`SELECT to_jsonb(a) AS row FROM events_archive a ORDER BY id`),
+  ];
+
+  it('of a stream that is not there, or is of another type', async () => {
+    await refused('no_stream', () => condense('a'));
+    await fixture.fill('a', 3);
+    await refused('no_stream', () => condense('a', undefined, { aggregate: { ...account, type: 'other' } }));
+  });
+
+  it('where there are no two events', async () => {
+    await fixture.fill('a', 3);
+    await refused('nothing_to_condense', () => condense('a', 1));
+    await refused('nothing_to_condense', () => condense('a', 4));
+    await condense('a');
+    await refused('nothing_to_condense', () => condense('a'));
+  });
+
+  it('when JSON cannot say the state, so that it would be another one', async () => {
+    await fixture.fill('a', 3);
+    const aggregate: AnyAggregate = {
+      ...account,
+      initialState: () => new Map(),
+      evolve: (state: Map<number, string>, { type }: { type: string }) =>
+        new Map(state).set(state.size, type),
+    };
+    await refused('replay_differs', () => condense('a', undefined, { aggregate }));
+    await refused('replay_differs', () => condense('a', 2, { aggregate }));
+  });
+
+  it('when what follows makes something else of the state as it is read back', async () => {
+    await fixture.fill('a', 3);
+    const first = { n: 0 };
+    // A state that is told from another by being the very same object.
+    const aggregate: AnyAggregate = {
+      ...account,
+      initialState: () => first,
+      evolve: (state: { n: number }) => (state === first ? first : { n: 1 }),
+    };
+    await refused('replay_differs', () => condense('a', 2, { aggregate }));
+  });
+
+  it('when this code does not know an event of it, or its shape, and would leave it out for ever', async () => {
+    await fixture.fill('a', 3);
+    const { Deposited: _, ...known } = account.events;
+    await refused('unknown_shape', () =>
+      condense('a', undefined, { aggregate: { ...account, events: known } as AnyAggregate }),
+    );
+    await fixture.admin`UPDATE events SET schema_version = 2 WHERE version = 3`;
+    await refused('unknown_shape', () => condense('a'));
+  });
+
+  it('while a read model has not done its events', async () => {
+    const projector = fixture.project();
+    await fixture.fill('a', 3);
+    await eventually(async () => expect(await fixture.balances()).toMatchObject([{ events: 3 }]));
+    await projector.stop();
+    await fixture.run('a', { type: 'Deposit', pence: 1 });
+    await refused('projection_behind', () => condense('a'));
+    await condense('a', 3);
+    fixture.project();
+    await eventually(async () =>
+      expect(await fixture.balances()).toMatchObject([{ events: 4, disorder: 0 }]),
+    );
+    await condense('a');
+  });
+
+  it('while a read model is in the middle of a large difference', async () => {
+    await fixture.fill('a', 3);
+    await fixture.admin`INSERT INTO subscriptions (name, generation, code_version, state, done, target, after_pos, origin)
+      SELECT 'balances', 1, 1, 'live', '3:3:', pg_current_snapshot(), 1000000,
+        (SELECT system_identifier FROM pg_control_system()) || '/' || oid FROM pg_database WHERE datname = current_database()`;
+    await refused('projection_behind', () => condense('a'));
+  });
+
+  it('while a read model is being built', async () => {
+    await fixture.fill('a', 3);
+    await beginBuilding(fixture.database, 'balances', 1, { asked: true });
+    await refused('projection_behind', () => condense('a'));
+  });
+
+  it('while the position of a read model is of another server, for nobody knows what it has done', async () => {
+    fixture.project();
+    await fixture.fill('a', 3);
+    await eventually(async () => expect(await fixture.balances()).toMatchObject([{ events: 3 }]));
+    await fixture.admin`UPDATE subscriptions SET origin = 'elsewhere'`;
+    await refused('foreign_position', () => condense('a'));
+  });
+
+  it.each(['outbox', 'outbox_local', 'outbox_delayed'])(
+    'while a message of it waits in %s',
+    async (table) => {
+      await fixture.fill('a', 3);
+      const id = '01a2b3c4-0000-7000-8000-000000000000';
+      if (table === 'outbox')
+        await fixture.admin`INSERT INTO outbox (slot, topic, msg_key, event_id, key_seq, type, payload, headers)
+        VALUES (0, 'accounts', 'a', ${id}, 1, 'T', '{}', '{}')`;
+      else if (table === 'outbox_local')
+        await fixture.admin`INSERT INTO outbox_local (slot, msg_key, event_id, key_seq, type, payload, headers)
+        VALUES (0, 'a', ${id}, 1, 'T', '{}', '{}')`;
+      else
+        await fixture.admin`INSERT INTO outbox_delayed (due_at, topic, msg_key, event_id, type, payload, headers)
+        VALUES (now(), 'self', 'a', ${id}, 'T', '{}', '{}')`;
+      await refused('message_unsent', () => condense('a'));
+      await fixture.admin`UPDATE ${fixture.admin(table)} SET msg_key = 'b'`;
+      await condense('a');
+    },
+  );
+
+  it('while a message of it is kept for receivers that miss it', async () => {
+    await fixture.fill('a', 3);
+    await fixture.admin`INSERT INTO sent (id, topic, msg_key, key_seq, event_id, type, payload, headers)
+      VALUES (1, 'accounts', 'a', 1, '01a2b3c4-0000-7000-8000-000000000000', 'T', '{}', '{}')`;
+    await refused('message_kept', () => condense('a'));
+    await condense('a', undefined, { topics: ['others'] });
+  });
+
+  it('when somebody else condenses it at the same time', async () => {
+    await fixture.fill('a', 20);
+    const { store } = archiveElsewhere(() => condense('a', 10));
+    const late = condense('a', undefined, { archive: store });
+    await expect(late).rejects.toMatchObject({ code: 'changed_meanwhile' });
+    expect((await load('a')).state.balance).toBe(19);
+    expect(await archives()).toHaveLength(1);
+  });
+
+  it('when the archive does not take it', async () => {
+    await fixture.fill('a', 3);
+    const store: ArchiveStore = {
+      put: () => Promise.reject(new Error('no room')),
+      get: () => Promise.reject(),
+    };
+    const before = await everything();
+    await expect(condense('a', undefined, { archive: store })).rejects.toMatchObject({
+      name: 'ArchiveUnavailableError',
+      message: expect.stringContaining('stay where they are'),
+    });
+    expect(await everything()).toEqual(before);
+  });
+});
+
+describe('condensing twice at once', () => {
+  it('is done once', async () => {
+    await fixture.fill('a', 20);
+    const done = await Promise.allSettled([1, 2, 3].map(() => condense('a')));
+    expect(done.filter(({ status }) => status === 'fulfilled')).toHaveLength(1);
+    const codes = done.flatMap((one) => (one.status === 'rejected' ? [one.reason.code] : []));
+    for (const code of codes) expect(['changed_meanwhile', 'nothing_to_condense']).toContain(code);
+    expect(await archives()).toHaveLength(1);
+    expect((await load('a')).state.balance).toBe(19);
+  });
+});
+
+describe('condensing while others append', () => {
+  it('holds them for a moment, fails none, and loses nothing', async () => {
+    await fixture.fill('a', 2000);
+    let writing = true;
+    onTestFinished(() => {
+      writing = false;
+    });
+    let longest = 0;
+    const counts = await Promise.all([
+      ...[1, 2, 3].map(async () => {
+        let n = 0;
+        for (; writing; n++) {
+          const from = performance.now();
+          await fixture.run('a', { type: 'Deposit', pence: 1 });
+          longest = Math.max(longest, performance.now() - from);
+        }
+        return n;
+      }),
+      (async () => {
+        for (let i = 0; i < 10; i++) {
+          await condense('a');
+          await pause(20);
+        }
+        writing = false;
+        return 0;
+      })(),
+    ]);
+    const appended = counts.reduce((sum, n) => sum + n, 0);
+    expect(await load('a')).toMatchObject({ version: 2000 + appended, state: { balance: 1999 + appended } });
+    const kept = (await archives()).reduce((sum, { events }) => sum + events, 0);
+    const here = (await fixture.rows('a')).filter(({ type }) => type !== CONDENSED).length;
+    expect(kept + here).toBe(2000 + appended);
+    expect(longest).toBeLessThan(2000);
+  });
+
+  it('waits for one that has the lock, and keeps what that one appends', async () => {
+    await fixture.fill('a', 5);
+    const end = await openTransaction(fixture.database, (tx) =>
+      fixture.store.handle(tx, 'a', { type: 'Deposit', pence: 100 }),
+    );
+    const condensing = condense('a');
+    await pause(100);
+    await end();
+    expect(await condensing).toMatchObject({ toVersion: 5 });
+    expect(await load('a')).toMatchObject({ version: 6, state: { balance: 104 } });
+  });
+
+  it('control: what deletes all there is, instead of what it has read, loses what came meanwhile', async () => {
+    await fixture.fill('a', 5);
+    const { store } = archiveElsewhere(() => fixture.run('a', { type: 'Deposit', pence: 100 }));
+    await condense('a', undefined, { archive: store });
+    expect((await load('a')).state.balance).toBe(104);
+    await fixture.admin`DELETE FROM events WHERE stream_id = 'a' AND type <> ${CONDENSED}`;
+    expect((await load('a')).state.balance).toBe(4);
+  });
+});
+
+describe('condensing that dies', () => {
+  async function throughProxy() {
+    const proxy = await cutProxy(fixture.urls.url);
+    const database = connectDatabase({ url: proxy.url, applicationName: 'condense' });
+    onTestFinished(() => database.close());
+    return { proxy, database };
+  }
+
+  // The archive row; the row of the stream, when everything is written but not committed.
+  it.each(['INSERT', 'UPDATE'])(
+    'after its %s leaves all as it was, and is done when asked again',
+    async (tag) => {
+      await fixture.fill('a', 20);
+      const { proxy, database } = await throughProxy();
+      const cut = proxy.cutAfter(tag);
+      await expect(condense('a', undefined, { database })).rejects.toSatisfy(isTransientDbError);
+      await cut;
+      expect(await fixture.rows('a')).toHaveLength(20);
+      expect(await archives()).toHaveLength(0);
+      await condense('a');
+      expect((await load('a')).state.balance).toBe(19);
+    },
+  );
+
+  it('after its commit has condensed, and says so when asked again', async () => {
+    await fixture.fill('a', 20);
+    const { proxy, database } = await throughProxy();
+    const { store } = archiveElsewhere(async () => void proxy.cutAfter('COMMIT'));
+    await expect(condense('a', undefined, { database, archive: store })).rejects.toSatisfy(
+      isTransientDbError,
+    );
+    await eventually(async () => expect(await fixture.rows('a')).toHaveLength(1));
+    await expect(condense('a')).rejects.toMatchObject({ code: 'nothing_to_condense' });
+  });
+
+  it('between the archive and the commit loses no event, wherever the archive is; asked again it is the same archive', async () => {
+    await fixture.fill('a', 20);
+    const { store, kept } = archiveElsewhere(async () => {
+      if (kept.size === 1 && (await archives()).length === 0 && !died) {
+        died = true;
+        throw new Error('died');
+      }
+    });
+    let died = false;
+    await expect(condense('a', undefined, { archive: store })).rejects.toThrow();
+    expect(kept.size).toBe(1);
+    expect(await fixture.rows('a')).toHaveLength(20);
+    await condense('a', undefined, { archive: store });
+    expect(kept.size).toBe(1);
+    expect((await load('a')).state.balance).toBe(19);
+  });
+});
+
+describe('a condensed event of two versions ago', () => {
+  it('is brought to today by the upcasters of the state, as there is nothing else to make it from', async () => {
+    await fixture.fill('a', 10);
+    await condense('a');
+    await fixture.run('a', { type: 'Deposit', pence: 5 });
+    const aggregate: AnyAggregate = {
+      ...account,
+      state: {
+        version: 3,
+        upcast: {
+          1: ({ balance, ...rest }) => ({ ...rest, money: { pence: balance } }),
+          2: (state) => ({ ...state, currency: 'GBP' }),
+        },
+      },
+      evolve: (state, event) =>
+        event.type === 'Deposited' ? { ...state, money: { pence: state.money.pence + event.pence } } : state,
+    };
+    const { db } = fixture.database;
+    expect((await loadStream(db, aggregate, 'a')).state).toMatchObject({
+      money: { pence: 14 },
+      currency: 'GBP',
+    });
+    await expect(
+      loadStream(db, { ...aggregate, state: { version: 3, upcast: { 1: (state) => state } } }, 'a'),
+    ).rejects.toMatchObject({ code: 'unknown_shape' });
+    // And condensed once more it is of today.
+    await condense('a', undefined, { aggregate });
+    expect(await fixture.admin`SELECT schema_version FROM events`).toEqual([{ schema_version: 3 }]);
+    await expect(load('a')).rejects.toMatchObject({ code: 'unknown_shape' });
+  });
+});
+
+function range(from: number, to: number): number[] {
+  return Array.from({ length: to - from + 1 }, (_, i) => from + i);
+}

@@ -1,0 +1,207 @@
+import { afterAll, beforeAll, beforeEach, describe, expect, it, onTestFinished } from 'vitest';
+import { CONDENSED } from './aggregate.ts';
+import { condenseStream } from './condense.ts';
+import {
+  archiveElsewhere,
+  eventually,
+  type Fixture,
+  openFixture,
+  openTransaction,
+  pause,
+} from './fixture.ts';
+import { readHistory } from './history.ts';
+import { SINCE } from './reader.ts';
+import { restoreStream } from './restore.ts';
+import { writeSnapshot } from './snapshots.ts';
+import { beginBuilding } from './subscription.ts';
+
+// What happens to the same events at the same time.
+
+let fixture: Fixture;
+beforeAll(async () => {
+  fixture = await openFixture('together');
+});
+afterAll(() => fixture?.close());
+beforeEach(() => fixture.clear());
+
+const decision = { by: 'test', reason: 'to see' };
+const read = (...rows: [id: string, events: number][]) =>
+  eventually(
+    async () =>
+      expect(await fixture.balances()).toMatchObject(
+        rows.map(([id, events]) => ({ id, events, disorder: 0 })),
+      ),
+    20_000,
+  );
+
+/** Work that waits for the row of the stream, which somebody else has, with all else that it does done. */
+async function held(work: () => Promise<unknown>) {
+  const end = await openTransaction(fixture.database, (tx) =>
+    fixture.store.handle(tx, 'a', { type: 'Deposit', pence: 1 }),
+  );
+  const working = work();
+  await eventually(async () => {
+    const waiting = await fixture.admin`SELECT FROM pg_stat_activity WHERE datname = current_database()
+      AND wait_event_type = 'Lock' AND query LIKE '%UPDATE streams%'`;
+    expect(waiting.length).toBeGreaterThan(0);
+  });
+  return { end, working };
+}
+
+describe('a build that begins while a stream', () => {
+  it('is being condensed waits for that, and finds its events in the archive', async () => {
+    const projector = fixture.project();
+    await fixture.fill('a', 20);
+    await read(['a', 20]);
+    const { end, working } = await held(() => condenseStream(fixture.deps, 'a', decision, 20));
+    let begun = false;
+    const rebuild = projector.rebuild('balances').then(() => {
+      begun = true;
+    });
+    await pause(200);
+    expect(begun).toBe(false);
+    await end();
+    await working;
+    await rebuild;
+    await eventually(async () => expect(await fixture.liveGeneration()).toBe(2));
+    await read(['a', 21]);
+  });
+
+  it('is being restored waits for that, and finds its events in their place', async () => {
+    const projector = fixture.project();
+    await fixture.fill('a', 20);
+    await read(['a', 20]);
+    await condenseStream(fixture.deps, 'a', decision);
+    const { end, working } = await held(() => restoreStream(fixture.deps, 'a', decision));
+    const rebuild = projector.rebuild('balances');
+    await pause(200);
+    await end();
+    await working;
+    await rebuild;
+    await eventually(async () => expect(await fixture.liveGeneration()).toBe(2));
+    await read(['a', 21]);
+  });
+
+  it('control: without that wait it finds them neither here nor there', async () => {
+    await fixture.fill('a', 20);
+    const { end, working } = await held(() => condenseStream(fixture.deps, 'a', decision, 20));
+    // The archives first, which show nothing yet; then the events, which are no more.
+    const archived = await fixture.admin`SELECT FROM events_archive`;
+    await end();
+    await working;
+    const here = await fixture.admin`SELECT FROM events WHERE type <> ${CONDENSED}`;
+    expect(archived.length + here.length).toBe(1);
+  });
+});
+
+describe('a build of archives', () => {
+  it('that are elsewhere, and large, makes the same rows', async () => {
+    const { store } = archiveElsewhere();
+    const projector = fixture.project({ archive: store });
+    const deps = { ...fixture.deps, archive: store };
+    for (let i = 0; i < 6; i++) await fixture.run('a', { type: 'Deposit', pence: 1, times: 1000 });
+    await fixture.fill('b', 10);
+    await read(['a', 6000], ['b', 10]);
+    await condenseStream(deps, 'a', decision, 5500);
+    await condenseStream(deps, 'b', decision);
+    await projector.rebuild('balances');
+    await eventually(async () => expect(await fixture.liveGeneration()).toBe(2));
+    await read(['a', 6000], ['b', 10]);
+  });
+
+  it('waits for an archive that is away, with the old rows read meanwhile, and goes on when it is back', async () => {
+    const { store, kept } = archiveElsewhere();
+    const projector = fixture.project({ archive: store });
+    await fixture.fill('a', 10);
+    await read(['a', 10]);
+    await condenseStream({ ...fixture.deps, archive: store }, 'a', decision);
+    const [name, content] = [...kept][0] as [string, Buffer];
+    kept.clear();
+    await projector.rebuild('balances');
+    await eventually(() =>
+      expect(projector.health.details().components.projections).toMatchObject({
+        status: 'degraded',
+        reason: expect.stringContaining('away'),
+      }),
+    );
+    await fixture.run('a', { type: 'Deposit', pence: 1 });
+    await read(['a', 11]);
+    expect(await fixture.liveGeneration()).toBe(1);
+    kept.set(name, content);
+    await eventually(async () => expect(await fixture.liveGeneration()).toBe(2));
+    await read(['a', 11]);
+  });
+});
+
+describe('a reader of events', () => {
+  it('finds the few that are new among many by their transactions, not by walking through all', async () => {
+    await beginBuilding(fixture.database, 'balances', 1, { asked: true });
+    await fixture.admin`INSERT INTO events (stream_id, version, event_id, type, schema_version, data, meta, xid)
+      SELECT 's' || i, 1, gen_random_uuid(), 'Opened', 1, '{}', '{}', (i / 10 + 4)::text::xid8 FROM generate_series(1, 50000) AS i`;
+    await fixture.admin`ANALYZE events`;
+    for (const mode of ['force_custom_plan', 'force_generic_plan']) {
+      const plan = await fixture.admin.begin(async (sql) => {
+        await sql.unsafe(`SET LOCAL plan_cache_mode = ${mode}`);
+        await sql.unsafe(`PREPARE since(text, int) AS ${SINCE}`);
+        const rows = await sql.unsafe(`EXPLAIN EXECUTE since('5003:5003:', 501)`);
+        await sql.unsafe('DEALLOCATE since');
+        return rows.map((row) => row['QUERY PLAN']).join('\n');
+      });
+      expect(plan).toContain('events_xid');
+      expect(plan).not.toContain('events_pos');
+    }
+  });
+});
+
+describe('appends, condensings, restorings, snapshots, rebuilds and two replicas at once', () => {
+  it('lose nothing, fail nobody who appends, and leave each event read once', async () => {
+    const streams = ['a', 'b', 'c'];
+    let working = true;
+    onTestFinished(() => {
+      working = false;
+    });
+    const appended = new Map<string, number>();
+    const any = () => streams[Math.floor(Math.random() * streams.length)] as string;
+    const unlessRefused = (work: Promise<unknown>) =>
+      work.catch((err: { name: string }) => {
+        if (err.name !== 'CondenseRefusedError') throw err;
+      });
+    const loop = async (work: () => Promise<unknown>) => {
+      while (working) await work();
+    };
+    const projector = fixture.project();
+    fixture.project();
+    const all = Promise.all([
+      ...streams.map((id) =>
+        loop(async () => {
+          await fixture.run(id, { type: 'Deposit', pence: 1, times: 3 });
+          appended.set(id, (appended.get(id) ?? 0) + 3);
+        }),
+      ),
+      loop(() => unlessRefused(condenseStream(fixture.deps, any(), decision))),
+      loop(() => unlessRefused(restoreStream(fixture.deps, any(), decision))),
+      loop(() => writeSnapshot({ ...fixture.deps, every: 1 }, any())),
+      loop(async () => {
+        await projector.rebuild('balances');
+        await pause(150);
+      }),
+      loop(async () => {
+        const history = await readHistory(fixture.deps, 'a');
+        expect(history.map(({ version }) => version)).toEqual(history.map((_, i) => i + 1));
+      }),
+    ]);
+    const enough = eventually(async () => {
+      expect(await fixture.liveGeneration()).toBeGreaterThan(3);
+      expect((await fixture.admin`SELECT FROM events_archive`).length).toBeGreaterThan(10);
+    }, 40_000);
+    await Promise.race([all, enough]);
+    working = false;
+    await all;
+    for (const id of streams) {
+      const { state, version } = await fixture.store.load(fixture.database.db, id);
+      expect([version, state.balance]).toEqual([appended.get(id), appended.get(id)]);
+      expect(await readHistory(fixture.deps, id)).toHaveLength(version);
+    }
+    await read(...streams.map((id): [string, number] => [id, appended.get(id) as number]));
+  });
+});
