@@ -4,7 +4,7 @@ import { gbp, multiplyMoney } from '@sidecart/contracts/money';
 import { DomainError } from '@sidecart/kit/domain-error';
 import { expect } from 'vitest';
 import { commandsOf, deadlinesOf, factOf, type StepTimeouts } from './checkout.ts';
-import { fakeInventory, fakePayments, fakeShipping, type Said, type Sent } from './fixture-neighbours.ts';
+import { fakeNeighbours, type Neighbours, type Said, type Sent } from './fixture-neighbours.ts';
 import { decide } from './order.ts';
 import type { OrderCommand, OrderEvent, Problem, Resolution } from './order-events.ts';
 import { evolve, initialState, isFinal, type OrderState } from './order-state.ts';
@@ -28,7 +28,7 @@ export type Happening =
   | { do: 'settle'; resolution: Resolution; n: number };
 
 /** What is left out, to show that it is missed. */
-export type Part = 'release' | 'void' | 'deadlines' | 'refund of what was lost';
+export type Part = 'release' | 'void' | 'deadlines';
 
 interface Message {
   to: 'inventory' | 'payments' | 'shipping' | 'orders';
@@ -58,7 +58,14 @@ const ROUNDS = 100;
 /** Does these things to a new order, lets everything come to its end, and compares the books. Throws when they do not agree. */
 export function runCheckout(
   happenings: readonly Happening[],
-  o: { stock: number; endings: readonly number[]; without?: Part | undefined },
+  o: {
+    /** Pieces on hand of each product. */
+    stock: number;
+    /** Choices for the time when everything comes to its end. */
+    endings: readonly number[];
+    neighbours?: Neighbours | undefined;
+    without?: Part | undefined;
+  },
 ): { events: OrderEvent[]; status: OrderState['status'] } {
   let state: OrderState = initialState();
   const events: OrderEvent[] = [];
@@ -72,9 +79,7 @@ export function runCheckout(
   const now = () => new Date(Date.UTC(2026, 2, 14) + 1000 * clock++).toISOString();
   const say = (answer: Said) => undelivered.push({ to: 'orders', message: { answer } });
   const onHand = new Map(LINES.map(({ sku }) => [sku, o.stock]));
-  const inventory = fakeInventory(onHand, say);
-  const payments = fakePayments(say);
-  const shipping = fakeShipping(say);
+  const { inventory, payments, shipping } = (o.neighbours ?? fakeNeighbours)(onHand, say);
 
   function handle(command: OrderCommand): void {
     const before = state;
@@ -200,11 +205,21 @@ export function runCheckout(
   });
   for (const one of happenings) {
     (does[one.do] as (one: Happening) => void)(one);
-    if (payments.book.refunded > payments.book.captured) throw new Error('More was paid back than was taken');
+    const { captured, refunded } = payments.book();
+    if (refunded > captured) throw new Error('More was paid back than was taken');
     tellsWhatItWaitsFor(state);
   }
   end();
-  compareBooks({ state, events, facts, inventory, payments, shipping, stock: o.stock });
+  compareBooks({
+    state,
+    events,
+    facts,
+    inventory,
+    payments,
+    shipping,
+    stock: o.stock,
+    cut: o.endings[0] ?? 0,
+  });
   return { events, status: state.status };
 }
 
@@ -216,18 +231,18 @@ function tellsWhatItWaitsFor(state: OrderState): void {
     );
 }
 
-function compareBooks(o: {
-  state: OrderState;
-  events: OrderEvent[];
-  facts: string[];
-  inventory: ReturnType<typeof fakeInventory>;
-  payments: ReturnType<typeof fakePayments>;
-  shipping: ReturnType<typeof fakeShipping>;
-  stock: number;
-}): void {
+function compareBooks(
+  o: ReturnType<Neighbours> & {
+    state: OrderState;
+    events: OrderEvent[];
+    facts: string[];
+    stock: number;
+    cut: number;
+  },
+): void {
   const { state, events, facts, inventory, payments, shipping } = o;
   if (state.status === 'none') throw new Error('There is no order');
-  const { book } = payments;
+  const book = payments.book();
   const left = shipping.left();
   const settled = (problem: Problem) =>
     events.some((e) => e.type === 'OrderSettled' && e.problem === problem && e.resolution !== 'try_again');
@@ -265,9 +280,16 @@ function compareBooks(o: {
   const once = facts.filter((type) => !['OrderAmended', 'OrderRefunded'].includes(type));
   expect(new Set(once).size, `each told once: ${once}`).toBe(once.length);
 
-  const stored = JSON.parse(JSON.stringify(events)) as OrderEvent[];
-  if (!isDeepStrictEqual(stored.reduce(evolve, initialState()), JSON.parse(JSON.stringify(state))))
-    throw new Error('What is stored gives another state');
+  replaysTheSame(events, o.cut % (events.length + 1), state);
+}
+
+/** From its stored events, all of them or those after a stored state: a snapshot, or what a condensed stream begins with. */
+function replaysTheSame(events: readonly OrderEvent[], cut: number, state: OrderState): void {
+  const stored = <T>(value: T): T => JSON.parse(JSON.stringify(value));
+  const all = stored(events);
+  const middle = stored(all.slice(0, cut).reduce(evolve, initialState()));
+  for (const again of [all.reduce(evolve, initialState()), all.slice(cut).reduce(evolve, middle)])
+    if (!isDeepStrictEqual(again, stored(state))) throw new Error('What is stored gives another state');
 }
 
 function priceOf({ sku, quantity }: StockLine): number {

@@ -21,8 +21,46 @@ export type Say = (answer: Said) => void;
 
 type Pieces = Map<string, number>;
 
+export interface Inventory {
+  take(message: Sent): void;
+  /** By SKU: what is free, and what is with the order. */
+  onHand: Pieces;
+  held: Pieces;
+  /** What is with the order is set aside and not yet the order's. */
+  isReserved(): boolean;
+}
+
+export interface Payments {
+  take(message: Sent): void;
+  /** The provider answers one of the questions. False: there is none. */
+  provider(pick: number, outcome: 'done' | 'refused'): boolean;
+  book(): { captured: number; refunded: number };
+  /** Money is held, or will be. */
+  isHeld(): boolean;
+}
+
+export interface Shipping {
+  take(message: Sent): void;
+  handOver(): void;
+  arrive(how: 'delivered' | 'lost'): void;
+  /** What has left; nothing: none has. */
+  left(): readonly StockLine[];
+}
+
+/** The three of them, who answer by `say`. */
+export type Neighbours = (
+  onHand: Pieces,
+  say: Say,
+) => { inventory: Inventory; payments: Payments; shipping: Shipping };
+
+export const fakeNeighbours: Neighbours = (onHand, say) => ({
+  inventory: fakeInventory(onHand, say),
+  payments: fakePayments(say),
+  shipping: fakeShipping(say),
+});
+
 /** Sets stock aside: all lines or none. */
-export function fakeInventory(onHand: Pieces, say: Say) {
+function fakeInventory(onHand: Pieces, say: Say): Inventory {
   let status: 'none' | 'rejected' | 'reserved' | 'committed' | 'released' = 'none';
   const held: Pieces = new Map();
   const parts = new Map<string, readonly StockLine[]>();
@@ -82,7 +120,7 @@ export function fakeInventory(onHand: Pieces, say: Say) {
 type OperationKind = 'authorise' | 'capture' | 'void' | 'refund';
 
 /** Holds, takes and gives back money, each once; what it asks the provider for is done when the provider says so, or refused. */
-export function fakePayments(say: Say) {
+function fakePayments(say: Say): Payments {
   let status:
     | 'none'
     | 'authorising'
@@ -182,19 +220,18 @@ export function fakePayments(say: Say) {
       if (type === 'VoidPayment') letGo();
       if (type === 'RefundPayment') refund(data.refund_id, data.amount);
     },
-    /** The provider answers one of the questions. False: there is none. */
-    provider(pick: number, outcome: 'done' | 'refused'): boolean {
+    provider(pick, outcome) {
       const [operation] = pending.splice(pick % Math.max(1, pending.length), 1);
       if (operation) (outcome === 'done' ? done : refused)(operation);
       return operation !== undefined;
     },
-    book,
+    book: () => book,
     isHeld: () => ['authorising', 'authorised', 'capturing', 'voiding'].includes(status),
   };
 }
 
 /** Packs and hands over; what has left cannot be called back. */
-export function fakeShipping(say: Say) {
+function fakeShipping(say: Say): Shipping {
   let status: 'none' | 'preparing' | 'handed over' | 'delivered' | 'lost' | 'cancelled' = 'none';
   let lines: readonly StockLine[] = [];
   const amendments = new Set<string>();
@@ -228,7 +265,6 @@ export function fakeShipping(say: Say) {
         how === 'lost' ? { type: 'NoteShipmentLost', reason: 'fell off' } : { type: 'NoteShipmentDelivered' },
       );
     },
-    /** What has left; nothing: none has. */
     left: () => (['handed over', 'delivered', 'lost'].includes(status) ? lines : []),
   };
 }

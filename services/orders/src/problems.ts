@@ -95,6 +95,6 @@ export const problems = defineProblems({
   order_already_decided: {
     status: 409,
     title: 'The order was decided the other way',
-    cure: 'A message contradicts an earlier one: compare the order with the reservation in inventory.',
+    cure: 'A message contradicts an earlier one: compare the history of the order with what its sender has of it.',
   },
 });
