@@ -1,19 +1,21 @@
 import type { OpenAPIHono } from '@hono/zod-openapi';
+import { type EventStoreRoutes, mountEventStore } from '@sidecart/event-sourcing/event-store-routes';
 import { type AppOptions, createApp } from '@sidecart/kit/app';
 import type { Consumer } from '@sidecart/messaging/consumer';
 import { mountMessages } from '@sidecart/messaging/mount';
+import { order } from './aggregate.ts';
 import type { OrderDeps } from './commands.ts';
-import type { HistoryDeps } from './history.ts';
 import { mountRoutes } from './routes.ts';
 import { messagesToItself } from './subscriptions.ts';
 
-/** The HTTP side of orders: what clients ask for, and what the sidecar delivers. */
+/** The HTTP side of orders: what clients ask for, what the sidecar delivers, and what an operator asks of its events. */
 export function createOrdersApp(
   base: Omit<AppOptions, 'service'>,
-  deps: OrderDeps & HistoryDeps & { consumer: Consumer },
+  deps: OrderDeps & Omit<EventStoreRoutes, 'aggregates'> & { consumer: Consumer },
 ): OpenAPIHono {
   const app = createApp({ ...base, service: 'orders' });
   mountRoutes(app, deps);
   mountMessages(app, { ...deps, service: 'orders', local: messagesToItself(deps, deps.clock) });
+  mountEventStore(app, { ...deps, aggregates: [order] });
   return app;
 }

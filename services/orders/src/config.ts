@@ -1,8 +1,7 @@
 import { baseConfig } from '@sidecart/kit/config';
 import { z } from 'zod';
 
-const SECOND = 1000;
-const MINUTE = 60 * SECOND;
+const MINUTE = 60_000;
 const DAY = 24 * 60 * MINUTE;
 
 export const config = baseConfig.extend({

@@ -85,6 +85,8 @@ export function ordersService(
     clock,
     archive: tableArchive,
     consumer,
+    projector,
+    topics: OWNS,
   });
   return {
     app,

@@ -52,6 +52,8 @@ await runService({
         getQuotes: createGetQuotes(base.dapr, config.QUOTE_TIMEOUT_MS),
         clock,
         consumer,
+        projector,
+        topics: Object.keys(topology.publish),
       },
     );
     return {

@@ -832,4 +832,37 @@ describe('the past of an order', () => {
     const answer = await callJson(app, 'GET', `/v1/orders/${newId('ord')}/history`);
     expect([answer.status, answer.body.code]).toEqual([404, 'not_found']);
   });
+
+  test('is still told when it is condensed, and the order is as it was; by the admin API, with the reason', async () => {
+    const id = await orderThatIs(app, 'delivered');
+    const before = await read(id);
+    const { body: history } = await callJson(app, 'GET', `/v1/orders/${id}/history`);
+    const condense = () =>
+      callJson(
+        app,
+        'POST',
+        `/admin/events/streams/${id}/condense`,
+        { reason: 'to save room' },
+        { 'x-sidecart-actor': 'ann' },
+      );
+    // Deadlines of steps that it has left wait for their time, and messages for the broker.
+    expect(await condense()).toMatchObject({ status: 409, body: { code: 'message_unsent' } });
+    await own.eyes`DELETE FROM outbox_delayed WHERE msg_key = ${id}`;
+    await own.eyes`DELETE FROM outbox WHERE msg_key = ${id}`;
+    expect(await condense()).toMatchObject({
+      status: 200,
+      body: { from_version: 1, to_version: 6, events: 6 },
+    });
+    expect(await read(id)).toEqual(before);
+    expect((await callJson(app, 'GET', `/v1/orders/${id}/history`)).body).toEqual(history);
+    const then = history.items[1].at;
+    const at = await callJson(app, 'GET', `/v1/orders/${id}?at=${then}`);
+    expect(at.body.progress.step).toBe('authorise');
+    expect((await refund(id, { reason: 'torn' })).status).toBe(202);
+    await own.eyes`UPDATE events_archive SET checksum = 'x' WHERE stream_id = ${id}`;
+    const damaged = await callJson(app, 'GET', `/v1/orders/${id}/history`);
+    expect([damaged.status, damaged.body.code]).toEqual([409, 'archive_damaged']);
+    const { body: status } = await callJson(app, 'GET', '/admin/events/projections');
+    expect(status).toMatchObject({ types: ['order'], names: ['orders'] });
+  });
 });

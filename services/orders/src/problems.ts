@@ -1,7 +1,9 @@
+import { eventStoreProblems } from '@sidecart/event-sourcing/problems';
 import { defineProblems } from '@sidecart/kit/problem';
 
 /** What orders may answer beyond the problems that every service has. */
 export const problems = defineProblems({
+  ...eventStoreProblems,
   duplicate_line: {
     status: 422,
     title: 'A product is on more than one line',
@@ -81,11 +83,6 @@ export const problems = defineProblems({
     status: 409,
     title: 'This problem cannot be settled so',
     cure: 'Choose a resolution that errors names.',
-  },
-  archive_unavailable: {
-    status: 503,
-    title: 'The archived part of the history cannot be read',
-    cure: 'Repeat the request later, or have the stream restored.',
   },
   order_exists: {
     status: 409,

@@ -110,7 +110,7 @@ const getOrderRoute = createRoute({
   },
   responses: {
     200: jsonAnswer('The order.', Order),
-    ...problemAnswers(problems, 'not_found', 'validation_failed', 'archive_unavailable'),
+    ...problemAnswers(problems, 'not_found', 'validation_failed', 'archive_unavailable', 'archive_damaged'),
   },
 });
 
@@ -124,7 +124,7 @@ const orderHistoryRoute = createRoute({
   request: { params, query: noQuery },
   responses: {
     200: jsonAnswer('All of it, oldest first.', z.object({ items: z.array(HistoryEntry) })),
-    ...problemAnswers(problems, 'not_found', 'validation_failed', 'archive_unavailable'),
+    ...problemAnswers(problems, 'not_found', 'validation_failed', 'archive_unavailable', 'archive_damaged'),
   },
 });
 
