@@ -27,63 +27,101 @@ import type { OrderCommand } from './order-events.ts';
 type About = z.ZodType<{ order_id: string }>;
 
 /**
- * The answers of the other services. What else they tell (goods that came in, a shipment that is being packed) changes no order. They
+ * The answers of the other services, and of each only what is needed. What else they tell (goods that came in, a shipment that is being packed) changes no order. They
  * may come in any order: what an order makes of each depends on what has happened to it alone.
  */
 export function subscriptions(deps: HandlingDeps, clock: () => Date) {
   const answer = answersTo(deps, clock);
   const inventory: Record<string, Handler> = {
-    StockReserved: answer(StockReserved, (_, at) => ({ type: 'NoteStockReserved', at })),
-    StockRejected: answer(StockRejected, ({ lines }, at) => ({
+    StockReserved: answer(StockReserved.pick({ order_id: true }), (_, at) => ({
+      type: 'NoteStockReserved',
+      at,
+    })),
+    StockRejected: answer(StockRejected.pick({ order_id: true, lines: true }), ({ lines }, at) => ({
       type: 'NoteStockRejected',
       short: lines,
       at,
     })),
   };
   const payments: Record<string, Handler> = {
-    PaymentAuthorised: answer(PaymentAuthorised, ({ payment_id: paymentId, amount }, at) => ({
-      type: 'NotePaymentAuthorised',
-      paymentId,
-      amount,
-      at,
-    })),
-    PaymentDeclined: answer(PaymentDeclined, ({ reason }, at) => ({
+    PaymentAuthorised: answer(
+      PaymentAuthorised.pick({ order_id: true, payment_id: true, amount: true }),
+      ({ payment_id: paymentId, amount }, at) => ({
+        type: 'NotePaymentAuthorised',
+        paymentId,
+        amount,
+        at,
+      }),
+    ),
+    PaymentDeclined: answer(PaymentDeclined.pick({ order_id: true, reason: true }), ({ reason }, at) => ({
       type: 'NotePaymentDeclined',
       reason,
       at,
     })),
-    PaymentCaptured: answer(PaymentCaptured, ({ payment_id: paymentId, amount }, at) => ({
-      type: 'NotePaymentCaptured',
-      paymentId,
-      amount,
-      newRefundId: newId('rfd'),
-      at,
-    })),
-    CaptureRefused: answer(CaptureRefused, ({ reason }, at) => ({ type: 'NoteCaptureRefused', reason, at })),
-    PaymentVoided: answer(PaymentVoided, (_, at) => ({ type: 'NotePaymentVoided', at })),
-    VoidRefused: answer(VoidRefused, ({ reason }, at) => ({ type: 'NoteVoidRefused', reason, at })),
-    PaymentRefunded: answer(PaymentRefunded, ({ refund_id: refundId, amount }, at) => ({
-      type: 'NotePaymentRefunded',
-      refundId,
-      amount,
-      at,
-    })),
-    RefundRefused: answer(RefundRefused, ({ refund_id: refundId, reason }, at) => ({
-      type: 'NoteRefundRefused',
-      refundId,
+    PaymentCaptured: answer(
+      PaymentCaptured.pick({ order_id: true, payment_id: true, amount: true }),
+      ({ payment_id: paymentId, amount }, at) => ({
+        type: 'NotePaymentCaptured',
+        paymentId,
+        amount,
+        newRefundId: newId('rfd'),
+        at,
+      }),
+    ),
+    CaptureRefused: answer(CaptureRefused.pick({ order_id: true, reason: true }), ({ reason }, at) => ({
+      type: 'NoteCaptureRefused',
       reason,
       at,
     })),
-  };
-  const shipping: Record<string, Handler> = {
-    ShipmentAmended: answer(ShipmentAmended, ({ amendment_id: amendmentId }, at) => ({
-      type: 'NoteShipmentAmended',
-      amendmentId,
+    PaymentVoided: answer(PaymentVoided.pick({ order_id: true }), (_, at) => ({
+      type: 'NotePaymentVoided',
       at,
     })),
-    ShipmentCancelled: answer(ShipmentCancelled, (_, at) => ({ type: 'NoteShipmentCancelled', at })),
+    VoidRefused: answer(VoidRefused.pick({ order_id: true, reason: true }), ({ reason }, at) => ({
+      type: 'NoteVoidRefused',
+      reason,
+      at,
+    })),
+    PaymentRefunded: answer(
+      PaymentRefunded.pick({ order_id: true, refund_id: true, amount: true }),
+      ({ refund_id: refundId, amount }, at) => ({
+        type: 'NotePaymentRefunded',
+        refundId,
+        amount,
+        at,
+      }),
+    ),
+    RefundRefused: answer(
+      RefundRefused.pick({ order_id: true, refund_id: true, reason: true }),
+      ({ refund_id: refundId, reason }, at) => ({
+        type: 'NoteRefundRefused',
+        refundId,
+        reason,
+        at,
+      }),
+    ),
+  };
+  const shipping: Record<string, Handler> = {
+    ShipmentAmended: answer(
+      ShipmentAmended.pick({ order_id: true, amendment_id: true }),
+      ({ amendment_id: amendmentId }, at) => ({
+        type: 'NoteShipmentAmended',
+        amendmentId,
+        at,
+      }),
+    ),
+    ShipmentCancelled: answer(ShipmentCancelled.pick({ order_id: true }), (_, at) => ({
+      type: 'NoteShipmentCancelled',
+      at,
+    })),
     ShipmentHandedOver: answer(
-      ShipmentHandedOver,
+      ShipmentHandedOver.pick({
+        order_id: true,
+        shipment_id: true,
+        lines: true,
+        carrier: true,
+        tracking: true,
+      }),
       ({ shipment_id: shipmentId, lines, carrier, tracking }, at) => ({
         type: 'NoteShipmentHandedOver',
         shipmentId,
@@ -93,8 +131,11 @@ export function subscriptions(deps: HandlingDeps, clock: () => Date) {
         at,
       }),
     ),
-    ShipmentDelivered: answer(ShipmentDelivered, (_, at) => ({ type: 'NoteShipmentDelivered', at })),
-    ShipmentLost: answer(ShipmentLost, ({ reason }, at) => ({
+    ShipmentDelivered: answer(ShipmentDelivered.pick({ order_id: true }), (_, at) => ({
+      type: 'NoteShipmentDelivered',
+      at,
+    })),
+    ShipmentLost: answer(ShipmentLost.pick({ order_id: true, reason: true }), ({ reason }, at) => ({
       type: 'NoteShipmentLost',
       reason,
       newRefundId: newId('rfd'),
