@@ -68,11 +68,15 @@ export function existing(state: OrderState): Order {
   return state;
 }
 
-/** The state after an event. Never throws: an event has happened, whatever we think of it now. */
+/**
+ * The state after an event. Never throws: an event has happened, whatever we think of it now. One that newer code has appended and this
+ * code does not know leaves the state as it is.
+ */
 export function evolve(state: OrderState, event: OrderEvent): OrderState {
   if (event.type === 'OrderPlaced') return placed(event);
   if (state.status === 'none') return state;
-  return { ...change(state, event), updatedAt: event.at };
+  const next = change(state, event);
+  return next === state ? state : { ...next, updatedAt: event.at };
 }
 
 /** A final state: nothing is awaited, no problem is open, no refund is under way. */

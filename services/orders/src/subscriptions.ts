@@ -27,8 +27,8 @@ import type { OrderCommand } from './order-events.ts';
 type About = z.ZodType<{ order_id: string }>;
 
 /**
- * The answers of the other services, and of each only what is needed. What else they tell (goods that came in, a shipment that is being packed) changes no order. They
- * may come in any order: what an order makes of each depends on what has happened to it alone.
+ * The answers of the other services, and of each only what is needed. What else they tell (goods that came in, a shipment that is being
+ * packed) changes no order. They may come in any order: what an order makes of each depends on what has happened to it alone.
  */
 export function subscriptions(deps: HandlingDeps, clock: () => Date) {
   const answer = answersTo(deps, clock);
