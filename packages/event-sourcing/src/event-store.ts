@@ -74,7 +74,8 @@ export function createEventStore<State, Command extends Tagged, Event extends Ta
     before: Loaded<State>,
   ): Promise<Handled<State, Event>> {
     const events = aggregate.decide(command, before.state);
-    if (events.length === 0) return { events, before: before.state, state: before.state, version: before.version };
+    if (events.length === 0)
+      return { events, before: before.state, state: before.state, version: before.version };
     const meta = currentMeta(command.type);
     const expectedVersion = before.version;
     const version = await appendEvents(tx, aggregate, { streamId, expectedVersion, events, meta });
