@@ -25,7 +25,8 @@ export const POSITIONED = `stream_id, version::float8 AS version, pos::text AS p
 // transactions ran in between and however long; a position "after the last one seen" skips what commits late with a lower number,
 // and one by transaction id waits for the oldest transaction of the server (PgQ's method, https://github.com/pgq/pgq).
 
-// `pos + 0` keeps the planner from walking the index of positions from its beginning: it expects to meet soon what is at its end.
+// By the index of transactions and no other way: `pos + 0` keeps the planner from walking that of positions, where it expects to meet
+// soon what is at the end, and byIndex from reading the whole table, of which it expects to want a good part.
 // The snapshot is of the same statement as the rows, so no row is between them. Aggregate events are read too: else a position that
 // only they are behind would never move on.
 export const SINCE = `
@@ -55,11 +56,8 @@ export interface Since {
 
 /** What is visible now and not in the snapshot `done`. What `tx` itself has appended is for the next transaction. */
 export async function eventsSince(tx: Transaction, done: string, limit: number): Promise<Since> {
-  const [head, ...rows] = await runPrepared<PositionedRow & { snapshot: string; own: string }>(
-    tx,
-    'events_since',
-    SINCE,
-    [done, limit],
+  const [head, ...rows] = await byIndex(tx, () =>
+    runPrepared<PositionedRow & { snapshot: string; own: string }>(tx, 'events_since', SINCE, [done, limit]),
   );
   if (!head) throw new Error('PostgreSQL gave no snapshot');
   return { rows, now: withoutOwn(head.snapshot, head.own) };
@@ -71,7 +69,19 @@ export function eventsBetween(
   o: { done: string; target: string; afterPos: string; limit: number },
 ): Promise<PositionedRow[]> {
   const params = [o.done, o.target, o.afterPos, o.limit];
-  return runPrepared<PositionedRow>(tx, 'events_between', BETWEEN, params);
+  return byIndex(tx, () => runPrepared<PositionedRow>(tx, 'events_between', BETWEEN, params));
+}
+
+/**
+ * Has one statement planned without a scan of whole tables. What is new among the events is at their end, and few; to the planner it is
+ * a third of them, and all of them in a database that was adopted.
+ */
+export async function byIndex<T>(tx: Transaction, read: () => Promise<T>): Promise<T> {
+  const scan = (value: 'on' | 'off') =>
+    runPrepared(tx, 'scan_tables', `SELECT set_config('enable_seqscan', $1::text, true)`, [value]);
+  // In one round trip, and in this order.
+  const [, rows] = await Promise.all([scan('off'), read(), scan('on')]);
+  return rows;
 }
 
 /**

@@ -1,3 +1,4 @@
+import { runPrepared } from '@sidecart/messaging/prepared';
 import { afterAll, beforeAll, beforeEach, describe, expect, it, onTestFinished } from 'vitest';
 import { CONDENSED } from './aggregate.ts';
 import { condenseStream } from './condense.ts';
@@ -10,7 +11,7 @@ import {
   pause,
 } from './fixture.ts';
 import { readHistory } from './history.ts';
-import { SINCE } from './reader.ts';
+import { byIndex, SINCE } from './reader.ts';
 import { restoreStream } from './restore.ts';
 import { writeSnapshot } from './snapshots.ts';
 import { beginBuilding } from './subscription.ts';
@@ -139,17 +140,27 @@ describe('a reader of events', () => {
     await fixture.admin`INSERT INTO events (stream_id, version, event_id, type, schema_version, data, meta, xid)
       SELECT 's' || i, 1, gen_random_uuid(), 'Opened', 1, '{}', '{}', (i / 10 + 4)::text::xid8 FROM generate_series(1, 50000) AS i`;
     await fixture.admin`ANALYZE events`;
-    for (const mode of ['force_custom_plan', 'force_generic_plan']) {
-      const plan = await fixture.admin.begin(async (sql) => {
-        await sql.unsafe(`SET LOCAL plan_cache_mode = ${mode}`);
-        await sql.unsafe(`PREPARE since(text, int) AS ${SINCE}`);
-        const rows = await sql.unsafe(`EXPLAIN EXECUTE since('5003:5003:', 501)`);
-        await sql.unsafe('DEALLOCATE since');
-        return rows.map((row) => row['QUERY PLAN']).join('\n');
-      });
-      expect(plan).toContain('events_xid');
-      expect(plan).not.toContain('events_pos');
-    }
+    for (const mode of ['force_custom_plan', 'force_generic_plan'])
+      for (const numbers of ['as they were', 'all alike, as adopted']) {
+        if (numbers !== 'as they were') await fixture.admin`UPDATE events SET xid = '3'`;
+        await fixture.admin`ANALYZE events`;
+        const plan = await fixture.database.db.transaction(async (tx) => {
+          await tx.execute(`SET LOCAL plan_cache_mode = ${mode}`);
+          await tx.execute(`PREPARE since (text, int) AS ${SINCE}`);
+          const explain = `EXPLAIN EXECUTE since('5003:5003:', 501)`;
+          const rows = await byIndex(tx, () =>
+            runPrepared<{ 'QUERY PLAN': string }>(tx, 'explain_since', explain, []),
+          );
+          await tx.execute('DEALLOCATE since');
+          return rows.map((row) => row['QUERY PLAN']).join('\n');
+        });
+        expect([mode, numbers, plan]).toEqual([
+          mode,
+          numbers,
+          expect.stringMatching(/Index Scan on events_xid/),
+        ]);
+        expect(plan).not.toMatch(/events_pos|Seq Scan on events/);
+      }
   });
 });
 
