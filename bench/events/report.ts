@@ -2,12 +2,11 @@ import { counts, measuredText, paired, roundsOf, share } from '../cells/figures.
 import type { Result } from '../cells/results.ts';
 import { faultList, goalTable, latencyText, ledgerText, table } from '../cells/tables.ts';
 import { markdown, spread } from '../statistics.ts';
-import { BARE_LOOP, OWN, PEER, RAW, RAW_ALONE, UNDISTURBED } from './cell.ts';
+import { BARE_LOOP, OWN, OWN_ALONE, PEER, RAW, RAW_ALONE, UNDISTURBED } from './cell.ts';
 import { goalsOf } from './goals.ts';
 import { APPENDS, CONDENSE, LOADS, REBUILD, REBUILD_FEW } from './plan.ts';
 
-const TIMED = [...APPENDS, ...LOADS].map(({ cell }) => cell);
-const ARMS = [OWN, PEER, RAW, RAW_ALONE, BARE_LOOP];
+const ARMS = [OWN, OWN_ALONE, PEER, RAW, RAW_ALONE, BARE_LOOP];
 
 /** The tables of a run, as Markdown for docs/benchmarks.md. */
 export function reportOf(results: readonly Result[]): string {
@@ -64,13 +63,20 @@ function condenseTable(results: readonly Result[]): string {
 
 /** Of the peer and of raw, round by round. */
 function ratioTable(results: readonly Result[]): string {
-  const ratio = (cell: string, other: string) => {
-    const measured = paired(roundsOf(results, cell, OWN), roundsOf(results, cell, other), share);
+  const ratio = (cell: string, own: string, other: string) => {
+    const measured = paired(roundsOf(results, cell, own), roundsOf(results, cell, other), share);
     return measured.length > 0 ? measuredText({ measured, unit: '' }) : '';
   };
+  const row = (name: string, cell: string, own: string, raw: string) => [
+    name,
+    ratio(cell, own, PEER),
+    ratio(cell, own, raw),
+  ];
   const rows = [
-    ...TIMED.map((cell) => [cell, ratio(cell, PEER), ratio(cell, RAW)]),
-    ...[REBUILD, REBUILD_FEW].map((cell) => [cell, ratio(cell, PEER), ratio(cell, BARE_LOOP)]),
+    ...APPENDS.map(({ cell }) => row(`append of ${cell}, in a transaction`, cell, OWN, RAW)),
+    ...APPENDS.map(({ cell }) => row(`append of ${cell}, one statement`, cell, OWN_ALONE, RAW_ALONE)),
+    ...LOADS.map(({ cell }) => row(`load of ${cell}`, cell, OWN, RAW)),
+    ...[REBUILD, REBUILD_FEW].map((cell) => row(cell, cell, OWN, BARE_LOOP)),
   ].filter(([, peer, raw]) => peer !== '' || raw !== '');
-  return rows.length > 0 ? markdown(['per second', 'of emmett', 'of raw'], rows as string[][]) : '';
+  return rows.length > 0 ? markdown(['sidecart, per second', 'of emmett', 'of raw'], rows) : '';
 }
