@@ -248,14 +248,14 @@ export async function isNeglected(
 }
 
 /**
- * Forgets a read model that no code has any more: until then no stream is condensed, as it has not done the events. Its rows are for
- * the migration that drops their table. False: there was none.
+ * Forgets a read model that no code has any more: until then no stream is condensed, as it has not done the events. Its numbers stay
+ * taken, and its rows are for the migration that drops their table, or for the code when it comes back. False: there was none.
  */
 export async function forgetSubscription({ db }: Pick<Database, 'db'>, name: string): Promise<boolean> {
   const { count } = await runPrepared(
     db,
     'subscription_forget',
-    'DELETE FROM subscriptions WHERE name = $1::text',
+    `UPDATE subscriptions SET state = 'retired' WHERE name = $1::text AND state <> 'retired'`,
     [name],
   );
   return count > 0;
