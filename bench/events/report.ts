@@ -1,4 +1,4 @@
-import { counts, measuredText, paired, roundsOf, share } from '../cells/figures.ts';
+import { counts, measuredText, paired, perCpuSecond, rate, roundsOf, share } from '../cells/figures.ts';
 import type { Result } from '../cells/results.ts';
 import { faultList, goalTable, latencyText, ledgerText, table } from '../cells/tables.ts';
 import { markdown, spread } from '../statistics.ts';
@@ -61,22 +61,26 @@ function condenseTable(results: readonly Result[]): string {
   );
 }
 
-/** Of the peer and of raw, round by round. */
+/** Of the peer and of raw, round by round, and by the processor time of all. */
 function ratioTable(results: readonly Result[]): string {
-  const ratio = (cell: string, own: string, other: string) => {
-    const measured = paired(roundsOf(results, cell, own), roundsOf(results, cell, other), share);
+  const ratio = (cell: string, own: string, other: string, figure: (result: Result) => number) => {
+    const measured = paired(
+      roundsOf(results, cell, own, figure),
+      roundsOf(results, cell, other, figure),
+      share,
+    );
     return measured.length > 0 ? measuredText({ measured, unit: '' }) : '';
   };
   const row = (name: string, cell: string, own: string, raw: string) => [
     name,
-    ratio(cell, own, PEER),
-    ratio(cell, own, raw),
+    ...[rate, perCpuSecond].flatMap((figure) => [PEER, raw].map((other) => ratio(cell, own, other, figure))),
   ];
   const rows = [
     ...APPENDS.map(({ cell }) => row(`append of ${cell}, in a transaction`, cell, OWN, RAW)),
     ...APPENDS.map(({ cell }) => row(`append of ${cell}, one statement`, cell, OWN_ALONE, RAW_ALONE)),
     ...LOADS.map(({ cell }) => row(`load of ${cell}`, cell, OWN, RAW)),
     ...[REBUILD, REBUILD_FEW].map((cell) => row(cell, cell, OWN, BARE_LOOP)),
-  ].filter(([, peer, raw]) => peer !== '' || raw !== '');
-  return rows.length > 0 ? markdown(['sidecart, per second', 'of emmett', 'of raw'], rows) : '';
+  ].filter(([, ...ratios]) => ratios.some((text) => text !== ''));
+  const head = ['sidecart', 'per second, of emmett', 'of raw', 'per CPU second, of emmett', 'of raw'];
+  return rows.length > 0 ? markdown(head, rows) : '';
 }
