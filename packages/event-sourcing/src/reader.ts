@@ -18,8 +18,9 @@ export interface PositionedRow {
   at: number;
 }
 
+// `at` to the microsecond, as `extract` tells it, which counts in decimal numbers and is a tenth of all work of reading.
 export const POSITIONED = `stream_id, version::float8 AS version, pos::text AS pos, type, schema_version, data, meta,
-  (extract(epoch FROM at) * 1000)::float8 AS at`;
+  round(date_part('epoch', at) * 1000000) / 1000 AS at`;
 
 // Both readers take the difference of two snapshots of the database: what is visible now and was not then. That is exact, whatever
 // transactions ran in between and however long; a position "after the last one seen" skips what commits late with a lower number,
