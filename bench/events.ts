@@ -15,7 +15,7 @@ Append, load, rebuild of a read model and condensing: this project, emmett on Po
 alone. All on one PostgreSQL with fsync on, each cell in a database and a process of its own. A run that is ended goes on
 where it was when the same command is given again.
 
-  --full         five rounds with cells of 10 s, a million events rebuilt (90 min); without it two rounds with cells of 1 s (7 min)
+  --full         five rounds with cells of 10 s, a million events rebuilt (90 min); without it one round with cells of 3 s (7 min)
   --rounds N     how often every arm runs every cell
   --seconds N    how long appends and loads are measured
   --events N     of the rebuild
@@ -25,7 +25,7 @@ where it was when the same command is given again.
   --report       only print what there is
   --help         this text`;
 
-const QUICK = { rounds: '2', seconds: '1', events: '100000', streams: '5' };
+const QUICK = { rounds: '1', seconds: '3', events: '100000', streams: '5' };
 const FULL = { rounds: '5', seconds: '10', events: '1000000', streams: '40' };
 
 /** `npm run bench -- events`. */

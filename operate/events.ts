@@ -118,7 +118,9 @@ async function one(o: Options): Promise<Found> {
 async function ofProjection(name: string, o: Options): Promise<Found> {
   const { found } = await stores(o);
   const having = found.filter(
-    ({ store }) => store.names.includes(name) || store.items.some((item) => item.name === name),
+    ({ store }) =>
+      store.names.includes(name) ||
+      store.items.some((item) => item.name === name && item.state !== 'retired'),
   );
   const [first, ...others] = having;
   if (first && others.length === 0) return first;

@@ -19,6 +19,10 @@ export const counts = (result: Result) => !result.failed && result.faults.length
 
 export const rate = ({ count, seconds }: Pick<Result, 'count' | 'seconds'>) => count / seconds;
 
+/** Where both cores are busy, what is steadier than a rate: another program that wants them too takes none of it. */
+export const perCpuSecond = ({ count, cpu }: Pick<Result, 'count' | 'cpu'>) =>
+  count / Object.values(cpu).reduce((sum, seconds) => sum + seconds, 0);
+
 /** What an arm did in a cell, in the rounds that count. */
 export function roundsOf(
   results: readonly Result[],

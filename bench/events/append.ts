@@ -3,14 +3,15 @@ import type { CellOutcome, Mark } from '../cells/outcome.ts';
 import { now } from '../machine.ts';
 import { deposited, STREAM_TYPE } from './account.ts';
 import type { AppendArm } from './arm.ts';
-import { type CellJob, OWN, PEER, RAW, RAW_ALONE } from './cell.ts';
+import { type CellJob, OWN, OWN_ALONE, PEER, RAW, RAW_ALONE } from './cell.ts';
 import { emmettAppends } from './emmett.ts';
 import { checkEvents } from './event-ledger.ts';
-import { ownAppends } from './own.ts';
+import { ownAppends, ownAppendsAlone } from './own.ts';
 import { rawAppends, rawAppendsAlone, rawClient } from './raw.ts';
 
 const ARMS: Record<string, AppendArm> = {
   [OWN]: ownAppends,
+  [OWN_ALONE]: ownAppendsAlone,
   [PEER]: emmettAppends,
   [RAW]: rawAppends,
   [RAW_ALONE]: rawAppendsAlone,

@@ -6,9 +6,11 @@ export type CellJob =
   | { kind: 'condense'; arm: string; url: string; length: number; streams: number };
 
 export const OWN = 'sidecart';
+/** An append of this project on the pool, with nothing else in its transaction, as the peer's always is. */
+export const OWN_ALONE = 'sidecart, one statement';
 export const PEER = 'emmett';
 export const RAW = 'raw';
-/** The same in a transaction of its own, which nothing else could be part of. */
+/** The same as a statement of its own, where nothing else could be part of the transaction. */
 export const RAW_ALONE = 'raw, one statement';
 export const BARE_LOOP = 'bare loop';
 /** The same appenders for the same time, and nobody condenses. */

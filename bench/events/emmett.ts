@@ -42,16 +42,15 @@ const EMMETT_TABLES: Layout = {
   events: `SELECT stream_id AS stream, stream_position AS version, global_position AS pos, message_id AS id,
     (message_data->>'n')::int AS n, (message_data->>'pence')::int AS pence FROM emt_messages`,
   streams: 'SELECT stream_id AS stream, stream_position AS version FROM emt_streams',
-  fill: (numbered) => [
-    `INSERT INTO emt_streams (stream_id, stream_position, partition, stream_type, stream_metadata, is_archived)
-     SELECT stream, max(version), 'emt:default', '${STREAM_TYPE}', '{}', false FROM (${numbered}) AS e GROUP BY stream
-     ON CONFLICT (stream_id, partition, is_archived) DO UPDATE SET stream_position = excluded.stream_position`,
-    `INSERT INTO emt_messages (stream_id, stream_position, partition, message_data, message_metadata, message_schema_version,
-       message_type, message_kind, message_id, transaction_id)
-     SELECT stream, version, 'emt:default', ${DATA}, '${JSON.stringify(META)}', '1', '${EVENT_TYPE}', 'E',
-       gen_random_uuid()::text, pg_current_xact_id()
-     FROM (${numbered}) AS e ORDER BY n`,
-  ],
+  fillStreams: (numbered) => `
+    INSERT INTO emt_streams (stream_id, stream_position, partition, stream_type, stream_metadata, is_archived)
+    SELECT stream, max(version), 'emt:default', '${STREAM_TYPE}', '{}', false FROM (${numbered}) AS e GROUP BY stream`,
+  fillEvents: (numbered) => `
+    INSERT INTO emt_messages (stream_id, stream_position, partition, message_data, message_metadata, message_schema_version,
+      message_type, message_kind, message_id, transaction_id)
+    SELECT stream, version, 'emt:default', ${DATA}, '${JSON.stringify(META)}', '1', '${EVENT_TYPE}', 'E',
+      gen_random_uuid()::text, pg_current_xact_id()
+    FROM (${numbered}) AS e ORDER BY n`,
 };
 
 function openStore(url: string, connections: number) {

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import type { Result } from '../cells/results.ts';
-import { OWN, PEER, RAW } from './cell.ts';
+import { OWN, OWN_ALONE, PEER, RAW, RAW_ALONE } from './cell.ts';
 import { goalsOf } from './goals.ts';
 import { CONDENSE, LONG_WITH_SNAPSHOT, SHORT_WITHOUT } from './plan.ts';
 
@@ -10,11 +10,14 @@ const result = (cell: string, arm: string, count: number, more: Partial<Result> 
 });
 const goal = (name: string, results: Result[]) => goalsOf(results).find((one) => one.goal.includes(name));
 
-test('appends are judged by their rate, of the peer and of raw', () => {
+test('appends are judged by their rate, of the peer and of raw in the same way', () => {
   const cell = '1 event, 8 writers';
-  const results = [result(cell, OWN, 800), result(cell, PEER, 390), result(cell, RAW, 1200)];
-  expect(goal(`${cell}: of emmett`, results)?.met).toBe(true);
-  expect(goal(`${cell}: of raw`, results)).toMatchObject({ met: false });
+  const own = [result(cell, OWN, 800), result(cell, OWN_ALONE, 900)];
+  const results = [...own, result(cell, PEER, 420), result(cell, RAW, 1200), result(cell, RAW_ALONE, 1280)];
+  expect(goal(`in a transaction, ${cell}: of emmett`, results)?.met).toBe(false);
+  expect(goal(`in a transaction, ${cell}: of raw`, results)?.met).toBe(false);
+  expect(goal(`one statement, ${cell}: of emmett`, results)?.met).toBe(true);
+  expect(goal(`one statement, ${cell}: of raw`, results)?.met).toBe(true);
 });
 
 test('loads are judged by their time', () => {

@@ -1,6 +1,6 @@
 import { atLeast, type Goal, judged, paired, roundsOf, share } from '../cells/figures.ts';
 import type { Result } from '../cells/results.ts';
-import { BARE_LOOP, OWN, PEER, RAW } from './cell.ts';
+import { BARE_LOOP, OWN, OWN_ALONE, PEER, RAW, RAW_ALONE } from './cell.ts';
 import { APPENDS, CONDENSE, LONG_WITH_SNAPSHOT, REBUILD, SHORT_WITHOUT } from './plan.ts';
 
 /** What a load takes at the mean, ms. */
@@ -11,10 +11,15 @@ const p99 = ({ latencies }: Result) => latencies?.p99 ?? Number.NaN;
 export function goalsOf(results: readonly Result[]): Goal[] {
   const of = (cell: string, arm: string, figure?: (result: Result) => number) =>
     roundsOf(results, cell, arm, figure);
+  const appends = (how: string, own: string, raw: string) =>
+    APPENDS.flatMap(({ cell }) => [
+      atLeast(`append, ${how}, ${cell}: of emmett`, of(cell, own), of(cell, PEER), 2),
+      atLeast(`append, ${how}, ${cell}: of raw`, of(cell, own), of(cell, raw), 0.7),
+    ]);
   const times = paired(of(LONG_WITH_SNAPSHOT, OWN, eachMs), of(SHORT_WITHOUT, OWN, eachMs), share);
   return [
-    ...APPENDS.map(({ cell }) => atLeast(`append, ${cell}: of emmett`, of(cell, OWN), of(cell, PEER), 2)),
-    ...APPENDS.map(({ cell }) => atLeast(`append, ${cell}: of raw`, of(cell, OWN), of(cell, RAW), 0.7)),
+    ...appends('in a transaction', OWN, RAW),
+    ...appends('one statement', OWN_ALONE, RAW_ALONE),
     judged(
       `load of ${LONG_WITH_SNAPSHOT}: of the time of ${SHORT_WITHOUT} without`,
       'at most 2',

@@ -9,8 +9,9 @@ export interface Layout {
   events: string;
   /** Its streams as (stream, version). */
   streams: string;
-  /** What stores events, given as a query for (n, stream, version), as the arm itself would have. */
-  fill(numbered: string): string[];
+  /** What stores streams and events, given as a query for (n, stream, version), as the arm itself would have. */
+  fillStreams(numbered: string): string;
+  fillEvents(numbered: string): string;
 }
 
 /** As `deposited` makes it, of `n`. */
@@ -22,18 +23,17 @@ export const OWN_TABLES: Layout = {
   prepare: createEventTables,
   events: `SELECT stream_id AS stream, version, pos, event_id::text AS id, (data->>'n')::int AS n, (data->>'pence')::int AS pence FROM events`,
   streams: 'SELECT stream_id AS stream, version FROM streams',
-  fill: (numbered) => [
-    `INSERT INTO streams (stream_id, type, version)
-     SELECT stream, '${STREAM_TYPE}', max(version) FROM (${numbered}) AS e GROUP BY stream
-     ON CONFLICT (stream_id) DO UPDATE SET version = excluded.version`,
-    `INSERT INTO events (stream_id, version, event_id, type, schema_version, data, meta)
-     SELECT stream, version, gen_random_uuid(), '${EVENT_TYPE}', ${SCHEMA_VERSION}, ${DATA}, '${JSON.stringify(META)}'
-     FROM (${numbered}) AS e ORDER BY n`,
-  ],
+  fillStreams: (numbered) => `
+    INSERT INTO streams (stream_id, type, version)
+    SELECT stream, '${STREAM_TYPE}', max(version) FROM (${numbered}) AS e GROUP BY stream`,
+  fillEvents: (numbered) => `
+    INSERT INTO events (stream_id, version, event_id, type, schema_version, data, meta)
+    SELECT stream, version, gen_random_uuid(), '${EVENT_TYPE}', ${SCHEMA_VERSION}, ${DATA}, '${JSON.stringify(META)}'
+    FROM (${numbered}) AS e ORDER BY n`,
 };
 
-/** Rows of one transaction. */
-const CHUNK = 50_000;
+/** Events of one transaction: as many ids of transactions as there would be, since readers ask for them. */
+const PER_TRANSACTION = 10;
 
 /**
  * Stores so many events in streams of one length, so many streams at a time, their events in turn: what a shop leaves behind. `n` of
@@ -45,16 +45,20 @@ export async function fill(
   o: { events: number; length: number; together: number },
 ): Promise<void> {
   const block = o.length * o.together;
-  for (let from = 0; from < o.events; from += CHUNK) {
-    const upTo = Math.min(from + CHUNK, o.events);
-    const numbered = `
-      SELECT n, '${STREAM_TYPE}-' || (n / ${block} * ${o.together} + n % ${o.together}) AS stream,
-        n % ${block} / ${o.together} + 1 AS version
-      FROM generate_series(${from}, ${upTo - 1}) AS n`;
-    await sql.begin(async (tx) => {
-      for (const statement of layout.fill(numbered)) await tx.unsafe(statement);
-    });
-  }
+  const numbered = (from: string, upTo: string) => `
+    SELECT n, '${STREAM_TYPE}-' || (n / ${block} * ${o.together} + n % ${o.together}) AS stream,
+      n % ${block} / ${o.together} + 1 AS version
+    FROM generate_series(${from}, ${upTo}) AS n`;
+  await sql.unsafe('SET synchronous_commit = off');
+  await sql.unsafe(layout.fillStreams(numbered('0', String(o.events - 1))));
+  await sql.unsafe(`
+    DO $$ BEGIN
+      FOR low IN 0..${o.events - 1} BY ${PER_TRANSACTION} LOOP
+        ${layout.fillEvents(numbered('low', `least(low + ${PER_TRANSACTION}, ${o.events}) - 1`))};
+        COMMIT;
+      END LOOP;
+    END $$`);
+  await sql.unsafe('RESET synchronous_commit');
   await sql.unsafe('VACUUM ANALYZE');
 }
 
@@ -65,7 +69,6 @@ export async function fillStream(
   o: { stream: string; length: number; first: number },
 ): Promise<void> {
   const numbered = `SELECT n + ${o.first} AS n, '${o.stream}' AS stream, n + 1 AS version FROM generate_series(0, ${o.length - 1}) AS n`;
-  await sql.begin(async (tx) => {
-    for (const statement of layout.fill(numbered)) await tx.unsafe(statement);
-  });
+  await sql.unsafe(layout.fillStreams(numbered));
+  await sql.unsafe(layout.fillEvents(numbered));
 }

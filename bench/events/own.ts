@@ -6,7 +6,7 @@ import { loadStream } from '@sidecart/event-sourcing/load';
 import type { Projection } from '@sidecart/event-sourcing/projection';
 import { createProjector } from '@sidecart/event-sourcing/projector';
 import { ORIGIN } from '@sidecart/event-sourcing/subscription';
-import { connectDatabase } from '@sidecart/kit/db';
+import { connectDatabase, type Database, type Transaction } from '@sidecart/kit/db';
 import { testDeps } from '@sidecart/kit/testing';
 import { runPrepared } from '@sidecart/messaging/prepared';
 import { type Account, account, type Deposited, META } from './account.ts';
@@ -18,14 +18,16 @@ import { add, LIVE, REBUILT, UPSERT, VIEW } from './read-model.ts';
 export const openDatabase = (url: string, max: number) =>
   connectDatabase({ url, applicationName: 'bench', max });
 
-export const ownAppends: AppendArm = {
+type Write = (database: Database, append: (tx: Transaction) => Promise<number>) => Promise<number>;
+
+const appendsBy = (write: Write): AppendArm => ({
   layout: OWN_TABLES,
   async open({ url, writers }) {
     const database = openDatabase(url, writers);
     return {
       async append(streamId, expectedVersion, events) {
         try {
-          await database.db.transaction((tx) =>
+          await write(database, (tx) =>
             appendEvents(tx, account, { streamId, expectedVersion, events, meta: META }),
           );
           return true;
@@ -37,7 +39,13 @@ export const ownAppends: AppendArm = {
       close: () => database.close(),
     };
   },
-};
+});
+
+/** As the services append: in a transaction that has messages and more beside it. */
+export const ownAppends = appendsBy(({ db }, append) => db.transaction(append));
+
+/** An append is one statement, and that by itself is a transaction. */
+export const ownAppendsAlone = appendsBy(({ db }, append) => append(db as unknown as Transaction));
 
 export const ownLoads: LoadArm = {
   layout: OWN_TABLES,

@@ -1,5 +1,5 @@
 import type { Planned } from '../cells/rounds.ts';
-import { BARE_LOOP, type CellJob, OWN, PEER, RAW, RAW_ALONE, UNDISTURBED } from './cell.ts';
+import { BARE_LOOP, type CellJob, OWN, OWN_ALONE, PEER, RAW, RAW_ALONE, UNDISTURBED } from './cell.ts';
 
 export interface Settings {
   rounds: number;
@@ -61,7 +61,7 @@ export function planOf(s: Settings): PlannedCell[] {
       ({ cell, events, writers }): PlannedCell => ({
         cell,
         group: 'append',
-        arms: [OWN, PEER, RAW, RAW_ALONE],
+        arms: [OWN, OWN_ALONE, PEER, RAW, RAW_ALONE],
         job: (arm) => ({ kind: 'append', arm, events, writers, ms }),
       }),
     ),

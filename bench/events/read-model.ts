@@ -13,21 +13,21 @@ export const VIEW_TABLE = `CREATE TABLE ${VIEW} (
   generation int NOT NULL, id text NOT NULL, events int NOT NULL, pence bigint NOT NULL, first_version bigint NOT NULL,
   last_version bigint NOT NULL, disorder int NOT NULL, PRIMARY KEY (generation, id))`;
 
+/** A row that is there goes on after its last version, one that is not begins with 1. */
 const CONFLICT = `ON CONFLICT (generation, id) DO UPDATE SET events = v.events + excluded.events, pence = v.pence + excluded.pence,
   last_version = excluded.last_version,
-  disorder = v.disorder + excluded.disorder + (excluded.first_version <> v.last_version + 1)::int`;
+  disorder = v.disorder + excluded.disorder - (excluded.first_version <> 1)::int + (excluded.first_version <> v.last_version + 1)::int`;
 
 export const UPSERT = `
   INSERT INTO ${VIEW} AS v (generation, id, events, pence, first_version, last_version, disorder)
-  SELECT $1::text::int, id, events, pence, first, last, disorder + (first <> 1 AND NOT EXISTS (
-    SELECT FROM ${VIEW} o WHERE o.generation = $1::text::int AND o.id = e.id))::int
+  SELECT $1::text::int, id, events, pence, first, last, disorder + (first <> 1)::int
   FROM json_to_recordset($2::text::json) AS e (id text, events int, pence bigint, first bigint, last bigint, disorder int)
   ${CONFLICT}`;
 
 /** The same for one event. */
 export const upsertOne = (id: string, pence: number, version: number) =>
   `INSERT INTO ${VIEW} AS v (generation, id, events, pence, first_version, last_version, disorder)
-   VALUES (${REBUILT}, '${id.replaceAll("'", "''")}', 1, ${pence}, ${version}, ${version}, 0) ${CONFLICT}`;
+   VALUES (${REBUILT}, '${id.replaceAll("'", "''")}', 1, ${pence}, ${version}, ${version}, ${version === 1 ? 0 : 1}) ${CONFLICT}`;
 
 export interface PageRow {
   stream_id: string;

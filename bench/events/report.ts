@@ -1,13 +1,12 @@
-import { counts, measuredText, paired, roundsOf, share } from '../cells/figures.ts';
+import { counts, measuredText, paired, perCpuSecond, rate, roundsOf, share } from '../cells/figures.ts';
 import type { Result } from '../cells/results.ts';
 import { faultList, goalTable, latencyText, ledgerText, table } from '../cells/tables.ts';
 import { markdown, spread } from '../statistics.ts';
-import { BARE_LOOP, OWN, PEER, RAW, RAW_ALONE, UNDISTURBED } from './cell.ts';
+import { BARE_LOOP, OWN, OWN_ALONE, PEER, RAW, RAW_ALONE, UNDISTURBED } from './cell.ts';
 import { goalsOf } from './goals.ts';
 import { APPENDS, CONDENSE, LOADS, REBUILD, REBUILD_FEW } from './plan.ts';
 
-const TIMED = [...APPENDS, ...LOADS].map(({ cell }) => cell);
-const ARMS = [OWN, PEER, RAW, RAW_ALONE, BARE_LOOP];
+const ARMS = [OWN, OWN_ALONE, PEER, RAW, RAW_ALONE, BARE_LOOP];
 
 /** The tables of a run, as Markdown for docs/benchmarks.md. */
 export function reportOf(results: readonly Result[]): string {
@@ -62,15 +61,26 @@ function condenseTable(results: readonly Result[]): string {
   );
 }
 
-/** Of the peer and of raw, round by round. */
+/** Of the peer and of raw, round by round, and by the processor time of all. */
 function ratioTable(results: readonly Result[]): string {
-  const ratio = (cell: string, other: string) => {
-    const measured = paired(roundsOf(results, cell, OWN), roundsOf(results, cell, other), share);
+  const ratio = (cell: string, own: string, other: string, figure: (result: Result) => number) => {
+    const measured = paired(
+      roundsOf(results, cell, own, figure),
+      roundsOf(results, cell, other, figure),
+      share,
+    );
     return measured.length > 0 ? measuredText({ measured, unit: '' }) : '';
   };
+  const row = (name: string, cell: string, own: string, raw: string) => [
+    name,
+    ...[rate, perCpuSecond].flatMap((figure) => [PEER, raw].map((other) => ratio(cell, own, other, figure))),
+  ];
   const rows = [
-    ...TIMED.map((cell) => [cell, ratio(cell, PEER), ratio(cell, RAW)]),
-    ...[REBUILD, REBUILD_FEW].map((cell) => [cell, ratio(cell, PEER), ratio(cell, BARE_LOOP)]),
-  ].filter(([, peer, raw]) => peer !== '' || raw !== '');
-  return rows.length > 0 ? markdown(['per second', 'of emmett', 'of raw'], rows as string[][]) : '';
+    ...APPENDS.map(({ cell }) => row(`append of ${cell}, in a transaction`, cell, OWN, RAW)),
+    ...APPENDS.map(({ cell }) => row(`append of ${cell}, one statement`, cell, OWN_ALONE, RAW_ALONE)),
+    ...LOADS.map(({ cell }) => row(`load of ${cell}`, cell, OWN, RAW)),
+    ...[REBUILD, REBUILD_FEW].map((cell) => row(cell, cell, OWN, BARE_LOOP)),
+  ].filter(([, ...ratios]) => ratios.some((text) => text !== ''));
+  const head = ['sidecart', 'per second, of emmett', 'of raw', 'per CPU second, of emmett', 'of raw'];
+  return rows.length > 0 ? markdown(head, rows) : '';
 }

@@ -131,6 +131,14 @@ describe('the evaluation', () => {
     expect(error).not.toContain('not in dict');
   });
 
+  test.each([
+    ['whose facts it reads', 'sends: [inventory]', 'sends: []'],
+    ['who takes its commands', 'consumes: [inventory]', 'consumes: []'],
+  ])('starts with a service %s, if it needs it for that alone', async (_, from, to) => {
+    const { enabled } = readDefinition(await altered('topology.yaml', from, to, ['orders']));
+    expect(enabled).toContain('inventory');
+  });
+
   test('starts everything, as Tilt does, when a list without a name says what is to start', async () => {
     const outcome = await altered('Tiltfile', 'set_enabled_resources(selected)', 'set_enabled_resources([])');
     const { enabled, resources } = readDefinition(outcome);

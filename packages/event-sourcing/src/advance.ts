@@ -4,7 +4,7 @@ import type { Archived } from './archive.ts';
 import type { Tagged } from './decider.ts';
 import { ForeignPositionError } from './errors.ts';
 import type { Projection } from './projection.ts';
-import { eventsBetween, eventsSince, type PositionedRow, toRecorded } from './reader.ts';
+import { eventsBetween, eventsSince, type PositionedRow, positionBefore, toRecorded } from './reader.ts';
 import {
   finish,
   type Generation,
@@ -41,7 +41,7 @@ export interface GivenArchive {
   archive: Archived | undefined;
 }
 
-/** Events in one transaction at most; of a large difference, when nobody waits for single ones, more. */
+/** Events in one transaction at most; of a large difference, where nobody waits for single ones, more. */
 const PAGE = 500;
 const LARGE_PAGE = 5000;
 
@@ -68,27 +68,29 @@ export async function advance<Event extends Tagged>(
       );
   }
 
-  /** What there is now: all of it, or the beginning of a large difference. */
+  /** What there is now; a large difference is begun. */
   async function follow(tx: Transaction, at: Subscription, limit: number): Promise<Followed> {
-    const { rows: found, now } = await eventsSince(tx, at.done, limit + 1);
-    const all = found.length <= limit;
-    const page = found.slice(0, limit);
-    const rows = page.filter(isDetail);
+    const { rows: found, now } = await eventsSince(tx, at.done, limit);
+    if (!found) {
+      await pageFrom(tx, its, { target: now, afterPos: await positionBefore(tx, at.done), built: 0 });
+      return { more: true, rows: [], all: false, now };
+    }
+    const rows = found.filter(isDetail);
     await apply(tx, rows);
-    const built = rows.length;
-    if (all && found.length > 0) await finish(tx, its, { now, built });
-    if (!all) await pageFrom(tx, its, { target: now, afterPos: lastPos(page), built });
-    return { more: !all, rows, all, now };
+    // Without events only to be rid of transactions that were running: while the position has some, each look takes the lock.
+    if (found.length > 0 || (!isQuiet(at.done) && isQuiet(now)))
+      await finish(tx, its, { now, built: rows.length });
+    return { more: false, rows, all: true, now };
   }
 
-  /** The rest of a large difference. */
+  /** A part of a large difference. */
   async function followPages(tx: Transaction, at: Subscription, target: string): Promise<Step> {
     const { done, after_pos: afterPos } = at;
-    const rows = await eventsBetween(tx, { done, target, afterPos, limit: LARGE_PAGE });
+    const { rows, upTo } = await eventsBetween(tx, { done, target, afterPos, limit: LARGE_PAGE });
     await apply(tx, rows);
     const built = rows.length;
-    if (built < LARGE_PAGE) await finish(tx, its, { now: target, built });
-    else await pageFrom(tx, its, { target, afterPos: lastPos(rows), built });
+    if (upTo === undefined) await finish(tx, its, { now: target, built });
+    else await pageFrom(tx, its, { target, afterPos: upTo, built });
     return { more: true, rows };
   }
 
@@ -132,12 +134,11 @@ export async function advance<Event extends Tagged>(
   );
 }
 
-function isDetail({ type }: PositionedRow): boolean {
-  return type !== CONDENSED;
+/** Whether nothing was running that may commit later. */
+function isQuiet(snapshot: string): boolean {
+  return snapshot.endsWith(':');
 }
 
-function lastPos(rows: readonly PositionedRow[]): string {
-  const last = rows.at(-1);
-  if (!last) throw new Error('A page without rows has no last position');
-  return last.pos;
+function isDetail({ type }: PositionedRow): boolean {
+  return type !== CONDENSED;
 }

@@ -1,4 +1,5 @@
 import { spawn } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
 import { cpSync, mkdirSync, openSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { createDapr, type Dapr } from '@sidecart/kit/dapr';
@@ -105,6 +106,22 @@ describe('an archive behind a binding', () => {
     await archive.put('s/1', bytes);
     expect(readFileSync(file, 'utf8')).toBe(written);
     expect((await archive.get('s/1')).equals(bytes)).toBe(true);
+  });
+
+  it('takes the largest that it says it takes, and refuses what is larger before anything is sent', async () => {
+    const { dapr } = await startSidecar();
+    const archive = bindingArchive(dapr, 'archive');
+    const largest = Buffer.concat([(await content()).subarray(0, 2), randomBytes(2 * 1024 * 1024 - 2)]);
+    expect((await archive.get((await archive.put('large', largest)) as string)).equals(largest)).toBe(true);
+    const larger = Buffer.concat([largest, Buffer.alloc(1)]);
+    await expect(archive.put('larger', larger)).rejects.toMatchObject({ code: 'archive_too_large' });
+    await fixture.fill('large', 10);
+    const tooLarge = { ...archive, put: (name: string) => archive.put(name, larger) };
+    const condensing = condenseStream({ ...fixture.deps, archive: tooLarge }, 'large', {
+      by: 'a',
+      reason: 'b',
+    });
+    await expect(condensing).rejects.toMatchObject({ code: 'archive_too_large' });
   });
 
   it('says so when there is no such component, or nothing is there', async () => {

@@ -1,9 +1,12 @@
 import type { Dapr } from '@sidecart/kit/dapr';
 import type { ArchiveStore } from './archive.ts';
+import { CondenseRefusedError } from './errors.ts';
 
 /** For an archive of some megabytes and object storage that is far away. */
 const DEADLINE_MS = 30_000;
 const GZIP = [0x1f, 0x8b];
+/** What a sidecar takes, in two layers of base64, of the 4 MiB that it takes at a time. */
+const LARGEST = 2 * 1024 * 1024;
 
 /**
  * Keeps archives behind a Dapr output binding with the operations `create` and `get`: local files, S3, Azure or Google storage.
@@ -22,6 +25,11 @@ export function bindingArchive(dapr: Pick<Dapr, 'invokeBinding'>, component: str
     get,
     /** Read back before it says that it is kept: an answer alone is a promise of whoever is behind the binding. */
     async put(name, content) {
+      if (content.length > LARGEST)
+        throw new CondenseRefusedError(
+          'archive_too_large',
+          `${name} is of ${content.length} bytes, and a sidecar takes ${LARGEST}: condense it in parts, each up to a version`,
+        );
       const location = name.split('/').map(encodeURIComponent).join('/');
       const isKept = (kept: Buffer) => kept.equals(content);
       // What is there and good is not written a second time: a write that is cut short would damage it.

@@ -100,6 +100,7 @@ async function prepare(o: CondenseDeps, streamId: string, upTo: number | undefin
   const fromVersion = first.version;
   const name = `${streamId}/${fromVersion}-${toVersion}-${packed.checksum.slice(0, 16)}`;
   const location = await o.archive.put(name, packed.content).catch((err: unknown) => {
+    if (err instanceof CondenseRefusedError) throw err;
     throw new ArchiveUnavailableError(streamId, 'put', err);
   });
   const events = old.filter(({ type }) => type !== CONDENSED).length;

@@ -58,7 +58,8 @@ export type CondenseRefusal =
   | 'changed_meanwhile'
   | 'nothing_to_restore'
   | 'projection_building'
-  | 'archive_damaged';
+  | 'archive_damaged'
+  | 'archive_too_large';
 
 /** There is no read model of this name. */
 export class UnknownProjectionError extends Error {

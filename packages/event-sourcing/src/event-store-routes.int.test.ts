@@ -81,6 +81,12 @@ describe('projections', () => {
     });
     expect((await call('DELETE', '/projections/gone')).body).toEqual({ outcome: 'forgotten' });
     expect((await call('DELETE', '/projections/gone')).status).toBe(404);
+    // Its number stays taken: rows of it may be left, and would be added to.
+    await beginBuilding(fixture.database, 'gone', 1, { asked: false });
+    expect(
+      await fixture.admin`SELECT FROM subscriptions WHERE name = 'gone' AND generation = 2`,
+    ).toHaveLength(1);
+    expect((await call('DELETE', '/projections/gone')).body).toEqual({ outcome: 'forgotten' });
     expect((await call('POST', '/streams/a/condense', { reason })).status).toBe(200);
   });
 });

@@ -69,6 +69,11 @@ export const eventStoreProblems = defineProblems({
     title: 'The archive is not what was put into it',
     cure: 'Bring it back from a backup; the stream is as it was.',
   },
+  archive_too_large: {
+    status: 409,
+    title: 'The archive would be larger than a sidecar takes',
+    cure: 'Condense it in parts: --up-to a version in the middle, then the rest.',
+  },
   archive_unavailable: {
     status: 503,
     title: 'The archive is away',

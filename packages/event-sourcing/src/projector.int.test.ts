@@ -83,6 +83,23 @@ describe('a read model', () => {
     expect((await fixture.balances()).map(({ disorder }) => disorder)).toEqual([0, 0]);
   });
 
+  it('takes no lock, and no number of a transaction, while nothing happens', async () => {
+    fixture.project();
+    fixture.project();
+    await deposit('a', 3);
+    await seen(['a', 3]);
+    // As if another had been running when it was last looked.
+    await fixture.admin`UPDATE subscriptions SET done = ('3:' || pg_snapshot_xmax(done)::text || ':3')::pg_snapshot`;
+    await eventually(async () => {
+      // What locks a row leaves its number in it.
+      const locked = async () =>
+        (await fixture.admin`SELECT xmin::text, xmax::text FROM subscriptions`).map((row) => ({ ...row }));
+      const before = await locked();
+      await pause(300);
+      expect(await locked()).toEqual(before);
+    });
+  });
+
   it('does not read again and again what only has been condensed', async () => {
     fixture.project();
     await fixture.fill('a', 5);

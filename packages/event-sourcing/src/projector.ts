@@ -108,7 +108,7 @@ export function createProjector<Event extends Tagged>(o: ProjectorOptions<Event>
   /** Rows of newer code are left alone by this one; after an update was taken back nobody else may be there. */
   async function refuseNeglect({ name, codeVersion }: Projection<Event>): Promise<void> {
     const live = (await generations(db, name)).find(({ state }) => state === 'live');
-    if (live && live.code_version > codeVersion && (await isNeglected(db, name, live.generation)))
+    if (live && live.code_version > codeVersion && (await isNeglected(o.database, name, live.generation)))
       throw new NeglectedProjectionError(name, live.code_version);
   }
 

@@ -1,6 +1,7 @@
 import type { Database, Executor, Transaction } from '@sidecart/kit/db';
 import { runPrepared } from '@sidecart/messaging/prepared';
 import { LOCKS } from './lock-classes.ts';
+import { byIndex } from './reader.ts';
 
 /** How far a read model has come; see the table. */
 export interface Subscription {
@@ -19,7 +20,7 @@ export interface SubscriptionStatus {
   generation: number;
   codeVersion: number;
   state: 'live' | 'building' | 'retired';
-  /** Events that are visible and not done; counted up to 100,000. */
+  /** Events that are visible and not done; counted up to 100,000 or somewhat more. */
   behind: number;
   /** Of a rebuild. */
   built: number;
@@ -44,11 +45,17 @@ export const ORIGIN = `(SELECT system_identifier FROM pg_control_system())::text
 
 /** Whether a position is of another database. */
 export const FOREIGN_POSITION = `(origin <> ${ORIGIN} OR pg_snapshot_xmax(done) > pg_snapshot_xmax(pg_current_snapshot()))`;
+const LAST_XID = '(SELECT xid FROM events ORDER BY xid DESC LIMIT 1)';
 /** Whether there is an event that, by its number, has yet to come. */
-export const FOREIGN_EVENT =
-  '(coalesce((SELECT xid FROM events ORDER BY xid DESC LIMIT 1) >= pg_snapshot_xmax(pg_current_snapshot()), false))';
+export const FOREIGN_EVENT = `coalesce(${LAST_XID} >= pg_snapshot_xmax(pg_current_snapshot()), false)`;
+/** Whether there may be an event that is not done. */
+const PENDING = `(state = 'building' OR target IS NOT NULL OR ${FOREIGN_POSITION} OR ${FOREIGN_EVENT}
+  OR coalesce(${LAST_XID} >= pg_snapshot_xmax(done), false) OR done::text NOT LIKE '%:')`;
 
-/** The subscription with its row locked; none when another process is at it, or when other code has taken its place. */
+/**
+ * The subscription with its row locked; none when there is nothing to do, when another process is at it, or when other code has taken
+ * its place. A lock that is not needed would cost a write to the disk at each look.
+ */
 export async function lockSubscription(
   tx: Transaction,
   { name, codeVersion, generation }: Generation,
@@ -59,6 +66,7 @@ export async function lockSubscription(
     `SELECT generation, state, done::text, target::text, after_pos::text, after_archive::text,
        ${FOREIGN_POSITION} OR ${FOREIGN_EVENT} AS foreign
      FROM subscriptions WHERE name = $1::text AND generation = $2::int AND code_version = $3::int AND state <> 'retired'
+       AND ${PENDING}
      FOR UPDATE SKIP LOCKED`,
     [name, generation, codeVersion],
   );
@@ -220,44 +228,49 @@ export async function dropGeneration(db: Executor, name: string, generation: num
   );
 }
 
+/** How many events are not done, up to so many; in two parts, as no index answers both at once. */
+const notDone = (limit: number, and = '') => `(
+  (SELECT count(*) FROM (
+    SELECT FROM events WHERE xid >= pg_snapshot_xmax(done) AND type <> '$Condensed' ${and} LIMIT ${limit}) AS e)
+  + (SELECT count(*) FROM (
+    SELECT FROM events WHERE xid = ANY (ARRAY(SELECT pg_snapshot_xip(done))) AND type <> '$Condensed' ${and} LIMIT ${limit}) AS e))::int`;
+
 /** Whether an event has been waiting for half a minute, so that nobody keeps this read model up to date. */
-export async function isNeglected(db: Executor, name: string, generation: number): Promise<boolean> {
-  const [row] = await runPrepared<{ neglected: boolean }>(
-    db,
-    'subscription_neglected',
-    `SELECT EXISTS (
-       SELECT FROM events WHERE (xid >= pg_snapshot_xmax(done) OR xid = ANY (ARRAY(SELECT pg_snapshot_xip(done))))
-         AND type <> '$Condensed' AND at < clock_timestamp() - interval '30 seconds') AS neglected
-     FROM subscriptions WHERE name = $1::text AND generation = $2::int`,
-    [name, generation],
+export async function isNeglected(
+  { db }: Pick<Database, 'db'>,
+  name: string,
+  generation: number,
+): Promise<boolean> {
+  const look = `SELECT ${notDone(1, `AND at < clock_timestamp() - interval '30 seconds'`)} > 0 AS neglected
+    FROM subscriptions WHERE name = $1::text AND generation = $2::int`;
+  const [row] = await db.transaction((tx) =>
+    byIndex(tx, () =>
+      runPrepared<{ neglected: boolean }>(tx, 'subscription_neglected', look, [name, generation]),
+    ),
   );
   return row?.neglected ?? false;
 }
 
 /**
- * Forgets a read model that no code has any more: until then no stream is condensed, as it has not done the events. Its rows are for
- * the migration that drops their table. False: there was none.
+ * Forgets a read model that no code has any more: until then no stream is condensed, as it has not done the events. Its numbers stay
+ * taken, and its rows are for the migration that drops their table, or for the code when it comes back. False: there was none.
  */
 export async function forgetSubscription({ db }: Pick<Database, 'db'>, name: string): Promise<boolean> {
   const { count } = await runPrepared(
     db,
     'subscription_forget',
-    'DELETE FROM subscriptions WHERE name = $1::text',
+    `UPDATE subscriptions SET state = 'retired' WHERE name = $1::text AND state <> 'retired'`,
     [name],
   );
   return count > 0;
 }
 
 export function listSubscriptions({ db }: Pick<Database, 'db'>): Promise<SubscriptionStatus[]> {
-  return runPrepared<SubscriptionStatus>(
-    db,
-    'subscriptions_list',
-    `SELECT name, generation, code_version AS "codeVersion", state, built::float8 AS built, to_build::float8 AS "toBuild",
-       ${FOREIGN_POSITION} OR ${FOREIGN_EVENT} AS foreign,
-       CASE WHEN state = 'retired' THEN 0 ELSE (SELECT count(*) FROM (
-         SELECT FROM events WHERE (xid >= pg_snapshot_xmax(done) OR xid = ANY (ARRAY(SELECT pg_snapshot_xip(done))))
-           AND type <> '$Condensed' LIMIT 100000) AS e)::int END AS behind
-     FROM subscriptions ORDER BY name, generation`,
-    [],
+  const list = `SELECT name, generation, code_version AS "codeVersion", state, built::float8 AS built, to_build::float8 AS "toBuild",
+      ${FOREIGN_POSITION} OR ${FOREIGN_EVENT} AS foreign,
+      CASE WHEN state = 'retired' THEN 0 ELSE ${notDone(100_000)} END AS behind
+    FROM subscriptions ORDER BY name, generation`;
+  return db.transaction((tx) =>
+    byIndex(tx, () => runPrepared<SubscriptionStatus>(tx, 'subscriptions_list', list, [])),
   );
 }

@@ -1,3 +1,4 @@
+import { runPrepared } from '@sidecart/messaging/prepared';
 import { afterAll, beforeAll, beforeEach, describe, expect, it, onTestFinished } from 'vitest';
 import { CONDENSED } from './aggregate.ts';
 import { condenseStream } from './condense.ts';
@@ -10,7 +11,15 @@ import {
   pause,
 } from './fixture.ts';
 import { readHistory } from './history.ts';
-import { SINCE } from './reader.ts';
+import {
+  type Between,
+  byIndex,
+  eventsBetween,
+  eventsSince,
+  positionBefore,
+  SINCE,
+  type Since,
+} from './reader.ts';
 import { restoreStream } from './restore.ts';
 import { writeSnapshot } from './snapshots.ts';
 import { beginBuilding } from './subscription.ts';
@@ -139,19 +148,91 @@ describe('a reader of events', () => {
     await fixture.admin`INSERT INTO events (stream_id, version, event_id, type, schema_version, data, meta, xid)
       SELECT 's' || i, 1, gen_random_uuid(), 'Opened', 1, '{}', '{}', (i / 10 + 4)::text::xid8 FROM generate_series(1, 50000) AS i`;
     await fixture.admin`ANALYZE events`;
-    for (const mode of ['force_custom_plan', 'force_generic_plan']) {
-      const plan = await fixture.admin.begin(async (sql) => {
-        await sql.unsafe(`SET LOCAL plan_cache_mode = ${mode}`);
-        await sql.unsafe(`PREPARE since(text, int) AS ${SINCE}`);
-        const rows = await sql.unsafe(`EXPLAIN EXECUTE since('5003:5003:', 501)`);
-        await sql.unsafe('DEALLOCATE since');
-        return rows.map((row) => row['QUERY PLAN']).join('\n');
-      });
-      expect(plan).toContain('events_xid');
-      expect(plan).not.toContain('events_pos');
-    }
+    for (const mode of ['force_custom_plan', 'force_generic_plan'])
+      for (const numbers of ['as they were', 'all alike, as adopted']) {
+        if (numbers !== 'as they were') await fixture.admin`UPDATE events SET xid = '3'`;
+        await fixture.admin`ANALYZE events`;
+        const plan = await fixture.database.db.transaction(async (tx) => {
+          await tx.execute(`SET LOCAL plan_cache_mode = ${mode}`);
+          await tx.execute(`PREPARE since (text, int) AS ${SINCE}`);
+          const explain = `EXPLAIN EXECUTE since('5003:5003:', 501)`;
+          const rows = await byIndex(tx, () =>
+            runPrepared<{ 'QUERY PLAN': string }>(tx, 'explain_since', explain, []),
+          );
+          await tx.execute('DEALLOCATE since');
+          return rows.map((row) => row['QUERY PLAN']).join('\n');
+        });
+        expect([mode, numbers, plan]).toEqual([
+          mode,
+          numbers,
+          expect.stringMatching(/Index Scan using events_xid/),
+        ]);
+        expect(plan).not.toMatch(/events_pos|Seq Scan on events|Bitmap/);
+      }
   });
 });
+
+describe('what a transaction appends after it has read', () => {
+  it('is none of its own, and is there for the next, though its number is below the end of its snapshot', async () => {
+    let now = '1:1:';
+    const ids = ({ rows }: Since) => rows?.map((row) => row.stream_id);
+    await fixture.database.db.transaction(async (tx) => {
+      await fixture.store.handle(tx, 'own', { type: 'Deposit', pence: 1 });
+      await fixture.run('other', { type: 'Deposit', pence: 1 });
+      const first = await eventsSince(tx, now, 10);
+      expect(ids(first)).toEqual(['other']);
+      await fixture.store.handle(tx, 'own', { type: 'Deposit', pence: 1 });
+      await fixture.run('third', { type: 'Deposit', pence: 1 });
+      const second = await eventsSince(tx, first.now, 10);
+      expect(ids(second)).toEqual(['third']);
+      now = second.now;
+      await fixture.store.handle(tx, 'own', { type: 'Deposit', pence: 1 });
+    });
+    await fixture.database.db.transaction(async (tx) => {
+      expect(ids(await eventsSince(tx, now, 10))).toEqual(['own', 'own', 'own']);
+    });
+  });
+});
+
+describe('a large difference', () => {
+  it('is begun at its first event, and of very much at the beginning', async () => {
+    await fixture.fill('a', 3);
+    await fixture.database.db.transaction(async (tx) => {
+      const { now } = await eventsSince(tx, '1:1:', 10);
+      expect(await positionBefore(tx, '1:1:')).toBe(await firstPos());
+      expect(await positionBefore(tx, now)).toBe('0');
+    });
+    await fixture.admin`INSERT INTO events (stream_id, version, event_id, type, schema_version, data, meta)
+      SELECT 's' || i, 1, gen_random_uuid(), 'Opened', 1, '{}', '{}' FROM generate_series(1, 100001) AS i`;
+    // The first of them by position is the last by transaction.
+    await fixture.admin`UPDATE events SET xid = pg_current_xact_id() WHERE stream_id = 'a'`;
+    await fixture.database.db.transaction(async (tx) => {
+      expect((await eventsSince(tx, '1:1:', 10)).rows).toBeUndefined();
+      expect(await positionBefore(tx, '1:1:')).toBe('0');
+    });
+  });
+
+  it('is read in spans, also where nothing of it is, to its very end', async () => {
+    await fixture.fill('a', 20);
+    await fixture.database.db.transaction(async (tx) => {
+      const { now: done } = await eventsSince(tx, '1:1:', 100);
+      for (let i = 0; i < 3; i++) await fixture.fill(`b${i}`, 20);
+      const { now: target } = await eventsSince(tx, done, 100);
+      await fixture.fill('c', 20);
+      const read: string[] = [];
+      let steps = 0;
+      for (let afterPos: string | undefined = '0'; afterPos !== undefined; steps++) {
+        const part: Between = await eventsBetween(tx, { done, target, afterPos, limit: 7, span: 10 });
+        read.push(...part.rows.map((row) => row.stream_id));
+        afterPos = part.upTo;
+      }
+      expect(read).toEqual(['b0', 'b1', 'b2'].flatMap((id) => Array(20).fill(id)));
+      expect(steps).toBeGreaterThan(8);
+    });
+  });
+});
+
+const firstPos = async () => (await fixture.admin`SELECT (min(pos) - 1)::text AS pos FROM events`)[0]?.pos;
 
 describe('appends, condensings, restorings, snapshots, rebuilds and two replicas at once', () => {
   it('lose nothing, fail nobody who appends, and leave each event read once', async () => {
