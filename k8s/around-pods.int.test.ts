@@ -6,6 +6,7 @@ import { missingSecrets } from './secrets.ts';
 import { needsKubectl, renderOverlay } from './testing.ts';
 
 const topology = loadTopology('topology.yaml');
+const { services, externals } = topology;
 const names = topology.services.map(({ name }) => name).sort();
 const databases = topology.services.filter(({ database }) => database).map(({ name }) => name);
 const OVERLAYS = ['local', 'production'];
@@ -118,7 +119,7 @@ describe.each(OVERLAYS)('in %s', (name) => {
 
   test('there is no Secret in the manifests; those that they name are made by the documented step, with these keys', () => {
     expect(ofKind(overlay(name), 'Secret')).toEqual([]);
-    const made = missingSecrets({ services: topology.services, brokerKind: topology.broker }, {});
+    const made = missingSecrets({ services, externals, brokerKind: topology.broker }, {});
     const keys = new Set(
       Object.entries(made).flatMap(([secret, data]) => Object.keys(data).map((key) => `${secret}/${key}`)),
     );
@@ -152,7 +153,7 @@ function secretsRead(workload: Manifest): string[] {
 }
 
 test('the components and the sidecars of a service read Secrets that are made, with these keys', () => {
-  const made = missingSecrets({ services: topology.services, brokerKind: topology.broker }, {});
+  const made = missingSecrets({ services, externals, brokerKind: topology.broker }, {});
   for (const { metadata, spec } of ofKind(overlay('local'), 'Component'))
     for (const { secretKeyRef } of spec.metadata)
       if (secretKeyRef) expect(made[secretKeyRef.name], metadata.name).toHaveProperty([secretKeyRef.key]);

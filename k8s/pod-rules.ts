@@ -11,8 +11,8 @@ export interface RuleOptions {
 // biome-ignore lint/suspicious/noExplicitAny: a probe that is missing is what is looked for
 type Container = Record<string, any>;
 
-/** What runs in a namespace of the shop, by the label `app.kubernetes.io/component`. The first two run images of this project. */
-const COMPONENTS = ['service', 'platform', 'database', 'broker'];
+/** What runs in a namespace of the shop, by the label `app.kubernetes.io/component`. The first three run images of this project. */
+const COMPONENTS = ['service', 'platform', 'simulator', 'database', 'broker'];
 const VOLUMES = ['configMap', 'secret', 'emptyDir', 'projected'];
 const RESOURCES = ['cpu', 'memory', 'ephemeral-storage'];
 
@@ -29,12 +29,14 @@ const componentOf = ({ spec }: Workload): string =>
 /** What a pod lacks of what docs/kubernetes.md promises of every one; in words, each with the pod's name. */
 export function podFaults(workload: Workload, { edited = false }: RuleOptions = {}): string[] {
   const component = componentOf(workload);
-  const own = COMPONENTS.indexOf(component) < 2;
+  const own = COMPONENTS.indexOf(component) < 3;
+  // A simulator keeps nothing but its books, and those in memory.
+  const writes = own && component !== 'simulator';
   return [
     ...faults({ 'is nothing that is known here': COMPONENTS.includes(component) }),
     ...rightsFaults(workload),
     ...volumeFaults(workload),
-    ...containersOf(workload).flatMap((container) => containerFaults(container, { own, edited })),
+    ...containersOf(workload).flatMap((container) => containerFaults(container, { own, edited, writes })),
     ...podOf(workload).containers.flatMap((container: Container) => probeFaults(container, { own, edited })),
     ...(own ? programFaults(workload) : []),
     ...(component === 'service' ? serviceFaults(workload) : []),
@@ -89,9 +91,12 @@ const sidecarMounts = ({ spec }: Workload): string[] =>
     .split(',')
     .flatMap((mount: string) => mount.split(':')[0] || []);
 
-function containerFaults(container: Container, { own, edited }: { own: boolean; edited: boolean }): string[] {
+function containerFaults(
+  container: Container,
+  { own, edited, writes }: { own: boolean; edited: boolean; writes: boolean },
+): string[] {
   const { name, securityContext = {}, resources = {}, ports = [], volumeMounts = [] } = container;
-  const writes = own && edited && name === 'app';
+  const isEdited = own && edited && name === 'app';
   const given = (kind: string) => RESOURCES.every((resource) => resources[kind]?.[resource]);
   return faults({
     'may gain rights': securityContext.allowPrivilegeEscalation === false && !securityContext.privileged,
@@ -100,8 +105,9 @@ function containerFaults(container: Container, { own, edited }: { own: boolean; 
     'sets aside what the pod says of users': Object.keys(securityContext).every(
       (key) => !/^(runAs|seccomp)/.test(key),
     ),
-    'may write its file system': writes || securityContext.readOnlyRootFilesystem === true,
-    'has no place to write to': !own || volumeMounts.some(({ mountPath }: Container) => mountPath === '/tmp'),
+    'may write its file system': isEdited || securityContext.readOnlyRootFilesystem === true,
+    'has no place to write to':
+      !writes || volumeMounts.some(({ mountPath }: Container) => mountPath === '/tmp'),
     'does not say all that it asks for': given('requests'),
     'may take all that the node has': given('limits'),
     'takes a port of its node': ports.every(({ hostPort }: Container) => hostPort === undefined),

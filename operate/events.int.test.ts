@@ -5,6 +5,7 @@ import { listen } from '@sidecart/kit/server';
 import { TEST_TOKEN, testDeps } from '@sidecart/kit/testing';
 import { execa } from 'execa';
 import { afterAll, beforeAll, beforeEach, describe, expect, onTestFinished, test } from 'vitest';
+import { loadTopology } from '../generator/topology.ts';
 import { testFolder } from '../local/testing.ts';
 import { tableArchive } from '../packages/event-sourcing/src/archive.ts';
 import { mountEventStore } from '../packages/event-sourcing/src/event-store-routes.ts';
@@ -12,6 +13,10 @@ import { account, eventually, type Fixture, openFixture } from '../packages/even
 import { beginBuilding } from '../packages/event-sourcing/src/subscription.ts';
 
 // The command, in front of a service with a real event store, under the name of one of the shop's; others have none.
+
+const services = loadTopology('topology.yaml')
+  .services.filter(({ database }) => database)
+  .map(({ name }) => name);
 
 let fixture: Fixture;
 beforeAll(async () => {
@@ -39,7 +44,7 @@ async function serve(mount: boolean): Promise<string> {
 
 async function openShop(o: { without?: string } = {}) {
   const [orders, none] = await Promise.all([serve(true), serve(false)]);
-  const processes = ['orders', 'products', 'inventory']
+  const processes = services
     .filter((name) => name !== o.without)
     .map((name) => ({ name, url: name === 'orders' ? orders : none, state: 'ready' }));
   const folder = testFolder();
