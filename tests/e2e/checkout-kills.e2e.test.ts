@@ -1,0 +1,37 @@
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { CHECKOUT_VICTIMS, type Checkouts, killDuringCheckouts } from './checkout-kills.ts';
+import { seededRandom } from './kills.ts';
+import { testShop } from './shop.ts';
+
+/** Who is hit, and when, is drawn from this seed: SEED=… repeats a run. The whole matrix is in tests/faults. */
+const seed = Number(process.env.SEED ?? Math.floor(Math.random() * 1e9));
+const random = seededRandom(seed);
+const VICTIMS = drawn(2);
+
+const ended = new AbortController();
+let all: Checkouts;
+
+beforeAll(async () => {
+  console.log(`SEED=${seed}`);
+  all = { shop: await testShop(), orders: new Map(), signal: ended.signal };
+});
+afterAll(async () => {
+  ended.abort();
+  await all?.shop.stop();
+});
+
+test.each(VICTIMS)(
+  '%s is killed while orders are in every step of a checkout: each ends, is paid once, and its history is true',
+  async (victim) => {
+    const hit = await killDuringCheckouts(all, victim, { seed });
+    console.log(`${victim}: in ${[...hit].join(', ')}`);
+    // These rest until somebody does something; the others are over in a moment, and the long form sees to it that they are hit.
+    expect([...hit]).toEqual(expect.arrayContaining(['hand_over', 'deliver', 'person']));
+  },
+  300_000,
+);
+
+function drawn(count: number): string[] {
+  const left: string[] = [...CHECKOUT_VICTIMS];
+  return Array.from({ length: count }, () => left.splice(Math.floor(random() * left.length), 1)).flat();
+}
