@@ -1,5 +1,14 @@
+import { header, type Output } from './output.ts';
 import type { Service, Topology } from './topology.ts';
 import { PROBE_TOPIC, SECRET_STORE } from './topology.ts';
+
+/** The table as the services' code imports it. */
+export function serviceTopologyOutput(topology: Topology): Output {
+  return {
+    path: 'packages/contracts/src/topology.generated.ts',
+    content: `${header('topology.yaml', '// ')}\n${renderServiceTopology(topology)}`,
+  };
+}
 
 /** The source of packages/contracts/src/topology.generated.ts: the table as constants for the services' code. */
 export function renderServiceTopology(topology: Topology): string {
