@@ -90,5 +90,5 @@ describe('under load, nothing is lost and every request is answered', () => {
     } finally {
       await setLifecycle('products', lifecycle);
     }
-  });
+  }, 600_000);
 });
