@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { render } from '../../k8s/manifests.ts';
 import { testAuthority } from '../certificates.ts';
 import { apply, type KubeObject } from './kubectl.ts';
-import { movedTo, WORK_FOLDER } from './overlay.ts';
+import { overlayWith, WORK_FOLDER } from './overlay.ts';
 
 /** A database and a broker outside of the shop, as its operator describes them to `npm run k8s -- secrets`. */
 export interface Backing {
@@ -34,7 +34,7 @@ export async function startStandIns(namespace: string): Promise<Backing> {
     nats: { 'auth.conf': `authorization { user: "shop", password: "${broker}" }\n` },
     tls: { 'tls.crt': cert, 'tls.key': key, 'pg_hba.conf': WITH_TLS_ONLY },
   };
-  const objects = movedTo(namespace, render('k8s/overlays/local').filter(isBacking)).map(withTls);
+  const objects = render(overlayWith('local', { namespace })).filter(isBacking).map(withTls);
   await apply([
     ...Object.entries(secrets).map(([name, stringData]) => ({
       apiVersion: 'v1',
