@@ -227,7 +227,8 @@ function apiToken(workload: Workload): boolean {
       ? configMap.items.map(({ key, path }: Container) => key === path && path)
       : []),
     ...(downwardAPI?.items ?? []).map(
-      ({ path, fieldRef }: Container) => fieldRef?.fieldPath === 'metadata.namespace' && path,
+      ({ path, fieldRef }: Container) =>
+        fieldRef?.apiVersion === 'v1' && fieldRef.fieldPath === 'metadata.namespace' && path,
     ),
   ]);
   return String(files) === 'token,ca.crt,namespace';
