@@ -79,6 +79,16 @@ export function brokerOutputs(topology: Topology, broker: Broker): Output[] {
             apiVersion: 'kustomize.config.k8s.io/v1beta1',
             kind: 'Kustomization',
             resources: components.map(({ path }) => path.replace('components/', '')).sort(),
+            // What platform keeps the broker to. Its name has a hash of its content: other settings make a new pod of platform.
+            configMapGenerator: [
+              {
+                name: 'streams',
+                files: [`streams.yaml=brokers/${broker.name}-streams.generated.yaml`],
+                options: {
+                  labels: { 'app.kubernetes.io/name': 'platform', 'app.kubernetes.io/part-of': 'sidecart' },
+                },
+              },
+            ],
           },
         },
       ]),

@@ -61,6 +61,9 @@ function configuration(service: Service, topology: Topology) {
       // No tracing section: sidecars then hand the caller's traceparent on as it is. With a sampling rate of 0 they
       // would drop it; with another they add spans, which is for when there is a collector.
       metrics: { enabled: true, recordErrorCodes: true, http: { increasedCardinality: false } },
+      // A sidecar keeps the files that it started with. Otherwise a change of a component, of these rules or of a
+      // policy would reach the sidecars of all replicas at the same moment, each of which closes it or starts anew.
+      features: [{ name: 'HotReload', enabled: false }],
     },
   };
 }

@@ -1,3 +1,5 @@
+import { createHash } from 'node:crypto';
+import { parseAllDocuments } from 'yaml';
 import { type Output, yamlFile } from './output.ts';
 import { type External, externalSecret, type Service, type Topology } from './topology.ts';
 
@@ -19,12 +21,15 @@ export function isHandWritten(path: string): boolean {
   return /^k8s\/base\/(_|platform\/)/.test(path);
 }
 
-/** What of k8s/ repeats the table: the base, the rules between services, the autoscalers, the databases to make. */
-export function kubernetesOutputs(topology: Topology): Output[] {
+/**
+ * What of k8s/ repeats the table: the base, the rules between services, the autoscalers, the databases to make.
+ * @param dapr the files of components/ and dapr/
+ */
+export function kubernetesOutputs(topology: Topology, dapr: Output[]): Output[] {
   return [
     base(topology),
     namespace(topology),
-    ...topology.services.flatMap((service) => serviceFolder(service, topology)),
+    ...topology.services.flatMap((service) => serviceFolder(service, topology, dapr)),
     networkPolicies(topology),
     externalPolicies(topology),
     simulators(topology),
@@ -32,6 +37,7 @@ export function kubernetesOutputs(topology: Topology): Output[] {
     route(topology),
     autoscalers(topology),
     databaseSecrets(topology),
+    callersNamespace(topology),
   ];
 }
 
@@ -68,7 +74,7 @@ function namespace({ namespace: name }: Topology): Output {
 }
 
 /** What one service says of itself; the rest is in k8s/base/_service and its neighbours. */
-function serviceFolder(service: Service, topology: Topology): Output[] {
+function serviceFolder(service: Service, topology: Topology, dapr: Output[]): Output[] {
   const usesBroker = topology.topics.some((topic) =>
     topic.components.some(({ scopes }) => scopes.includes(service.name)),
   );
@@ -92,7 +98,11 @@ function serviceFolder(service: Service, topology: Topology): Output[] {
         // For kustomize only: it does not reach the cluster.
         annotations: { 'config.kubernetes.io/local-config': 'true' },
       },
-      data: { port: String(service.port), replicas: String(service.replicas) },
+      data: {
+        port: String(service.port),
+        replicas: String(service.replicas),
+        dapr: hashOfResources(service.name, dapr),
+      },
     }),
   ];
 }
@@ -107,6 +117,21 @@ function readableSecrets({ name }: Service, { externals }: Topology) {
     value: externalSecret(name, external.name),
   }));
   return { patches: [{ target: { kind: 'Role' }, patch: JSON.stringify(patch) }] };
+}
+
+/**
+ * Stands for what the app's sidecar reads when it starts. It is in the pod's template, so that a release which changes it makes
+ * new pods, one after the other, and the old ones serve with what they have.
+ */
+function hashOfResources(app: string, dapr: Output[]): string {
+  const read = dapr
+    .filter(({ path }) => /^components\/[^/]+$|^dapr\//.test(path))
+    .flatMap(({ content }) => parseAllDocuments(content).map((document) => document.toJS()))
+    .filter(
+      ({ kind, metadata, scopes }) =>
+        kind !== 'Kustomization' && (scopes === undefined ? metadata.name === app : scopes.includes(app)),
+    );
+  return createHash('sha256').update(JSON.stringify(read)).digest('hex').slice(0, 12);
 }
 
 /** Who may call whom, one policy per service, and the way in; the rest is in k8s/components/network-policies/policies.yaml. */
@@ -442,6 +467,33 @@ function databaseSecrets({ services }: Topology): Output {
       },
     },
   });
+}
+
+/** For kustomize: access rules name callers by their namespace, a place that its own field `namespace` does not know. */
+function callersNamespace({ services, calls }: Topology): Output {
+  const uncalled = services.filter(({ name }) => !calls.some(({ callee }) => callee === name));
+  return yaml(
+    'k8s/transformers/namespace/callers.generated.yaml',
+    {
+      apiVersion: 'builtin',
+      kind: 'ReplacementTransformer',
+      metadata: { name: 'callers' },
+      replacements: [
+        {
+          source: { kind: 'Namespace', fieldPath: 'metadata.name' },
+          targets: [
+            {
+              select: { group: 'dapr.io', kind: 'Configuration' },
+              // Where there is no rule, kustomize misses the field.
+              reject: uncalled.map(({ name }) => ({ group: 'dapr.io', kind: 'Configuration', name })),
+              fieldPaths: ['spec.accessControl.policies.*.namespace'],
+            },
+          ],
+        },
+      ],
+    },
+    'Puts the namespace that the shop ends up in into the access rules of every service that is called.',
+  );
 }
 
 function podLabels(name: string) {

@@ -46,6 +46,12 @@ export function lintConfiguration({ name, spec }: Resource, { topology }: LintCo
       'a samplingRate of 0 also drops the traceparent of each message. Remove tracing, or use a rate above 0.',
     );
   }
+  const reload = (spec.features ?? []).find((feature: { name?: string }) => feature.name === 'HotReload');
+  if (reload?.enabled !== false)
+    faults.push(
+      'the feature HotReload is not off: a changed component would be closed in all replicas at once, and a consumer with ' +
+        'other settings at the broker not come back. Write { name: HotReload, enabled: false } under features.',
+    );
   return faults;
 }
 

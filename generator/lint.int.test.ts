@@ -18,6 +18,8 @@ beforeEach(() => {
   root = mkdtempSync(join(tmpdir(), 'sidecart-lint-'));
   for (const { path, content } of daprFiles()) write(path, content);
   write('components/brokers/jetstream.yaml', BROKER);
+  for (const overlay of ['local', 'production'])
+    write(`k8s/overlays/${overlay}/kustomization.yaml`, `namespace: ${topology.namespace}\n`);
 });
 afterEach(() => rmSync(root, { recursive: true }));
 
@@ -28,4 +30,14 @@ test('every template is looked at, whether the table names it or not, and no gen
   expect(lintProject(root, topology)).toEqual([
     expect.stringMatching(/^components\/brokers\/other\.yaml: the timeout deliver/),
   ]);
+});
+
+test('an overlay for another namespace than the table’s is named, with the cure', () => {
+  expect(lintProject(root, { ...topology, namespace: 'other' })).toEqual(
+    ['local', 'production'].map((overlay) =>
+      expect.stringMatching(
+        `^k8s/overlays/${overlay}/kustomization.yaml: namespace is ${topology.namespace}, and other in topology.yaml. Write namespace: other here`,
+      ),
+    ),
+  );
 });

@@ -281,6 +281,20 @@ test.each([
     /drops the traceparent/,
   ],
 
+  [
+    'files that are reloaded',
+    CONFIGURATION,
+    /(HotReload\n +enabled: )false/,
+    '$1true',
+    /HotReload is not off/,
+  ],
+  [
+    'files that are reloaded, as no word is said',
+    CONFIGURATION,
+    /\n +features:(.|\n)*$/,
+    '\n',
+    /HotReload is not off/,
+  ],
   ['no YAML', CONFIGURATION, 'spec:', 'spec: [', /no valid YAML/],
   [
     'a kind that does not belong here',

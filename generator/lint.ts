@@ -6,6 +6,7 @@ import { lintBroker } from './lint-broker.ts';
 import { lintComponent } from './lint-component.ts';
 import { lintConfiguration } from './lint-configuration.ts';
 import { lintEndpoint, missingEndpoints } from './lint-endpoint.ts';
+import { overlayFaults } from './lint-overlay.ts';
 import { lintResiliency } from './lint-resiliency.ts';
 import { lintSubscription } from './lint-subscription.ts';
 import type { Topology } from './topology.ts';
@@ -43,8 +44,8 @@ const RULES: Record<string, (resource: Resource, context: LintContext) => string
 };
 
 /**
- * Lints components/*.yaml, everything under dapr/ and the brokers' templates, in use or not. One line per fault, with
- * its place and its cure.
+ * Lints components/*.yaml, everything under dapr/, the brokers' templates, in use or not, and where the overlays bring
+ * the shop. One line per fault, with its place and its cure.
  */
 export function lintProject(root: string, topology: Topology): string[] {
   const paths = [
@@ -52,7 +53,7 @@ export function lintProject(root: string, topology: Topology): string[] {
     ...readdirSync(join(root, 'dapr'), { recursive: true, encoding: 'utf8' }).map((name) => `dapr/${name}`),
   ].filter((path) => /\.ya?ml$/.test(path));
   const files = paths.sort().map((path) => ({ path, content: readFileSync(join(root, path), 'utf8') }));
-  return [...lintFiles(files, topology), ...templateFaults(root)];
+  return [...lintFiles(files, topology), ...templateFaults(root), ...overlayFaults(root, topology)];
 }
 
 /** As lintProject, from the files' text. */

@@ -42,12 +42,19 @@ test('one line makes it another broker, complete and without a fault, and back a
     (path) => !/^components\/(pubsub-[a-z0-9-]+|brokers\/\w+-streams\.generated)\.yaml$/.test(path),
   );
   expect(rest.sort()).toEqual([
+    'components/kustomization.yaml',
     'dapr/gateway/resiliency.yaml',
     'dapr/inventory/resiliency.yaml',
     'dapr/orders/resiliency.yaml',
     'dapr/payments/resiliency.yaml',
     'dapr/products/resiliency.yaml',
     'dapr/shipping/resiliency.yaml',
+    // The pods of those that use the broker are new ones.
+    'k8s/base/inventory/service.yaml',
+    'k8s/base/orders/service.yaml',
+    'k8s/base/payments/service.yaml',
+    'k8s/base/products/service.yaml',
+    'k8s/base/shipping/service.yaml',
     'k8s/components/broker/kustomization.yaml',
     'k8s/components/network-policies/broker.generated.yaml',
   ]);

@@ -1,6 +1,15 @@
+import { header, type Output } from './output.ts';
 import type { Call, Service, Topology } from './topology.ts';
 import { externalSecret, PROBE_TOPIC, patienceWith, SECRET_STORE } from './topology.ts';
 import type { Operation } from './topology-schema.ts';
+
+/** The table as the services' code imports it. */
+export function serviceTopologyOutput(topology: Topology): Output {
+  return {
+    path: 'packages/contracts/src/topology.generated.ts',
+    content: `${header('topology.yaml', '// ')}\n${renderServiceTopology(topology)}`,
+  };
+}
 
 /** The source of packages/contracts/src/topology.generated.ts: the table as constants for the services' code. */
 export function renderServiceTopology(topology: Topology): string {

@@ -3,8 +3,8 @@ import { contractOutputs, SCHEMA_FOLDER } from './contracts.ts';
 import { daprOutputs } from './dapr-outputs.ts';
 import { eventsDocument, topologyDocument } from './docs.ts';
 import { isHandWritten, kubernetesOutputs } from './kubernetes.ts';
-import { header, type Output } from './output.ts';
-import { renderServiceTopology } from './service-topology.ts';
+import type { Output } from './output.ts';
+import { serviceTopologyOutput } from './service-topology.ts';
 import type { Topology } from './topology.ts';
 
 /** Folders in which every file is generated, but for the templates. */
@@ -14,13 +14,11 @@ export const isTemplate = (path: string) =>
 
 /** Everything made from the table alone, without a line of the services' code. */
 export function tableOutputs(root: string, topology: Topology): Output[] {
+  const dapr = daprOutputs(topology, loadBroker(root, topology.broker));
   return [
-    ...daprOutputs(topology, loadBroker(root, topology.broker)),
-    ...kubernetesOutputs(topology),
-    {
-      path: 'packages/contracts/src/topology.generated.ts',
-      content: `${header('topology.yaml', '// ')}\n${renderServiceTopology(topology)}`,
-    },
+    ...dapr,
+    ...kubernetesOutputs(topology, dapr),
+    serviceTopologyOutput(topology),
     ...contractOutputs(topology),
     eventsDocument(topology),
     topologyDocument(topology),

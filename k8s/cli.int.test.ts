@@ -22,7 +22,11 @@ function cli(args: string[], path = '/usr/bin:/bin') {
 const NATS = { nats: { password: 'pw', 'auth.conf': 'x' } };
 
 /** A kubectl that is asked what a real one is, and keeps what it is given to create. */
-function fakeKubectl(context: string, secrets: Secrets = NATS): { folder: string; created: () => string } {
+function fakeKubectl(
+  context: string,
+  secrets: Secrets = NATS,
+  deployments: object[] = [],
+): { folder: string; created: () => string } {
   const folder = testFolder();
   const base64 = (text: string) => Buffer.from(text).toString('base64');
   const secretItems = JSON.stringify(
@@ -42,6 +46,7 @@ function fakeKubectl(context: string, secrets: Secrets = NATS): { folder: string
 case "$*" in
   *"config view"*) echo '${JSON.stringify(view)}' ;;
   *"get namespace"*) echo namespace/shop ;;
+  *"get deployments"*) echo '{"items":${JSON.stringify(deployments)}}' ;;
   *"get secrets"*) echo '{"items":${secretItems}}' ;;
   *create*) cat > '${folder}/created' ;;
   *) echo "unexpected: $*" >&2; exit 1 ;;
@@ -62,6 +67,20 @@ test('Secrets go to kubectl by its standard input, and none is printed', () => {
   for (const value of values) expect(stdout).not.toContain(value);
   expect(stdout).toContain('made orders-db-owner\n');
   expect(stdout).not.toContain('made nats\n');
+});
+
+test('where the shop runs, a login that is made anew comes with what is still to be done', () => {
+  const spec = { template: { spec: { initContainers: [{ name: 'databases' }] } } };
+  const deployments = ['platform', 'orders'].map((name) => ({ metadata: { name }, spec }));
+  const { folder } = fakeKubectl('kind-some', NATS, deployments);
+  const { status, stdout } = cli(['secrets'], `${folder}:/usr/bin:/bin`);
+  expect(status).toBe(0);
+  expect(stdout).toContain(
+    '  kubectl --context=kind-some --namespace=shop rollout restart deployment/platform\n',
+  );
+  expect(stdout).toContain(
+    '  kubectl --context=kind-some --namespace=shop rollout restart deployment/orders\n',
+  );
 });
 
 test('a cluster that is not local by its name is left alone until it is named', () => {

@@ -10,6 +10,7 @@ import { judgeCluster } from './cluster-check.ts';
 import { gatherClusterFacts } from './cluster-facts.ts';
 import { databasesScript } from './databases-script.ts';
 import { chooseContext, kubectl } from './kubectl.ts';
+import { passwordSteps, readInitContainers } from './new-passwords.ts';
 import { checkOptions, missingSecrets, readSecrets, secretList } from './secrets.ts';
 
 const SECRETS_USAGE = `npm run k8s -- secrets [options]
@@ -85,6 +86,14 @@ function secrets(args: string[]): void {
   if (names.length > 0) run(['create', '--filename=-'], JSON.stringify(secretList(missing, namespace)));
   for (const name of names) console.log(`made ${name}`);
   console.log(names.length > 0 ? `${names.length} made, the others were there.` : 'All Secrets were there.');
+  if (names.length === 0) return;
+  const running = run(['get', 'deployments', `--namespace=${namespace}`, '--output=json']);
+  const steps = passwordSteps({
+    made: names,
+    deployments: readInitContainers(running),
+    kubectl: kubectlThere,
+  });
+  for (const step of steps) console.log(step);
 }
 
 function databases(args: string[]): void {

@@ -155,11 +155,21 @@ function platformFaults(workload: Workload): string[] {
   return faults({
     'does not look after the broker':
       String(app.args) === 'streams' && secretOf(app, 'BROKER_URL') === 'broker',
+    'stays when what it keeps the broker to is another list': hasStreams(workload, app),
     'makes the databases where somebody else does, or not where nobody does':
       makes === (String(databases.args) === 'databases') &&
       makes === (secretOf(databases, 'ADMIN_URL') === 'postgres-admin') &&
       makes === (databases.volumeMounts ?? []).some(({ mountPath }: Container) => mountPath === '/secrets'),
   });
+}
+
+/** The list is in a ConfigMap with a hash in its name, and that is the one read. */
+function hasStreams(workload: Workload, app: Container): boolean {
+  const volumes: Container[] = podOf(workload).volumes ?? [];
+  const mounts: Container[] = app.volumeMounts ?? [];
+  const volume = volumes.find(({ configMap }) => /^streams-[0-9a-z]{10}$/.test(configMap?.name ?? ''));
+  const mount = mounts.find(({ name }) => name === volume?.name);
+  return mount?.readOnly === true && textOf(app, 'STREAMS_FILE') === `${mount.mountPath}/streams.yaml`;
 }
 
 /** What a service has, beside its sidecar, that is its own. */
@@ -173,6 +183,9 @@ function serviceFaults(workload: Workload): string[] {
   return faults({
     'has no sidecar': dapr('enabled') === 'true' && dapr('app-id') === name,
     'has a sidecar without its access rules': dapr('config') === name,
+    'stays when what its sidecar reads is other than it was': /^[0-9a-f]{12}$/.test(
+      annotations['sidecart.dev/dapr-resources'] ?? '',
+    ),
     'has a sidecar that ends before it': dapr('enable-native-sidecar') === 'true',
     'has a sidecar that may make any system call': dapr('sidecar-seccomp-profile-type') === 'RuntimeDefault',
     'has a sidecar without requests and limits': ['cpu', 'memory'].every(
@@ -220,7 +233,8 @@ function apiToken(workload: Workload): boolean {
       ? configMap.items.map(({ key, path }: Container) => key === path && path)
       : []),
     ...(downwardAPI?.items ?? []).map(
-      ({ path, fieldRef }: Container) => fieldRef?.fieldPath === 'metadata.namespace' && path,
+      ({ path, fieldRef }: Container) =>
+        fieldRef?.apiVersion === 'v1' && fieldRef.fieldPath === 'metadata.namespace' && path,
     ),
   ]);
   return String(files) === 'token,ca.crt,namespace';

@@ -39,7 +39,8 @@ export function checkoutWithBroker(broker: string): string {
   onTestFinished(() => rmSync(root, { recursive: true }));
   for (const folder of ['k8s', 'components', 'dapr']) cpSync(folder, join(root, folder), { recursive: true });
   const topology = { ...loadTopology('topology.yaml'), broker };
-  const outputs = [...daprOutputs(topology, loadBroker(root, broker)), ...kubernetesOutputs(topology)];
+  const dapr = daprOutputs(topology, loadBroker(root, broker));
+  const outputs = [...dapr, ...kubernetesOutputs(topology, dapr)];
   applyOutputs(
     root,
     outputs,

@@ -2,8 +2,10 @@ import { rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { databaseUrl, ensureDatabases } from '../platform/databases.ts';
 import { bundleFile, bundleServices } from './bundle.ts';
+import { componentFaults, lengthOf } from './component-faults.ts';
 import { migrationsPending, serviceUrls } from './databases.ts';
 import { gather } from './gather.ts';
+import { outdatedFiles } from './generated.ts';
 import { baseEnv } from './launch.ts';
 import { openReads, subscriptionCount } from './plan.ts';
 import { preparePostgres } from './postgres.ts';
@@ -102,15 +104,26 @@ export async function bringUp(o: ShopOptions, report: Report): Promise<Up> {
     // A sidecar is healthy only when its app is, so the two are waited for together.
     // The names that another run left are nobody's any more.
     rmSync(paths.names, { recursive: true, force: true });
+    const sidecarLogs: Parameters<typeof componentFaults>[0] = [];
     const sidecars = Promise.all([broker, sentry]).then(() =>
       step(report, 'sidecars', () =>
-        all(instances, (instance) => start(sidecarSpec(context, instance, adminUrl))),
+        all(instances, (instance) => {
+          const spec = sidecarSpec(context, instance, adminUrl);
+          sidecarLogs.push({ app: instance.service, logFile: spec.logFile, from: lengthOf(spec.logFile) });
+          return start(spec);
+        }),
       ),
     );
     const apps = databases.then(() =>
       step(report, 'services', () => all(instances, (instance) => start(appSpec(context, instance)))),
     );
-    await together([postgres, broker, sentry, bundles, simulators, databases, sidecars, apps], end);
+    // While the others start: this process has nothing else to do.
+    const outdated = context.componentsDir.startsWith(paths.root) ? undefined : outdatedFiles(topology);
+    if (outdated) say(outdated);
+    // Also when the start fails: then this may be why.
+    await together([postgres, broker, sentry, bundles, simulators, databases, sidecars, apps], end).finally(
+      () => componentFaults(sidecarLogs, context.componentsDir).forEach(say),
+    );
     await step(report, 'the way through it all', () =>
       reallyReady(context, o.signal).catch((err: Error) => {
         throw new ShopError(err.message, `see the logs in ${context.paths.logs}`, { cause: err });

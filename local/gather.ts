@@ -4,7 +4,7 @@ import { localBroker } from './brokers.ts';
 import { otherBroker } from './generated.ts';
 import type { LocalBroker } from './local-broker.ts';
 import { type Instance, planInstances, portRequests } from './plan.ts';
-import { choosePorts, portVariable, readPorts, unknownPortVariables } from './ports.ts';
+import { choosePorts, movedPorts, portVariable, readPorts, unknownPortVariables } from './ports.ts';
 import { writePrivateJson } from './private-file.ts';
 import { wantedOf } from './programs/pins.ts';
 import { type EnsureOptions, ensurePrograms, ensureServer } from './programs/programs.ts';
@@ -83,8 +83,11 @@ async function agreeOnPorts(
   for (let attempt = 0; attempt < 20; attempt += 1) {
     const claimed = claims.others();
     const remembered = readPorts(paths.ports);
-    const chosen = await choosePorts({ requests, remembered, env: process.env, claimed });
+    const choice = { requests, remembered, env: process.env, claimed };
+    const chosen = await choosePorts(choice);
     if (!claims.claim(Object.values(chosen))) continue;
+    const moved = movedPorts(choice, chosen);
+    if (moved) say(moved);
     // One set by environment is for as long as it is set.
     const own = Object.entries(chosen).filter(([name]) => !process.env[portVariable(name)]);
     writePrivateJson(paths.ports, { ...remembered, ...Object.fromEntries(own) });

@@ -1,5 +1,6 @@
 import { loadBroker } from '../generator/broker.ts';
 import { daprOutputs } from '../generator/dapr-outputs.ts';
+import { serviceTopologyOutput } from '../generator/service-topology.ts';
 import type { Topology } from '../generator/topology.ts';
 import { applyOutputs, findDrift } from '../generator/write.ts';
 import { CHECKOUT } from './run-paths.ts';
@@ -16,4 +17,22 @@ export function otherBroker(topology: Topology, folder: string): string {
     findDrift(folder, outputs, ['components', 'dapr'], () => false),
   );
   return folder;
+}
+
+/**
+ * What is wrong with the generated files that this machine runs on, as one line, or nothing: an edit of the table without
+ * `npm run generate` would start the old shop without a word. Those for Kubernetes and the documents are not looked at.
+ */
+export function outdatedFiles(topology: Topology, root = CHECKOUT): string | undefined {
+  const outputs = [
+    ...daprOutputs(topology, loadBroker(root, topology.broker)),
+    serviceTopologyOutput(topology),
+  ];
+  const drift = findDrift(root, outputs, ['components', 'dapr'], (path) =>
+    path.startsWith('components/brokers/'),
+  );
+  if (drift.length === 0) return undefined;
+  const named = drift.slice(0, 3).map(({ path, problem }) => `${path} ${problem}`);
+  const more = drift.length > named.length ? [`${drift.length - named.length} more`] : [];
+  return `generated files are not those of topology.yaml, and run as they are: ${[...named, ...more].join(', ')}. Cure: npm run generate, then start again`;
 }

@@ -3,7 +3,7 @@ import { createServer } from 'node:net';
 import { expect, onTestFinished, test } from 'vitest';
 import { openClaims } from './claims.ts';
 import { processIdentity } from './identity.ts';
-import { choosePorts, freePort, HIGHEST_PORT } from './ports.ts';
+import { choosePorts, freePort, HIGHEST_PORT, movedPorts } from './ports.ts';
 import { testFolder } from './testing.ts';
 
 async function occupied(port: number): Promise<number> {
@@ -48,6 +48,29 @@ test('a port set by environment is taken as it is, or refused with its name', as
     `port ${port}, set by SIDECART_PORT_ORDERS_DAPR_HTTP, is taken`,
   );
   await expect(choose('http')).rejects.toThrow('is no port');
+});
+
+test('a port that is not the usual one is told, with the reason; one that was asked for is not', () => {
+  const requests = [
+    { name: 'orders-dapr-http', preferred: 18_103 },
+    { name: 'gateway', preferred: 8080 },
+    { name: 'orders', preferred: 8103 },
+    { name: 'products', preferred: 8101 },
+    { name: 'inventory', preferred: 8102 },
+  ];
+  const choice = { requests, remembered: { orders: 8113 }, env: {}, claimed: new Set([8101]) };
+  const usual = Object.fromEntries(requests.map(({ name, preferred }) => [name, preferred]));
+  expect(movedPorts(choice, usual)).toBeUndefined();
+  expect(movedPorts(choice, { ...usual, gateway: 8081 })).toBe(
+    'not on the usual ports: gateway 8081 (8080 is taken). To choose one: SIDECART_PORT_GATEWAY=PORT',
+  );
+  const all = { 'orders-dapr-http': 18_104, gateway: 8081, orders: 8113, products: 8104, inventory: 8105 };
+  expect(movedPorts(choice, all)).toBe(
+    'not on the usual ports: gateway 8081 (8080 is taken), orders 8113 (as at the last start, not 8103), ' +
+      'products 8104 (8101 belongs to another shop), 2 more. To choose one: SIDECART_PORT_GATEWAY=PORT',
+  );
+  const env = { SIDECART_PORT_GATEWAY: '8081' };
+  expect(movedPorts({ ...choice, env }, { ...usual, gateway: 8081 })).toBeUndefined();
 });
 
 test('two shops that choose at the same moment do not get the same port', async () => {

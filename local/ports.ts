@@ -63,6 +63,33 @@ export function unknownPortVariables(
   return Object.keys(env).filter((name) => name.startsWith('SIDECART_PORT_') && !known.has(name));
 }
 
+/** Which parts are elsewhere than they would like to be, and why, as one line; nothing where all are, or where it was asked for. */
+export function movedPorts(
+  { requests, remembered, env, claimed }: PortChoice,
+  chosen: Record<string, number>,
+): string | undefined {
+  const moved = requests.filter(
+    ({ name, preferred }) => chosen[name] !== preferred && !env[portVariable(name)],
+  );
+  if (moved.length === 0) return undefined;
+  // Whoever looks for a page looks for one of a service, not of a sidecar.
+  const sorted = moved.toSorted((a, b) => Number(isOfSidecar(a)) - Number(isOfSidecar(b)));
+  const why = ({ name, preferred }: PortRequest) => {
+    if (claimed.has(preferred)) return `${preferred} belongs to another shop`;
+    return remembered[name] === chosen[name]
+      ? `as at the last start, not ${preferred}`
+      : `${preferred} is taken`;
+  };
+  const named = sorted
+    .slice(0, 3)
+    .map((request) => `${request.name} ${chosen[request.name]} (${why(request)})`);
+  const more = moved.length > named.length ? [`${moved.length - named.length} more`] : [];
+  const [first] = sorted as [PortRequest];
+  return `not on the usual ports: ${[...named, ...more].join(', ')}. To choose one: ${portVariable(first.name)}=PORT`;
+}
+
+const isOfSidecar = ({ name }: PortRequest) => /-dapr-\w+$/.test(name);
+
 /** One free port of no fixed number, for a test. */
 export async function freePort(): Promise<number> {
   const start = 20_000 + Math.floor(Math.random() * 8_000);

@@ -9,6 +9,8 @@ export interface KeptConsumers {
   restored: string[];
   /** Not there and never seen: no sidecar has subscribed yet, or the broker lost them before anybody looked. */
   missing: string[];
+  /** There, and nobody takes what they deliver: no sidecar of the app is subscribed. */
+  unbound: string[];
 }
 
 /**
@@ -23,14 +25,16 @@ export async function keepConsumers(
   seen: Map<string, ConsumerConfig>,
 ): Promise<KeptConsumers> {
   return withBroker(url, async (jsm) => {
-    const kept: KeptConsumers = { changed: [], restored: [], missing: [] };
+    const kept: KeptConsumers = { changed: [], restored: [], missing: [], unbound: [] };
     for (const { stream, name, settings } of wanted) {
-      const found = (await findConsumer(jsm, { stream, name }))?.config;
+      const info = await findConsumer(jsm, { stream, name });
+      const found = info?.config;
       const known = found ?? seen.get(name);
       if (!known) {
         kept.missing.push(name);
         continue;
       }
+      if (info && !info.push_bound) kept.unbound.push(name);
       const config = { ...known, ...settings };
       seen.set(name, config);
       if (!found) {

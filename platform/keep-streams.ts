@@ -66,7 +66,7 @@ export async function keepStreams(o: { config: z.infer<typeof streamsConfig>; lo
   }
 }
 
-/** One look at the broker, which does what is to be done; tells which consumers no sidecar has made. */
+/** One look at the broker, which does what is to be done; tells which consumers no sidecar is subscribed to. */
 function createLook(o: { url: string; file: string; log: Logger }): () => Promise<string[]> {
   const { file, ...rest } = o;
   return /^rediss?:/.test(o.url)
@@ -74,10 +74,10 @@ function createLook(o: { url: string; file: string; log: Logger }): () => Promis
     : lookAtJetStream({ ...rest, wanted: readBrokerWanted(file) });
 }
 
-/** How long a consumer may be missing before it is worth a word: as long as its app may take to start. */
+/** How long a consumer may be without a sidecar before it is worth a word: as long as its app may take to start. */
 const PATIENCE_MS = 120_000;
 
-/** Hears after each look which consumers are missing, and says it once they have been for too long. */
+/** Hears after each look which consumers have no sidecar, and says it once they had none for too long. */
 function reportMissing({ health, log }: { health: Health; log: Logger }): (missing: string[]) => void {
   let complete = performance.now();
   let told = '';
@@ -86,13 +86,19 @@ function reportMissing({ health, log }: { health: Health; log: Logger }): (missi
     const late = performance.now() - complete > PATIENCE_MS ? missing.join(', ') : '';
     if (late !== '' && late !== told)
       log.warn(
-        { consumers: missing, cure: 'Restart the pods of the apps that these names begin with.' },
-        'no sidecar has subscribed',
+        {
+          consumers: missing,
+          cure:
+            'Look for "Retry failed for subscription" in the log of the sidecars of the apps that these names begin with. ' +
+            '"consumer name already in use": the component asks for other settings than this list has; release both together ' +
+            '(docs/kubernetes.md, "Change a component"). Nothing there: restart the pods.',
+        },
+        'no sidecar is subscribed',
       );
     told = late;
     health.report(
       'consumers',
-      late === '' ? { status: 'ok' } : { status: 'degraded', reason: `no sidecar has subscribed: ${late}` },
+      late === '' ? { status: 'ok' } : { status: 'degraded', reason: `no sidecar is subscribed: ${late}` },
     );
   };
 }

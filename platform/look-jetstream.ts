@@ -3,7 +3,7 @@ import type { Logger } from '@sidecart/kit/log';
 import { keepConsumers } from './consumers.ts';
 import { type BrokerWanted, brokerState, ensureStreams } from './streams.ts';
 
-/** One look at the broker, which does what is to be done; tells which consumers no sidecar has subscribed. */
+/** One look at the broker, which does what is to be done; tells which consumers no sidecar is subscribed to. */
 export function lookAtJetStream(o: {
   url: string;
   wanted: BrokerWanted;
@@ -23,10 +23,10 @@ export function lookAtJetStream(o: {
     if (!settled) log.info({ streams: names }, 'streams are there');
     settled = true;
 
-    const { changed, restored, missing } = await keepConsumers(url, wanted.consumers, seen);
+    const { changed, restored, missing, unbound } = await keepConsumers(url, wanted.consumers, seen);
     if (changed.length > 0)
       log.info({ consumers: changed }, 'consumers were brought to their wanted settings');
     if (restored.length > 0) log.warn({ consumers: restored }, 'consumers were gone and were made again');
-    return missing;
+    return [...missing, ...unbound];
   };
 }

@@ -28,10 +28,10 @@ test('streams are made once, changed when the list changes, and made again on an
 
 const configOf = (url: string) => withBroker(url, async (jsm) => (await findConsumer(jsm, consumer))?.config);
 
-test('a consumer that exists is brought to what its component says now', async () => {
+test('a consumer that exists is brought to what its component says now, and one to which nobody is subscribed is named', async () => {
   const { url } = await startNats();
   await addConsumer(url);
-  const nothing = { changed: [], restored: [], missing: [] };
+  const nothing = { changed: [], restored: [], missing: [], unbound: [consumer.name] };
   expect(await keepConsumers(url, [consumer], new Map())).toEqual({ ...nothing, changed: [consumer.name] });
   expect(await keepConsumers(url, [consumer], new Map())).toEqual(nothing);
   expect(await configOf(url)).toMatchObject({ ...consumer.settings, filter_subject: 'orders' });
@@ -58,6 +58,7 @@ test('a consumer that was seen and is gone is made again, and delivers to the su
   const publish = (text: string) => vi.waitFor(() => jetstream(sidecar).publish('orders', text), 10_000);
   await publish('before');
   await vi.waitFor(() => expect(received).toEqual(['before']));
+  expect((await keepConsumers(url, [consumer], seen)).unbound).toEqual([]);
 
   await nats.hold();
   empty();

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { installCommand, missingValues } from './dapr-installed.ts';
+import { authorityFault, installCommand, missingValues } from './dapr-installed.ts';
 
 test('what the installation has beyond the values asked for is its own business', () => {
   expect(missingValues({ a: { b: true } }, { a: { b: true, c: 1 }, d: [] })).toEqual([]);
@@ -19,4 +19,16 @@ test('the cure keeps the own authority, and names the chart by what helm cannot 
     '--values k8s/dapr/values.yaml --values .run/dapr-ca/values.yaml',
   );
   expect(installCommand('1.2.3')).toContain(' https://dapr.github.io/helm-charts/dapr-1.2.3.tgz ');
+});
+
+test('the sidecars trust the root that Dapr was installed with, which is of our own making', () => {
+  expect(authorityFault({ given: 'A\n', trusted: 'A' })).toBeUndefined();
+  expect(authorityFault({ given: 'A', trusted: 'A', ours: 'A\n' })).toBeUndefined();
+  expect(authorityFault({ given: '', trusted: 'made by the chart' })).toMatch(
+    /without an authority of our own/,
+  );
+  expect(authorityFault({ given: 'A', trusted: 'B' })).toMatch(/trust another root/);
+  expect(authorityFault({ given: 'A', trusted: 'A', ours: 'B' })).toMatch(
+    /another root than .run.dapr-ca.root.crt/,
+  );
 });

@@ -3,7 +3,7 @@ import type { TestProject } from 'vitest/node';
 import { ShopError } from '../../local/shop-error.ts';
 import type { ClusterAccess } from './cluster-shop.ts';
 import { topology } from './cluster-shop.ts';
-import { assertDaprInstalled } from './dapr-installed.ts';
+import { ensureDapr } from './dapr-installed.ts';
 import { buildImages, installLocal } from './install.ts';
 import { removeNamespace } from './namespace.ts';
 import { WORK_FOLDER } from './overlay.ts';
@@ -38,7 +38,9 @@ async function bringUp(project: TestProject): Promise<() => Promise<void>> {
   const say = (text: string) =>
     console.log(`${String(Math.round((Date.now() - started) / 1000)).padStart(4)} s  ${text}`);
   const { namespace } = topology;
-  say(`Dapr ${await assertDaprInstalled()} is installed with k8s/dapr/values.yaml`);
+  say(
+    `Dapr ${await ensureDapr(say)} is installed with k8s/dapr/values.yaml and an authority of the project's own`,
+  );
   await removeNamespace(namespace);
   const images = await buildImages(
     [...[...topology.services, ...topology.externals].map(({ name }) => name), 'platform'],

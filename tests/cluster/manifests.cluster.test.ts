@@ -6,7 +6,7 @@ import { parse } from 'yaml';
 import { byName, nameOf, render } from '../../k8s/manifests.ts';
 import { asDocuments, exists, type KubeObject, kubectlBoth } from './kubectl.ts';
 import { makeNamespace, removeNamespace } from './namespace.ts';
-import { movedTo, overlayWith } from './overlay.ts';
+import { overlayWith } from './overlay.ts';
 import { skip } from './skip.ts';
 
 /** Empty, so that every object is judged as a new one and not as a change of what runs. */
@@ -20,9 +20,9 @@ afterAll(() => removeNamespace(NAMESPACE));
  * is not among them: `create` refuses one that is there, and without it nothing else is judged. The shop under test has it applied.
  */
 async function dryRun(objects: KubeObject[]): Promise<string> {
-  const elsewhere = movedTo(NAMESPACE, objects).filter(({ kind }) => kind !== 'Namespace');
+  const others = objects.filter(({ kind }) => kind !== 'Namespace');
   const args = ['create', '--dry-run=server', '--validate=strict', '-f', '-'];
-  return (await kubectlBoth(args, { input: asDocuments(elsewhere), timeoutMs: 120_000 })).stderr;
+  return (await kubectlBoth(args, { input: asDocuments(others), timeoutMs: 120_000 })).stderr;
 }
 
 const isGateway = ({ apiVersion }: KubeObject) => apiVersion.startsWith('gateway.networking.k8s.io/');
@@ -44,16 +44,23 @@ const PATCHES = ['backing-ca'];
 /** Those of the Gateway API alone, for which a cluster needs definitions that it may not have. */
 const GATEWAYS = ['ingress'];
 
-const withComponent = (name: string) => render(overlayWith('local', { components: [name] }, `local-${name}`));
+/** What kustomize makes of an overlay in that namespace. */
+const rendered = (overlay: string, more: { components?: string[]; over?: string } = {}) =>
+  render(overlayWith(overlay, { ...more, namespace: NAMESPACE }));
+const withComponent = (name: string) => rendered('local', { components: [name] });
 
 describe('every manifest is accepted by a strict server-side dry run, without a warning', () => {
-  test.each(['k8s/overlays/local', 'k8s/overlays/production', 'tilt/dev'])('%s', async (folder) => {
-    const objects = render(folder);
+  test.each([
+    { folder: 'k8s/overlays/local', objects: () => rendered('local') },
+    { folder: 'k8s/overlays/production', objects: () => rendered('production') },
+    { folder: 'tilt/dev', objects: () => rendered('local', { over: 'tilt/dev' }) },
+  ])('$folder', async ({ objects: make }) => {
+    const objects = make();
     expect(await dryRun(objects.filter((object) => !isGateway(object)))).toBe('');
   });
 
   test.each(components)('component %s on the local overlay', async (component) => {
-    const plain = byName(render('k8s/overlays/local'));
+    const plain = byName(rendered('local'));
     const objects = withComponent(component);
     expect(objects.some((object) => !(nameOf(object) in plain))).toBe(!PATCHES.includes(component));
     const changed = objects.filter((object) => !isDeepStrictEqual(object, plain[nameOf(object)]));
@@ -65,7 +72,7 @@ describe('every manifest is accepted by a strict server-side dry run, without a 
 
   test.for([
     { of: 'component ingress', objects: () => withComponent('ingress') },
-    { of: 'k8s/overlays/production', objects: () => render('k8s/overlays/production') },
+    { of: 'k8s/overlays/production', objects: () => rendered('production') },
   ])('the Gateway API’s of $of', async ({ objects }, context) => {
     if (!(await exists('customresourcedefinition', 'httproutes.gateway.networking.k8s.io')))
       return skip(context, 'this cluster has no definitions of the Gateway API');
@@ -75,7 +82,7 @@ describe('every manifest is accepted by a strict server-side dry run, without a 
   });
 
   test('control: a misspelt field is refused, in our own kinds and in others', async () => {
-    const objects = render('k8s/overlays/local');
+    const objects = rendered('local');
     const deployment = structuredClone(objects.find(({ kind }) => kind === 'Deployment')) as KubeObject;
     deployment.spec.replicsa = 1;
     await expect(dryRun([deployment])).rejects.toThrow(/unknown field "spec.replicsa"/);

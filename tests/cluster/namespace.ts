@@ -1,5 +1,5 @@
 import { ShopError } from '../../local/shop-error.ts';
-import { exists, get, kubectl } from './kubectl.ts';
+import { exists, get, type KubeObject, kubectl } from './kubectl.ts';
 
 /** Marks what these tests made, so that they may remove it, and nothing else. */
 const MARK = 'sidecart.dev/made-by';
@@ -8,8 +8,20 @@ const MADE_BY = 'test-cluster';
 /** Whether the namespace is there, and whose it is. */
 export async function ownerOf(namespace: string): Promise<'nobody' | 'these tests' | 'somebody else'> {
   if (!(await exists('namespace', namespace))) return 'nobody';
-  const { metadata } = await get('namespace', namespace);
-  return metadata.annotations?.[MARK] === MADE_BY ? 'these tests' : 'somebody else';
+  return isOurs(await get('namespace', namespace)) ? 'these tests' : 'somebody else';
+}
+
+/** Whether these tests made the namespace. */
+export function isOurs({ metadata }: Pick<KubeObject, 'metadata'>): boolean {
+  return metadata.annotations?.[MARK] === MADE_BY;
+}
+
+/** What is said of a namespace that is there and not ours. */
+export function foreignNamespace(namespace: string, context = ''): ShopError {
+  return new ShopError(
+    `The namespace ${namespace} is there already, and these tests did not make it; they delete pods and fill the shop's database.`,
+    `kubectl --context=${context} delete namespace ${namespace}, or test on another cluster`,
+  );
 }
 
 export async function mark(namespace: string): Promise<void> {
@@ -29,10 +41,6 @@ export async function makeNamespace(namespace: string): Promise<void> {
 export async function removeNamespace(namespace: string): Promise<void> {
   const owner = await ownerOf(namespace);
   if (owner === 'nobody') return;
-  if (owner === 'somebody else')
-    throw new ShopError(
-      `The namespace ${namespace} is there already, and these tests did not make it; they delete pods and fill the shop's database.`,
-      `kubectl --context=${process.env.SIDECART_TEST_CLUSTER} delete namespace ${namespace}, or test on another cluster`,
-    );
+  if (owner === 'somebody else') throw foreignNamespace(namespace, process.env.SIDECART_TEST_CLUSTER);
   await kubectl(['delete', 'namespace', namespace, '--timeout=180s'], { timeoutMs: 190_000 });
 }

@@ -9,7 +9,7 @@ import { type ClusterAccess, clusterShop, topology } from './cluster-shop.ts';
 import { makeSecrets } from './install.ts';
 import { apply, exists, type KubeObject, kubectl, list, secretValue } from './kubectl.ts';
 import { makeNamespace, removeNamespace } from './namespace.ts';
-import { movedTo, overlayWith } from './overlay.ts';
+import { overlayWith } from './overlay.ts';
 import { answerTo } from './reach.ts';
 import { skip } from './skip.ts';
 import { startStandIns } from './stand-ins.ts';
@@ -22,7 +22,7 @@ const services = topology.services.map(({ name }) => name);
 
 /** What of the overlay for production does not fit a small local cluster that has the local shop as well, and nothing else. */
 function asCopy(objects: KubeObject[], providerUrl: string): KubeObject[] {
-  return movedTo(NAMESPACE, objects).map((object) => {
+  return structuredClone(objects).map((object) => {
     if (object.kind === 'HTTPEndpoint') object.spec.baseUrl = providerUrl;
     if (object.metadata.name === 'payments-to-provider') {
       const namespaceSelector = { matchLabels: { 'kubernetes.io/metadata.name': BACKING } };
@@ -83,7 +83,7 @@ let copy: KubeObject[];
 let shop: Target;
 
 beforeAll(async () => {
-  overlay = render(overlayWith('production', { images }));
+  overlay = render(overlayWith('production', { images, namespace: NAMESPACE }));
   await makeNamespace(BACKING);
   await makeNamespace(NAMESPACE);
   const { database, brokerFile, authorityFile, provider } = await startStandIns(BACKING, images);
@@ -142,7 +142,7 @@ async function makeDatabases(): Promise<void> {
 
 describe('the overlay for production, with stand-ins for database, broker and provider', () => {
   test('is applied as it is but for what a small cluster cannot have', () => {
-    const paths = differences(byName(movedTo(NAMESPACE, overlay)), byName(copy)).map(({ path }) => path);
+    const paths = differences(byName(overlay), byName(copy)).map(({ path }) => path);
     expect(paths.filter((path) => !COPY_DIFFERS.some((allowed) => allowed.test(path)))).toEqual([]);
   });
 

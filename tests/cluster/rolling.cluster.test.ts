@@ -77,12 +77,18 @@ describe('under load, nothing is lost and every request is answered', () => {
     const { lifecycle } = spec.template.spec.containers[0];
     await setLifecycle('products', null);
     try {
-      const { report } = await underLoad('rolling update of products without preStop', () =>
-        restart(namespace, 'deployment/products'),
-      );
-      expect(report.faults.length).toBeGreaterThan(0);
+      // What fails is what was on its way to the pod when it went: four requests in the run that is recorded. One roll-out may
+      // be lucky, three in a row hardly.
+      let lost = 0;
+      for (let round = 1; round <= 3 && lost === 0; round += 1) {
+        const { report } = await underLoad(`rolling update ${round} of products without preStop`, () =>
+          restart(namespace, 'deployment/products'),
+        );
+        lost = report.faults.length;
+      }
+      expect(lost).toBeGreaterThan(0);
     } finally {
       await setLifecycle('products', lifecycle);
     }
-  });
+  }, 600_000);
 });

@@ -6,7 +6,7 @@ import { newExternalSecret } from '../../local/external-secrets.ts';
 import { testAuthority } from '../certificates.ts';
 import { topology } from './cluster-shop.ts';
 import { apply, type KubeObject } from './kubectl.ts';
-import { movedTo, overlayWith, WORK_FOLDER } from './overlay.ts';
+import { overlayWith, WORK_FOLDER } from './overlay.ts';
 
 /** A database, a broker and a payment provider outside of the shop, as its operator describes them. */
 export interface Backing {
@@ -40,10 +40,8 @@ export async function startStandIns(namespace: string, images: Record<string, st
     'payments-provider': newExternalSecret(['api_key', 'webhook_secret']),
     tls: { 'tls.crt': cert, 'tls.key': key, 'pg_hba.conf': WITH_TLS_ONLY },
   };
-  const objects = movedTo(
-    namespace,
-    render(overlayWith('local', { images }, 'stand-ins-overlay')).filter(isBacking),
-  )
+  const objects = render(overlayWith('local', { images, namespace }, 'stand-ins-overlay'))
+    .filter(isBacking)
     .map(withTls)
     .map(withoutWebhooks);
   await apply([

@@ -52,7 +52,8 @@ export const STEPS = [
 ] as const satisfies CheckoutStep[];
 
 /** Those over in an instant: what brings them about is done at the last moment. */
-const BRIEF = ['reserve', 'cancel', 'amend'] as const;
+export const BRIEF = ['reserve', 'cancel', 'amend'] as const;
+type BriefStep = (typeof BRIEF)[number];
 
 /** Nobody hears of an operation of these payments for 5 s, though it is done: long enough to be found under way. */
 const LONG = ['tok_late'];
@@ -77,7 +78,7 @@ export interface RoundOptions {
   /** Steps in which an order is to be when it happens; all of them by default. */
   steps?: readonly CheckoutStep[];
   /** The one whose order is watched: killed when it is seen there. Without it, some moment later. */
-  aim?: (typeof BRIEF)[number] | undefined;
+  aim?: BriefStep | undefined;
 }
 
 /**
@@ -203,7 +204,7 @@ async function begin(client: Client, runs: Map<CheckoutStep, Run>, step: Checkou
 async function strike(
   client: Client,
   runs: Map<CheckoutStep, Run>,
-  step: (typeof BRIEF)[number],
+  step: BriefStep,
   cast: ReadonlyMap<CheckoutStep, Course>,
 ): Promise<void> {
   const run = runs.get(step);

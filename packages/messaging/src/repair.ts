@@ -26,6 +26,7 @@ import {
 } from './repair-state.ts';
 import { type Repetition, repeat } from './repeat.ts';
 import type { SentIds, SentMessages, SentOfKey } from './sent-routes.ts';
+import { createSubscriptionReport } from './subscription-report.ts';
 
 export interface RepairOptions {
   database: Database;
@@ -81,6 +82,14 @@ export function createRepair(o: RepairOptions): Worker {
     ['topic', 'sender'],
   );
   const failing = new Map<string, string>();
+  const subscriptions = createSubscriptionReport({
+    ...o,
+    topics: o.edges.map(({ topic }) => topic),
+    lastDelivery: o.consumer.lastDelivery,
+    graceMs,
+  });
+  /** Of this round. */
+  const fetched = new Set<string>();
   let repetition: Repetition | undefined;
 
   async function ask<T>({ topic, sender }: Edge, body: object): Promise<T> {
@@ -180,6 +189,7 @@ export function createRepair(o: RepairOptions): Worker {
       else failed.push(message.id);
     }
     if (taken > 0) {
+      fetched.add(edge.topic);
       repaired.inc({ ...edge }, taken);
       log.warn({ ...edge, messages: taken }, 'Messages that never came were fetched from their sender');
     }
@@ -217,6 +227,8 @@ export function createRepair(o: RepairOptions): Worker {
     // Side by side: one that is slow must not make the others wait.
     await Promise.all(o.edges.map((edge) => tryEdge(edge, signal)));
     await settleLost(database).catch(() => {}); // the next round does
+    subscriptions.endRound(fetched);
+    fetched.clear();
     const reason = [...failing].map(([name, why]) => `${name}: ${why}`).join('; ');
     o.health.report('repair', reason === '' ? { status: 'ok' } : { status: 'degraded', reason });
   }
