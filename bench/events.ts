@@ -15,7 +15,7 @@ Append, load, rebuild of a read model and condensing: this project, emmett on Po
 alone. All on one PostgreSQL with fsync on, each cell in a database and a process of its own. A run that is ended goes on
 where it was when the same command is given again.
 
-  --full         five rounds with cells of 10 s, a million events rebuilt (90 min); without it one round with cells of 3 s (7 min)
+  --full         five rounds with cells of 10 s, a million events rebuilt (90 min); without it one round with cells of 3 s (5 min)
   --rounds N     how often every arm runs every cell
   --seconds N    how long appends and loads are measured
   --events N     of the rebuild

@@ -19,11 +19,15 @@ export function cpuSeconds(pid: number): number {
  * Linux only, else 0.
  */
 export function familyCpuSeconds(pid: number): number {
-  const parent = processStat(pid);
-  if (!parent) return 0;
-  const others = readdirSync('/proc').filter((name) => /^\d+$/.test(name));
-  const children = others.map((name) => processStat(Number(name))).filter((stat) => stat?.parent === pid);
-  return parent.own + parent.ended + children.reduce((sum, stat) => sum + (stat?.own ?? 0), 0);
+  for (;;) {
+    const parent = processStat(pid);
+    if (!parent) return 0;
+    const others = readdirSync('/proc').filter((name) => /^\d+$/.test(name));
+    const children = others.map((name) => processStat(Number(name))).filter((stat) => stat?.parent === pid);
+    // A child that ended in between is in neither: once more.
+    if (processStat(pid)?.ended !== parent.ended) continue;
+    return parent.own + parent.ended + children.reduce((sum, stat) => sum + (stat?.own ?? 0), 0);
+  }
 }
 
 function processStat(pid: number): { parent: number; own: number; ended: number } | undefined {

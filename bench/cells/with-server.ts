@@ -15,21 +15,27 @@ export async function withServer(
 ): Promise<void> {
   const folder = mkdtempSync(join(tmpdir(), 'sidecart-bench-'));
   const server = await startServer(folder, o.settings);
-  const leave = async () => {
-    await o.leave?.();
-    await server.stop();
-    removePostgresData(join(folder, 'data'));
-    rmSync(folder, { recursive: true, force: true });
+  let leaving: Promise<void> | undefined;
+  const leave = () => {
+    leaving ??= (async () => {
+      await o.leave?.();
+      await server.stop();
+      removePostgresData(join(folder, 'data'));
+      rmSync(folder, { recursive: true, force: true });
+    })();
+    return leaving;
   };
   const stop = new AbortController();
   for (const signal of ['SIGINT', 'SIGTERM'] as const)
     process.once(signal, () => {
       stop.abort();
+      // The work may wait for a cell that takes long.
       void leave().then(() => process.exit(130));
     });
   try {
     await work(server, folder, stop.signal);
   } finally {
     await leave();
+    if (stop.signal.aborted) process.exit(130);
   }
 }
