@@ -132,8 +132,8 @@ describe('the evaluation', () => {
   });
 
   test.each([
-    ['whose facts it reads', 'sends: [inventory]', 'sends: []'],
-    ['who takes its commands', 'consumes: [inventory]', 'consumes: []'],
+    ['whose facts it reads', 'sends: [inventory, ', 'sends: ['],
+    ['who takes its commands', 'consumes: [inventory, ', 'consumes: ['],
   ])('starts with a service %s, if it needs it for that alone', async (_, from, to) => {
     const { enabled } = readDefinition(await altered('topology.yaml', from, to, ['orders']));
     expect(enabled).toContain('inventory');
