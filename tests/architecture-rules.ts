@@ -61,7 +61,8 @@ const RULES: Rule[] = [
   {
     because: 'a service is reached through its sidecar and its messages, never by import',
     files: /^services\/([^/]+)\//,
-    mayNotImport: /^(@sidecart\/(?!kit\/|messaging\/|event-sourcing\/|contracts\/)|local\/|generator\/|clients\/)/,
+    mayNotImport:
+      /^(@sidecart\/(?!kit\/|messaging\/|event-sourcing\/|contracts\/)|local\/|generator\/|clients\/)/,
     except: TEST,
   },
   {
