@@ -8,7 +8,8 @@ import { call, gbp, type LocalShop, productWithStock, testShop, until } from './
 let shop: LocalShop;
 let sku: string;
 beforeAll(async () => {
-  shop = await testShop();
+  // Late is late enough when an answer or two are lost before the webhook comes.
+  shop = await testShop({ appEnv: { provider: { LATE_MS: '2000' } } });
   sku = await productWithStock(shop.gatewayUrl, 1000);
 });
 afterAll(async () => {
