@@ -48,7 +48,8 @@ export function isIntegrityViolation(err: unknown): boolean {
   return codesOf(err).some((code) => /^23[0-9A-Z]{3}$/.test(code));
 }
 
-function codesOf(err: unknown): string[] {
+/** SQLSTATEs and codes of connection faults, outermost first. Follows `cause`. */
+export function codesOf(err: unknown): string[] {
   const codes: string[] = [];
   let at: unknown = err;
   for (let depth = 0; depth < 10 && typeof at === 'object' && at !== null; depth++) {
