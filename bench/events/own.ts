@@ -66,6 +66,7 @@ export const ownLoads: LoadArm = {
 const view: Projection<Deposited> = {
   name: VIEW,
   codeVersion: 1,
+  needsMeta: false,
   async apply(tx, generation, events) {
     const rows = new Map();
     for (const { streamId, version, event } of events) add(rows, streamId, version, event.pence);
