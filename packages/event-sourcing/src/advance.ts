@@ -56,7 +56,7 @@ export interface GivenArchive {
   archive: Archived | undefined;
 }
 
-/** Events in one transaction at most; of a large difference, where nobody waits for single ones, more. */
+/** Events in one transaction at most. Of a large difference, where nobody waits for single ones, more are read at once. */
 const PAGE = 500;
 const LARGE_PAGE = 5000;
 /** Of a large difference a transaction reads on for so long, in ms. Much longer, and who waits for the subscription's row gives up. */

@@ -65,7 +65,7 @@ export function createEventStore<State, Command extends Tagged, Event extends Ta
   log: Logger;
   /** Events after the last snapshot at which the next is written; default 100. */
   snapshotEvery?: number;
-  /** Told of each append; its transaction has not committed yet. */
+  /** Told of each append before its commit is told of: its transaction need not have committed yet. */
   onAppend?: () => void;
 }): EventStore<State, Command, Event> {
   const { aggregate } = o;
