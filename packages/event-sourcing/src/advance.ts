@@ -60,7 +60,7 @@ export interface GivenArchive {
 const PAGE = 500;
 const LARGE_PAGE = 5000;
 /** Of a large difference a transaction reads on for so long, in ms. Much longer, and who waits for the subscription's row gives up. */
-const READ_ON_MS = 250;
+const READ_ON_MS = 500;
 
 const NONE: Applied = { events: 0, lastAt: undefined };
 const NOTHING: Step = { more: false, applied: NONE };

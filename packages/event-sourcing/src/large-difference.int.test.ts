@@ -72,7 +72,7 @@ describe('a large difference', () => {
 
   it('that is slow to apply ends its transactions early, so that nobody waits for long', async () => {
     await fillMany();
-    const { seen, projection } = watched(() => pause(300));
+    const { seen, projection } = watched(() => pause(600));
     fixture.project({ projection });
     await generation(1);
     expect(await fixture.balances()).toEqual(all);
