@@ -1,12 +1,12 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { appendEvents } from '@sidecart/event-sourcing/append';
+import { type Append, appendAlone, appendEvents } from '@sidecart/event-sourcing/append';
 import { tableArchive } from '@sidecart/event-sourcing/archive';
 import { ConcurrencyError } from '@sidecart/event-sourcing/errors';
 import { loadStream } from '@sidecart/event-sourcing/load';
 import type { Projection } from '@sidecart/event-sourcing/projection';
 import { createProjector } from '@sidecart/event-sourcing/projector';
 import { ORIGIN } from '@sidecart/event-sourcing/subscription';
-import { connectDatabase, type Database, type Transaction } from '@sidecart/kit/db';
+import { connectDatabase, type Database } from '@sidecart/kit/db';
 import { testDeps } from '@sidecart/kit/testing';
 import { runPrepared } from '@sidecart/messaging/prepared';
 import { type Account, account, type Deposited, META } from './account.ts';
@@ -18,7 +18,7 @@ import { add, LIVE, REBUILT, UPSERT, VIEW } from './read-model.ts';
 export const openDatabase = (url: string, max: number) =>
   connectDatabase({ url, applicationName: 'bench', max });
 
-type Write = (database: Database, append: (tx: Transaction) => Promise<number>) => Promise<number>;
+type Write = (database: Database, append: Append<Deposited>) => Promise<number>;
 
 const appendsBy = (write: Write): AppendArm => ({
   layout: OWN_TABLES,
@@ -27,9 +27,7 @@ const appendsBy = (write: Write): AppendArm => ({
     return {
       async append(streamId, expectedVersion, events) {
         try {
-          await write(database, (tx) =>
-            appendEvents(tx, account, { streamId, expectedVersion, events, meta: META }),
-          );
+          await write(database, { streamId, expectedVersion, events, meta: META });
           return true;
         } catch (err) {
           if (err instanceof ConcurrencyError) return false;
@@ -42,10 +40,12 @@ const appendsBy = (write: Write): AppendArm => ({
 });
 
 /** As the services append: in a transaction that has messages and more beside it. */
-export const ownAppends = appendsBy(({ db }, append) => db.transaction(append));
+export const ownAppends = appendsBy(({ db }, append) =>
+  db.transaction((tx) => appendEvents(tx, account, append)),
+);
 
-/** An append is one statement, and that by itself is a transaction. */
-export const ownAppendsAlone = appendsBy(({ db }, append) => append(db as unknown as Transaction));
+/** Of who has nothing else to write: one statement, and that by itself is a transaction. */
+export const ownAppendsAlone = appendsBy((database, append) => appendAlone({ database }, account, append));
 
 export const ownLoads: LoadArm = {
   layout: OWN_TABLES,
@@ -66,6 +66,7 @@ export const ownLoads: LoadArm = {
 const view: Projection<Deposited> = {
   name: VIEW,
   codeVersion: 1,
+  needsMeta: false,
   async apply(tx, generation, events) {
     const rows = new Map();
     for (const { streamId, version, event } of events) add(rows, streamId, version, event.pence);

@@ -1,10 +1,19 @@
+import { setImmediate } from 'node:timers/promises';
 import type { Database, Transaction } from '@sidecart/kit/db';
 import { type AnyAggregate, CONDENSED } from './aggregate.ts';
 import type { Archived } from './archive.ts';
 import type { Tagged } from './decider.ts';
 import { ForeignPositionError } from './errors.ts';
 import type { Projection } from './projection.ts';
-import { eventsBetween, eventsSince, type PositionedRow, positionBefore, toRecorded } from './reader.ts';
+import {
+  eventsBetween,
+  eventsSince,
+  type PlainRow,
+  type PositionedRow,
+  positionBefore,
+  toPlain,
+  toRecorded,
+} from './reader.ts';
 import {
   finish,
   type Generation,
@@ -21,12 +30,18 @@ import {
 export interface Step {
   /** There may be more to do. */
   more: boolean;
-  /** Applied. */
-  rows: readonly PositionedRow[];
+  applied: Applied;
   /** It needs the archive after this one, which is not read while a transaction waits. */
   wantsArchiveAfter?: string;
   /** From now on these rows are read. */
   switched?: boolean;
+}
+
+/** Not the rows, which would be kept alive for who only counts them. */
+export interface Applied {
+  events: number;
+  /** When the last one was appended, in ms of the epoch; undefined: there was none. */
+  lastAt: number | undefined;
 }
 
 interface Followed extends Step {
@@ -41,11 +56,14 @@ export interface GivenArchive {
   archive: Archived | undefined;
 }
 
-/** Events in one transaction at most; of a large difference, where nobody waits for single ones, more. */
+/** Events in one transaction at most. Of a large difference, where nobody waits for single ones, more are read at once. */
 const PAGE = 500;
 const LARGE_PAGE = 5000;
+/** Of a large difference a transaction reads on for so long, in ms. Much longer, and who waits for the subscription's row gives up. */
+const READ_ON_MS = 500;
 
-const NOTHING: Step = { more: false, rows: [] };
+const NONE: Applied = { events: 0, lastAt: undefined };
+const NOTHING: Step = { more: false, applied: NONE };
 
 /**
  * One transaction's worth for one generation: the effect of some events, and the position after them. The row of the subscription is
@@ -59,13 +77,17 @@ export async function advance<Event extends Tagged>(
 ): Promise<Step> {
   const its: Generation = { name: projection.name, codeVersion: projection.codeVersion, generation };
 
-  async function apply(tx: Transaction, rows: readonly PositionedRow[]): Promise<void> {
-    for (let from = 0; from < rows.length; from += LARGE_PAGE)
-      await projection.apply(
-        tx,
-        generation,
-        toRecorded<Event>(o.shapes, rows.slice(from, from + LARGE_PAGE)),
-      );
+  const plain = projection.needsMeta === false;
+
+  async function apply(tx: Transaction, rows: readonly PlainRow[]): Promise<Applied> {
+    for (let from = 0; from < rows.length; from += LARGE_PAGE) {
+      const part = rows.slice(from, from + LARGE_PAGE);
+      if (projection.needsMeta === false)
+        await projection.apply(tx, generation, toPlain<Event>(o.shapes, part));
+      // Rows without it are read for who does not need it alone.
+      else await projection.apply(tx, generation, toRecorded<Event>(o.shapes, part as PositionedRow[]));
+    }
+    return { events: rows.length, lastAt: rows.at(-1)?.at };
   }
 
   /** What there is now; a large difference is begun. */
@@ -73,25 +95,33 @@ export async function advance<Event extends Tagged>(
     const { rows: found, now } = await eventsSince(tx, at.done, limit);
     if (!found) {
       await pageFrom(tx, its, { target: now, afterPos: await positionBefore(tx, at.done), built: 0 });
-      return { more: true, rows: [], all: false, now };
+      return { more: true, applied: NONE, all: false, now };
     }
-    const rows = found.filter(isDetail);
-    await apply(tx, rows);
+    const applied = await apply(tx, found.filter(isDetail));
     // Without events only to be rid of transactions that were running: while the position has some, each look takes the lock.
     if (found.length > 0 || (!isQuiet(at.done) && isQuiet(now)))
-      await finish(tx, its, { now, built: rows.length });
-    return { more: false, rows, all: true, now };
+      await finish(tx, its, { now, built: applied.events });
+    return { more: false, applied, all: true, now };
   }
 
-  /** A part of a large difference. */
+  /** Some parts of a large difference. The next is read while one is applied, so that database and service do not wait for each other in turn. */
   async function followPages(tx: Transaction, at: Subscription, target: string): Promise<Step> {
-    const { done, after_pos: afterPos } = at;
-    const { rows, upTo } = await eventsBetween(tx, { done, target, afterPos, limit: LARGE_PAGE });
-    await apply(tx, rows);
-    const built = rows.length;
+    const read = (afterPos: string) =>
+      eventsBetween(tx, { done: at.done, target, afterPos, limit: LARGE_PAGE, plain });
+    let applied = NONE;
+    let { rows, upTo } = await read(at.after_pos);
+    const until = performance.now() + READ_ON_MS;
+    for (;;) {
+      const next = upTo !== undefined && performance.now() < until ? read(upTo) : undefined;
+      if (next) await onItsWay(next);
+      applied = sum(applied, await apply(tx, rows));
+      if (!next) break;
+      ({ rows, upTo } = await next);
+    }
+    const built = applied.events;
     if (upTo === undefined) await finish(tx, its, { now: target, built });
     else await pageFrom(tx, its, { target, afterPos: upTo, built });
-    return { more: true, rows };
+    return { more: true, applied };
   }
 
   /** First what was archived, then what there is up to a moment, then what has come since; with the last of that it goes live. */
@@ -105,21 +135,21 @@ export async function advance<Event extends Tagged>(
     await lockLive(tx, its.name);
     const last = await follow(tx, { ...at, done: first.now }, LARGE_PAGE);
     if (last.all) await switchTo(tx, its);
-    return { more: true, rows: [...first.rows, ...last.rows], switched: last.all };
+    return { more: true, applied: sum(first.applied, last.applied), switched: last.all };
   }
 
   async function buildFromArchives(tx: Transaction, at: Subscription): Promise<Step> {
     if (given?.after !== at.after_archive)
-      return { more: true, rows: [], wantsArchiveAfter: at.after_archive };
+      return { more: true, applied: NONE, wantsArchiveAfter: at.after_archive };
     const { archive } = given;
     if (!archive) {
       const { now } = await eventsSince(tx, NOTHING_DONE, 0);
       await pageFrom(tx, its, { target: now, afterPos: '0', built: 0 });
-      return { more: true, rows: [] };
+      return { more: true, applied: NONE };
     }
-    await apply(tx, archive.rows);
-    await passArchive(tx, its, { archive: archive.id, built: archive.rows.length });
-    return { more: true, rows: archive.rows };
+    const applied = await apply(tx, archive.rows);
+    await passArchive(tx, its, { archive: archive.id, built: applied.events });
+    return { more: true, applied };
   }
 
   return o.database.db.transaction(
@@ -132,6 +162,22 @@ export async function advance<Event extends Tagged>(
     },
     { isolationLevel: 'read committed' },
   );
+}
+
+/** Of one after the other. */
+function sum(first: Applied, then: Applied): Applied {
+  return { events: first.events + then.events, lastAt: then.lastAt ?? first.lastAt };
+}
+
+/**
+ * Returns when a statement has been sent. The driver collects what it is asked for until the next turn of the event loop; what
+ * computes before that keeps the server waiting.
+ */
+async function onItsWay(asked: Promise<unknown>): Promise<void> {
+  // It may fail while nobody waits for it, which is seen when its turn has come.
+  asked.catch(() => {});
+  await setImmediate();
+  await setImmediate();
 }
 
 /** Whether nothing was running that may commit later. */

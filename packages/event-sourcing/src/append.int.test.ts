@@ -2,10 +2,11 @@ import { connectDatabase, isTransientDbError } from '@sidecart/kit/db';
 import { uuidv7 } from '@sidecart/kit/ids';
 import { afterAll, beforeAll, beforeEach, describe, expect, it, onTestFinished } from 'vitest';
 import { cutProxy } from '../../../tests/cut-proxy.ts';
-import { appendEvents } from './append.ts';
+import { appendAlone, appendEvents } from './append.ts';
 import { condenseStream } from './condense.ts';
 import { ConcurrencyError, EmptyAppendError } from './errors.ts';
-import { account, type Fixture, openFixture, openTransaction } from './fixture.ts';
+import { createEventStore } from './event-store.ts';
+import { account, eventually, type Fixture, openFixture, openTransaction, pause, silent } from './fixture.ts';
 
 let fixture: Fixture;
 beforeAll(async () => {
@@ -78,6 +79,120 @@ describe('an append', () => {
     const unknown = { type: 'Frozen' } as unknown as { type: 'Deposited'; pence: number };
     await expect(append('a', 0, [unknown])).rejects.toThrow('has no shape');
     await expect(append('a', 0, [deposited(1)], [])).rejects.toThrow('0 ids for 1 events');
+  });
+});
+
+describe('an append by itself', () => {
+  const alone = (
+    expectedVersion: number,
+    events: { type: 'Deposited'; pence: number }[],
+    eventIds?: string[],
+  ) =>
+    appendAlone({ database: fixture.database }, account, {
+      streamId: 'a',
+      expectedVersion,
+      events,
+      ...(eventIds && { eventIds }),
+    });
+
+  it('is all of its events, exactly after the version it was given', async () => {
+    expect(await alone(0, [deposited(1)])).toBe(1);
+    expect(await alone(1, [deposited(2), deposited(3)])).toBe(3);
+    const rows = await fixture.admin`
+      SELECT version::int, (data->>'pence')::int AS pence FROM events ORDER BY pos`;
+    expect([...rows]).toEqual([1, 2, 3].map((n) => ({ version: n, pence: n })));
+  });
+
+  it('at a version that is over, or yet to come, is a conflict and leaves nothing', async () => {
+    await fixture.fill('a', 2);
+    for (const expectedVersion of [0, 1, 3])
+      await expect(alone(expectedVersion, [deposited(1)])).rejects.toThrow(ConcurrencyError);
+    expect(await fixture.rows('a')).toHaveLength(2);
+    expect(await fixture.store.load(fixture.database.db, 'a')).toMatchObject({ version: 2 });
+  });
+
+  it('refuses nothing', async () => {
+    await expect(alone(0, [])).rejects.toThrow(EmptyAppendError);
+    expect(await fixture.admin`SELECT FROM streams`).toHaveLength(0);
+  });
+
+  it('that the server refuses half way leaves nothing of any event', async () => {
+    const twice = uuidv7();
+    await fixture.admin`CREATE UNIQUE INDEX once ON events (event_id)`;
+    onTestFinished(async () => void (await fixture.admin`DROP INDEX once`));
+    await expect(alone(0, [deposited(1), deposited(2)], [twice, twice])).rejects.toThrow();
+    expect(await fixture.admin`SELECT FROM events`).toHaveLength(0);
+    expect(await fixture.admin`SELECT FROM streams`).toHaveLength(0);
+  });
+
+  it('whose answer was lost is known by the ids of its events', async () => {
+    const ids = [uuidv7()];
+    await alone(0, [deposited(1)], ids);
+    expect(await alone(0, [deposited(1)], ids)).toBe(1);
+    expect(await fixture.rows('a')).toHaveLength(1);
+    await expect(alone(0, [deposited(1)])).rejects.toThrow(ConcurrencyError);
+  });
+
+  it('of fifty writers at once: each wins one version', async () => {
+    const write = async () => {
+      for (;;) {
+        const { version } = await fixture.store.load(fixture.database.db, 'a');
+        const lost = await alone(version, [deposited(1)]).catch((err: unknown) => err);
+        if (!(lost instanceof ConcurrencyError)) return lost;
+      }
+    };
+    const versions = await Promise.all(Array.from({ length: 50 }, write));
+    expect(versions.sort((a, b) => Number(a) - Number(b))).toEqual(
+      Array.from({ length: 50 }, (_, i) => i + 1),
+    );
+    const { state } = await fixture.store.load(fixture.database.db, 'a');
+    expect(state.balance).toBe(50);
+  });
+
+  // A poll that never comes: what wakes the projector is the append, or nothing does.
+  const sleeper = async () => {
+    const projector = fixture.project({ pollMs: 600_000 });
+    const store = createEventStore({
+      database: fixture.database,
+      aggregate: account,
+      log: silent,
+      onAppend: projector.appended,
+    });
+    await fixture.run('first', { type: 'Open', owner: 'Ada' });
+    await eventually(async () => expect(await fixture.liveGeneration()).toBe(1));
+    await pause(200); // the look after the switch
+    const ids = async () => (await fixture.balances()).map(({ id }) => id);
+    return { store, ids };
+  };
+
+  it('wakes the projector at once', async () => {
+    const { store, ids } = await sleeper();
+    await store.appendAlone({ streamId: 'a', expectedVersion: 0, events: [deposited(1)] });
+    await eventually(async () => expect(await ids()).toContain('a'), 5000);
+  });
+
+  it('control: of one that tells nobody the projector sleeps on', async () => {
+    const { ids } = await sleeper();
+    await alone(0, [deposited(1)]);
+    await pause(500);
+    expect(await ids()).not.toContain('a');
+  });
+
+  it('is offered a snapshot when its stream has become long', async () => {
+    const store = createEventStore({
+      database: fixture.database,
+      aggregate: account,
+      log: silent,
+      snapshotEvery: 5,
+    });
+    await store.worker.start();
+    onTestFinished(() => store.worker.stop());
+    const events = Array.from({ length: 4 }, () => deposited(1));
+    await store.appendAlone({ streamId: 'a', expectedVersion: 0, events });
+    await pause(200);
+    expect(await fixture.admin`SELECT FROM snapshots`).toHaveLength(0);
+    await store.appendAlone({ streamId: 'a', expectedVersion: 4, events: [deposited(1)] });
+    await eventually(async () => expect(await fixture.admin`SELECT FROM snapshots`).toHaveLength(1));
   });
 });
 

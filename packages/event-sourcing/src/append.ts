@@ -1,4 +1,4 @@
-import type { Transaction } from '@sidecart/kit/db';
+import type { Database, Executor, Transaction } from '@sidecart/kit/db';
 import { uuidv7 } from '@sidecart/kit/ids';
 import { runPrepared } from '@sidecart/messaging/prepared';
 import { type AnyAggregate, type StoredEvent, toStored } from './aggregate.ts';
@@ -46,10 +46,36 @@ const SAME = 'same AS MATERIALIZED (SELECT $4::text::jsonb AS meta)';
  * @throws ConcurrencyError when the stream has moved on; nothing was written and `tx` is still good.
  * @throws EmptyAppendError without events.
  */
-export async function appendEvents<Event extends Tagged>(
+export function appendEvents<Event extends Tagged>(
   tx: Transaction,
   aggregate: Pick<AnyAggregate, 'type' | 'events'>,
   o: Append<Event>,
+): Promise<number> {
+  return append(tx, aggregate, o);
+}
+
+/**
+ * Appends as {@link appendEvents} does, in a transaction of its own: for who has nothing else to write with the events, as an import.
+ * Who has a message to send, or a note to keep that one was handled, must not: it would be lost, or done twice, when the process
+ * dies in between. One round trip; the listeners of a commit are told.
+ *
+ * @throws ConcurrencyError, EmptyAppendError as there.
+ */
+export async function appendAlone<Event extends Tagged>(
+  o: { database: Database; onAppend?: () => void },
+  aggregate: Pick<AnyAggregate, 'type' | 'events'>,
+  what: Append<Event>,
+): Promise<number> {
+  const version = await append(o.database.db, aggregate, what);
+  o.onAppend?.();
+  o.database.committed();
+  return version;
+}
+
+async function append(
+  db: Executor,
+  aggregate: Pick<AnyAggregate, 'type' | 'events'>,
+  o: Append<Tagged>,
 ): Promise<number> {
   const { streamId, expectedVersion, events } = o;
   if (events.length === 0) throw new EmptyAppendError(streamId);
@@ -64,24 +90,18 @@ export async function appendEvents<Event extends Tagged>(
     events.length,
     JSON.stringify(o.meta ?? currentMeta(undefined)),
   ];
-  const { count } = await insert(tx, isNew, head, rows, ids);
-  if (count === 0 && !(o.eventIds && (await isAppended(tx, o, ids))))
+  const { count } = await insert(db, isNew, head, rows, ids);
+  if (count === 0 && !(o.eventIds && (await isAppended(db, o, ids))))
     throw new ConcurrencyError(streamId, expectedVersion);
   return expectedVersion + events.length;
 }
 
-function insert(
-  tx: Transaction,
-  isNew: boolean,
-  head: unknown[],
-  rows: StoredEvent[],
-  ids: readonly string[],
-) {
+function insert(db: Executor, isNew: boolean, head: unknown[], rows: StoredEvent[], ids: readonly string[]) {
   const stream = `WITH stream AS (${isNew ? CREATED : LOCKED})`;
   const [row] = rows;
   if (rows.length === 1 && row) {
     const one = [ids[0], row.type, row.schemaVersion, JSON.stringify(row.data)];
-    return runPrepared(tx, isNew ? 'append_new_one' : 'append_one', `${stream} ${ONE}`, [...head, ...one]);
+    return runPrepared(db, isNew ? 'append_new_one' : 'append_one', `${stream} ${ONE}`, [...head, ...one]);
   }
   const many = rows.map(({ type, schemaVersion, data }, i) => ({
     event_id: ids[i],
@@ -90,17 +110,17 @@ function insert(
     data,
   }));
   const params = [...head, JSON.stringify(many)];
-  return runPrepared(tx, isNew ? 'append_new_many' : 'append_many', `${stream}, ${SAME} ${MANY}`, params);
+  return runPrepared(db, isNew ? 'append_new_many' : 'append_many', `${stream}, ${SAME} ${MANY}`, params);
 }
 
 /** Whether these very events are where they were to be: an earlier attempt did commit after all. */
 async function isAppended(
-  tx: Transaction,
+  db: Executor,
   { streamId, expectedVersion }: Append<Tagged>,
   ids: readonly string[],
 ): Promise<boolean> {
   const rows = await runPrepared<{ event_id: string }>(
-    tx,
+    db,
     'append_look',
     `SELECT event_id FROM events WHERE stream_id = $1::text AND version > $2::bigint
      AND version <= $2::bigint + $3::int ORDER BY version`,

@@ -1,13 +1,14 @@
 import { createHash } from 'node:crypto';
+import { buffer } from 'node:stream/consumers';
+import { pipeline } from 'node:stream/promises';
 import { promisify } from 'node:util';
-import { gunzip, gzip } from 'node:zlib';
+import { createGzip, gunzip } from 'node:zlib';
 import type { Executor } from '@sidecart/kit/db';
 import { runPrepared } from '@sidecart/messaging/prepared';
 import { CONDENSED } from './aggregate.ts';
 import { ArchiveUnavailableError, CondenseRefusedError } from './errors.ts';
 import type { PositionedRow } from './reader.ts';
 
-const compress = promisify(gzip);
 const decompress = promisify(gunzip);
 
 /** Where archived events are kept: in the table itself, or elsewhere under a name. */
@@ -49,11 +50,20 @@ export function checksumOfLines(lines: readonly string[]): string {
   return hash.digest('hex');
 }
 
-export async function pack(lines: readonly string[]): Promise<Packed> {
-  return {
-    content: await compress(lines.map((line) => `${line}\n`).join('')),
-    checksum: checksumOfLines(lines),
-  };
+/** Some lines at a time, so that a long history neither holds up the process nor is in memory as a whole. */
+export async function pack(
+  parts: AsyncIterable<readonly string[]> | Iterable<readonly string[]>,
+): Promise<Packed> {
+  const hash = createHash('sha256');
+  async function* texts() {
+    for await (const lines of parts) {
+      const text = lines.map((line) => `${line}\n`).join('');
+      hash.update(text);
+      yield text;
+    }
+  }
+  const content = await pipeline(texts, createGzip(), buffer);
+  return { content, checksum: hash.digest('hex') };
 }
 
 /** @throws CondenseRefusedError `archive_damaged` when it is not what was put in. */

@@ -51,7 +51,7 @@ spec: { type: bindings.localstorage, version: v1, metadata: [{ name: rootPath, v
   return { dapr: createDapr({ httpPort: http, apiToken: '' }), files, child };
 }
 
-const content = async () => (await pack(['{"a":"ä\\u0007"}', '{"b":[1,2,3]}'])).content;
+const content = async () => (await pack([['{"a":"ä\\u0007"}', '{"b":[1,2,3]}']])).content;
 
 describe('an archive behind a binding', () => {
   it('keeps what a stream had, gives it back to its history, and restores it', async () => {

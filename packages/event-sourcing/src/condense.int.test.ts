@@ -1,4 +1,4 @@
-import { connectDatabase, isTransientDbError } from '@sidecart/kit/db';
+import { connectDatabase, type Database, isTransientDbError } from '@sidecart/kit/db';
 import { afterAll, beforeAll, beforeEach, describe, expect, it, onTestFinished } from 'vitest';
 import { cutProxy } from '../../../tests/cut-proxy.ts';
 import { type AnyAggregate, CONDENSED } from './aggregate.ts';
@@ -14,6 +14,7 @@ import {
   pause,
 } from './fixture.ts';
 import { loadStream } from './load.ts';
+import { restoreStream } from './restore.ts';
 import { writeSnapshot } from './snapshots.ts';
 import { beginBuilding } from './subscription.ts';
 
@@ -30,6 +31,24 @@ const condense = (id: string, upTo?: number, change: Partial<CondenseDeps> = {})
 const load = (id: string) => fixture.store.load(fixture.database.db, id);
 const archives = () =>
   fixture.admin`SELECT stream_id, from_version::int, to_version::int, events, condensed_by, reason FROM events_archive ORDER BY id`;
+/** The database, with something done before each statement that is in no transaction. */
+function withBefore(work: () => Promise<void>): Database {
+  const { db } = fixture.database;
+  const prepareQuery: typeof db._.session.prepareQuery = (...args) => {
+    const query = db._.session.prepareQuery(...args);
+    const execute = async () => {
+      await work();
+      return query.execute();
+    };
+    return { execute } as unknown as typeof query;
+  };
+  const _ = { session: { prepareQuery } };
+  const changed = new Proxy(db, {
+    get: (target, name) => (name === '_' ? _ : Reflect.get(target, name)),
+  });
+  return { ...fixture.database, db: changed };
+}
+
 describe('condensing', () => {
   it('puts one event with the whole state in the place of all, keeps them, and tells who and why', async () => {
     await fixture.fill('a', 40);
@@ -69,6 +88,19 @@ describe('condensing', () => {
     expect(await condense('a')).toMatchObject({ fromVersion: 10, toVersion: 15, events: 5 });
     expect(await load('a')).toEqual(before);
     expect((await archives()).map(({ events }) => events)).toEqual([10, 5]);
+  });
+
+  it('of a stream of several pages, whole or up to a version in the middle of one, gives the same, and the very rows back', async () => {
+    const rows = () => fixture.admin`SELECT to_jsonb(e) - 'xid' AS row FROM events e ORDER BY pos`;
+    for (const upTo of [1000, 1250, undefined]) {
+      await fixture.clear();
+      await fixture.fill('a', 1300);
+      const [before, all] = [await load('a'), [...(await rows())]];
+      expect(await condense('a', upTo)).toMatchObject({ toVersion: upTo ?? 1300, events: upTo ?? 1300 });
+      expect(await load('a')).toEqual(before);
+      await restoreStream(fixture.deps, 'a', decision);
+      expect([...(await rows())]).toEqual(all);
+    }
   });
 
   it('of a stream with a snapshot from before it leaves the stream readable', async () => {
@@ -213,6 +245,19 @@ describe('condensing is refused, and nothing is changed,', () => {
     await expect(late).rejects.toMatchObject({ code: 'changed_meanwhile' });
     expect((await load('a')).state.balance).toBe(19);
     expect(await archives()).toHaveLength(1);
+  });
+
+  it('when somebody else condenses it between two pages that are read', async () => {
+    await fixture.fill('a', 1300);
+    let asked = 0;
+    // The head of the stream, the first page, the second.
+    const database = withBefore(async () => {
+      asked += 1;
+      if (asked === 3) await condense('a', 600);
+    });
+    await expect(condense('a', undefined, { database })).rejects.toMatchObject({ code: 'changed_meanwhile' });
+    expect((await load('a')).state.balance).toBe(1299);
+    expect((await archives()).map(({ to_version }) => to_version)).toEqual([600]);
   });
 
   it('when the archive does not take it', async () => {

@@ -1,18 +1,11 @@
-import { isDeepStrictEqual } from 'node:util';
 import type { Database, Transaction } from '@sidecart/kit/db';
 import { uuidv7 } from '@sidecart/kit/ids';
 import { runPrepared } from '@sidecart/messaging/prepared';
-import { type AnyAggregate, CONDENSED, toState } from './aggregate.ts';
-import { type ArchiveStore, LINE, LINES_CHECKSUM, type Packed, pack } from './archive.ts';
-import {
-  ArchiveUnavailableError,
-  CondenseRefusedError,
-  foreignPosition,
-  UnknownShapeError,
-} from './errors.ts';
-import { applyRow, type EventRow, foldRows } from './load.ts';
+import { type AnyAggregate, CONDENSED } from './aggregate.ts';
+import { type ArchiveStore, LINE, LINES_CHECKSUM } from './archive.ts';
+import { type Plan, planCondensing } from './condense-plan.ts';
+import { CondenseRefusedError, foreignPosition } from './errors.ts';
 import { LOCKS } from './lock-classes.ts';
-import { survivesJson } from './plain.ts';
 import { FOREIGN_POSITION } from './subscription.ts';
 
 export interface CondenseDeps {
@@ -37,28 +30,12 @@ export interface Condensed {
   events: number;
 }
 
-interface Line extends EventRow {
-  /** Of the stream. */
-  of: string;
-  line: string;
-}
-
-interface Plan {
-  streamId: string;
-  fromVersion: number;
-  toVersion: number;
-  events: number;
-  rows: number;
-  state: unknown;
-  packed: Packed;
-  location: string | undefined;
-}
-
 /**
  * Puts one event with the whole state in the place of a stream's events up to a version (default: all), which move to the archive.
  * A considered loss of detail: who asks for the order's history gets it from the archive.
  *
- * Everything slow is done before the stream is locked: who appends meanwhile waits for one insert and one commit, and does not fail.
+ * Everything slow is done before the stream is locked, and in small pieces: who appends meanwhile waits for one insert and one commit,
+ * and does not fail.
  *
  * @throws CondenseRefusedError with nothing changed: when the state would not be the same afterwards, when a read model has not
  *   passed these events, or when a message of the stream is unsent or still kept for receivers that miss it.
@@ -69,83 +46,10 @@ export async function condenseStream(
   decision: Decision,
   upTo?: number,
 ): Promise<Condensed> {
-  const plan = await prepare(o, streamId, upTo);
+  const plan = await planCondensing(o, streamId, upTo);
   await o.database.db.transaction((tx) => replace(tx, o, plan, decision));
   const { fromVersion, toVersion, events } = plan;
   return { streamId, fromVersion, toVersion, events };
-}
-
-async function prepare(o: CondenseDeps, streamId: string, upTo: number | undefined): Promise<Plan> {
-  const all = await runPrepared<Line>(
-    o.database.db,
-    'condense_read',
-    `SELECT version::float8 AS version, type, schema_version, data, ${LINE} AS line,
-       (SELECT s.type FROM streams s WHERE s.stream_id = $1::text) AS of
-     FROM events WHERE stream_id = $1::text ORDER BY events.version`,
-    [streamId],
-  );
-  const head = all.at(-1);
-  if (!head) throw new CondenseRefusedError('no_stream', `There is no stream ${streamId}`);
-  refuseUnknown(o.aggregate, streamId, all);
-  const toVersion = upTo ?? head.version;
-  const old = all.filter((row) => row.version <= toVersion);
-  const [first] = old;
-  if (!first || old.length < 2 || old.at(-1)?.version !== toVersion)
-    throw new CondenseRefusedError(
-      'nothing_to_condense',
-      `Stream ${streamId} has no two events up to version ${toVersion}; its last is ${head.version}`,
-    );
-  const state = stateOf(o.aggregate, streamId, all, toVersion);
-  const packed = await pack(old.map(({ line }) => line));
-  const fromVersion = first.version;
-  const name = `${streamId}/${fromVersion}-${toVersion}-${packed.checksum.slice(0, 16)}`;
-  const location = await o.archive.put(name, packed.content).catch((err: unknown) => {
-    if (err instanceof CondenseRefusedError) throw err;
-    throw new ArchiveUnavailableError(streamId, 'put', err);
-  });
-  const events = old.filter(({ type }) => type !== CONDENSED).length;
-  return { streamId, fromVersion, toVersion, events, rows: old.length, state, packed, location };
-}
-
-/** Code that knows less than what is stored would leave a part of it out for ever: other code's stream, or older code after an update. */
-function refuseUnknown(aggregate: AnyAggregate, streamId: string, all: readonly Line[]): void {
-  const other = all.find(({ of }) => of !== aggregate.type);
-  if (other)
-    throw new CondenseRefusedError(
-      'no_stream',
-      `Stream ${streamId} is of ${other.of}, not of ${aggregate.type}`,
-    );
-  const unknown = all.find(({ type }) => type !== CONDENSED && !Object.hasOwn(aggregate.events, type));
-  if (unknown)
-    throw new CondenseRefusedError(
-      'unknown_shape',
-      `Event ${unknown.version} of ${streamId} is ${unknown.type}, which this code does not know: run the code that wrote it, or newer`,
-    );
-}
-
-/** The state up to a version, which as it will be read, and with all that follows it, makes what the events make. */
-function stateOf(aggregate: AnyAggregate, streamId: string, all: readonly Line[], version: number): unknown {
-  try {
-    const { state } = foldRows<unknown>(
-      aggregate,
-      streamId,
-      all.filter((row) => row.version <= version),
-    );
-    const later = all.filter((row) => row.version > version);
-    const fold = (from: unknown) => later.reduce((at, row) => applyRow(aggregate, at, row), from);
-    const before = fold(state);
-    if (survivesJson(state) && survivesJson(before)) {
-      const after = fold(toState<unknown>(aggregate, aggregate.state.version, asJson(state)));
-      if (isDeepStrictEqual(asJson(before), asJson(after))) return state;
-    }
-  } catch (err) {
-    if (err instanceof UnknownShapeError) throw new CondenseRefusedError('unknown_shape', err.message);
-    throw err;
-  }
-  throw new CondenseRefusedError(
-    'replay_differs',
-    `Stream ${streamId} would have another state: what evolve makes of ${aggregate.type} does not survive JSON`,
-  );
 }
 
 async function replace(tx: Transaction, o: CondenseDeps, plan: Plan, decision: Decision): Promise<void> {
@@ -262,9 +166,4 @@ async function refuseWhileMessages(
       'message_kept',
       `Messages of ${streamId} are still kept for receivers that miss them: try again when they are dropped`,
     );
-}
-
-/** As it is read back. */
-function asJson(state: unknown): unknown {
-  return JSON.parse(JSON.stringify(state));
 }

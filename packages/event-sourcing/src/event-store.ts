@@ -2,7 +2,7 @@ import type { Database, Executor, Transaction } from '@sidecart/kit/db';
 import type { Logger } from '@sidecart/kit/log';
 import type { Worker } from '@sidecart/kit/service';
 import { type Aggregate, requireUpcasters } from './aggregate.ts';
-import { appendEvents } from './append.ts';
+import { type Append, appendAlone, appendEvents } from './append.ts';
 import { fold, type Tagged } from './decider.ts';
 import { ConcurrencyError } from './errors.ts';
 import { type Loaded, loadStream, lockStream } from './load.ts';
@@ -34,6 +34,13 @@ export interface EventStore<State, Command extends Tagged, Event extends Tagged>
     command: Command,
     o?: { isNew?: boolean },
   ): Promise<Handled<State, Event>>;
+  /**
+   * Appends events that no command has to decide on, in a transaction of their own: see {@link appendAlone} for who may. Returns the
+   * stream's new version.
+   *
+   * @throws ConcurrencyError when the stream is at another version; it is not tried again, as nobody decides anew.
+   */
+  appendAlone(append: Append<Event>): Promise<number>;
   /** Writes the snapshots. */
   worker: Worker;
 }
@@ -58,7 +65,7 @@ export function createEventStore<State, Command extends Tagged, Event extends Ta
   log: Logger;
   /** Events after the last snapshot at which the next is written; default 100. */
   snapshotEvery?: number;
-  /** Told of each append; its transaction has not committed yet. */
+  /** Told of each append before its commit is told of: its transaction need not have committed yet. */
   onAppend?: () => void;
 }): EventStore<State, Command, Event> {
   const { aggregate } = o;
@@ -96,6 +103,13 @@ export function createEventStore<State, Command extends Tagged, Event extends Ta
           if (!(err instanceof ConcurrencyError) || n === ATTEMPTS) throw err;
         }
       }
+    },
+    async appendAlone(append) {
+      const version = await appendAlone(o, aggregate, append);
+      // How far behind the snapshot is nobody has read. Who writes it looks.
+      if (Math.floor(version / every) > Math.floor(append.expectedVersion / every))
+        snapshots.offer(append.streamId);
+      return version;
     },
     worker: snapshots,
   };

@@ -149,6 +149,8 @@ export interface Fixture {
     beside?: Projection<AccountEvent>;
     database?: Database;
     archive?: ArchiveStore;
+    /** Default 20. */
+    pollMs?: number;
   }): Projector & {
     health: Health;
   };
@@ -209,7 +211,7 @@ export async function openFixture(
         log: silent,
         metrics: createMetrics('test'),
         health,
-        pollMs: 20,
+        pollMs: options.pollMs ?? 20,
       });
       projector.start();
       onTestFinished(() => projector.stop());

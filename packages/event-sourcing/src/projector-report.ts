@@ -2,13 +2,13 @@ import type { Health } from '@sidecart/kit/health';
 import type { Logger } from '@sidecart/kit/log';
 import type { Metrics } from '@sidecart/kit/metrics';
 import { rootMessage } from '@sidecart/messaging/failures';
-import type { PositionedRow } from './reader.ts';
+import type { Applied } from './advance.ts';
 
 type Lane = 'live' | 'building';
 
 /** Everything the projector says to people: metrics, log and the part `projections` of the health details. */
 export interface ProjectorReport {
-  applied(name: string, rows: readonly PositionedRow[]): void;
+  applied(name: string, what: Applied): void;
   switched(name: string, generation: number): void;
   ok(name: string, lane: Lane): void;
   failed(name: string, lane: Lane, err: unknown, expected: boolean): void;
@@ -35,11 +35,10 @@ export function createProjectorReport(o: { log: Logger; metrics: Metrics; health
   }
 
   return {
-    applied(projection, rows) {
-      if (rows.length === 0) return;
-      applied.inc({ projection }, rows.length);
-      const at = rows.at(-1)?.at;
-      if (at !== undefined) lag.set({ projection }, Math.max(0, Date.now() - at) / 1000);
+    applied(projection, { events, lastAt }) {
+      if (lastAt === undefined) return;
+      applied.inc({ projection }, events);
+      lag.set({ projection }, Math.max(0, Date.now() - lastAt) / 1000);
     },
     switched(projection, generation) {
       log.info({ projection, generation }, 'A read model was built and is read from now on');

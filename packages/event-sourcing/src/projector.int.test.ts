@@ -409,7 +409,7 @@ describe('a new version of the code', () => {
     await deposit('a', 3);
     await beginBuilding(fixture.database, 'balances', 2, { asked: false });
     const o = { database: fixture.database, shapes: account.events };
-    expect(await advance(o, balances, 1)).toMatchObject({ more: false, rows: [] });
+    expect(await advance(o, balances, 1)).toMatchObject({ more: false, applied: { events: 0 } });
     expect(await advance(o, { ...balances, codeVersion: 2 }, 1)).toMatchObject({ more: true });
   });
 

@@ -79,8 +79,8 @@ export function createProjector<Event extends Tagged>(o: ProjectorOptions<Event>
   async function work(projection: Projection<Event>, generation: number): Promise<void> {
     let given: GivenArchive | undefined;
     while (!stopping) {
-      const { more, rows, wantsArchiveAfter, switched } = await advance(o, projection, generation, given);
-      report.applied(projection.name, rows);
+      const { more, applied, wantsArchiveAfter, switched } = await advance(o, projection, generation, given);
+      report.applied(projection.name, applied);
       if (switched) {
         report.switched(projection.name, generation);
         wakes.live.up();

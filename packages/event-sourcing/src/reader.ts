@@ -3,24 +3,31 @@ import { runPrepared } from '@sidecart/messaging/prepared';
 import { CONDENSED, type Shape, toEvent } from './aggregate.ts';
 import type { Tagged } from './decider.ts';
 import type { EventMeta } from './meta.ts';
-import type { RecordedEvent } from './projection.ts';
+import type { PlainEvent, RecordedEvent } from './projection.ts';
 
 /** A stored event with all that a reader wants of it. */
-export interface PositionedRow {
+export interface PositionedRow extends PlainRow {
+  meta: EventMeta;
+}
+
+/** The same for a reader that does not want `meta`. */
+export interface PlainRow {
   stream_id: string;
   version: number;
   pos: string;
   type: string;
   schema_version: number;
   data: unknown;
-  meta: EventMeta;
   /** Milliseconds of the epoch. */
   at: number;
 }
 
 // `at` to the microsecond, as `extract` tells it, which counts in decimal numbers and is a tenth of all work of reading.
-export const POSITIONED = `stream_id, version::float8 AS version, pos::text AS pos, type, schema_version, data, meta,
+const PLAIN = `stream_id, version::float8 AS version, pos::text AS pos, type, schema_version, data,
   round(date_part('epoch', at) * 1000000) / 1000 AS at`;
+export const POSITIONED = `${PLAIN}, meta`;
+const NO_EVENT = `NULL AS stream_id, NULL::float8 AS version, NULL AS pos, NULL AS type, NULL::int AS schema_version, NULL::jsonb AS data,
+    NULL::float8 AS at`;
 
 // Both readers take the difference of two snapshots of the database: what is visible now and was not then. That is exact, whatever
 // transactions ran in between and however long; a position "after the last one seen" skips what commits late with a lower number,
@@ -41,24 +48,23 @@ const unseen = (columns: string) => `(
 // only they are behind would never move on.
 export const SINCE = `
   SELECT pg_current_snapshot()::text AS snapshot, pg_current_xact_id()::text AS own,
-    NULL AS stream_id, NULL::float8 AS version, NULL AS pos, NULL AS type, NULL::int AS schema_version, NULL::jsonb AS data,
-    NULL::jsonb AS meta, NULL::float8 AS at
+    ${NO_EVENT}, NULL::jsonb AS meta
   UNION ALL (SELECT NULL, NULL, ${POSITIONED} FROM (${unseen('*')}) AS events ORDER BY events.pos)`;
 
 const FIRST = `SELECT count(*)::int AS count, (min(pos) - 1)::text AS before FROM (${unseen('pos')}) AS events`;
 
 // Not further than a span, so that one statement does not go through all that is done already.
-const BETWEEN = `
-  SELECT (SELECT max(pos) FROM events)::text AS last,
-    NULL AS stream_id, NULL::float8 AS version, NULL AS pos, NULL AS type, NULL::int AS schema_version, NULL::jsonb AS data,
-    NULL::jsonb AS meta, NULL::float8 AS at
+const between = (noEvent: string, columns: string) => `
+  SELECT (SELECT max(pos) FROM events)::text AS last, ${noEvent}
   UNION ALL (
-    SELECT NULL, ${POSITIONED} FROM events
+    SELECT NULL, ${columns} FROM events
     WHERE events.pos > $3::text::bigint AND events.pos <= $3::text::bigint + $5::int
       AND pg_visible_in_snapshot(xid, $2::text::pg_snapshot)
       AND NOT pg_visible_in_snapshot(xid, $1::text::pg_snapshot) AND type <> '${CONDENSED}'
     ORDER BY events.pos LIMIT $4::int
   )`;
+const BETWEEN = between(`${NO_EVENT}, NULL::jsonb AS meta`, POSITIONED);
+const BETWEEN_PLAIN = between(NO_EVENT, PLAIN);
 
 /** Positions that one statement looks at, at most. */
 const SPAN = 100_000;
@@ -95,20 +101,21 @@ export async function positionBefore(tx: Transaction, done: string): Promise<str
 
 /** A part of what the snapshot `target` sees and `done` does not. */
 export interface Between {
-  rows: PositionedRow[];
+  rows: PlainRow[];
   /** All up to here are among the rows, or are done; undefined: all there are. */
   upTo: string | undefined;
 }
 
-/** The next so many behind a position. */
+/** The next so many behind a position; `plain`: without `meta`. */
 export async function eventsBetween(
   tx: Transaction,
-  o: { done: string; target: string; afterPos: string; limit: number; span?: number },
+  o: { done: string; target: string; afterPos: string; limit: number; span?: number; plain?: boolean },
 ): Promise<Between> {
   const span = o.span ?? SPAN;
   const params = [o.done, o.target, o.afterPos, o.limit, span];
+  const [name, text] = o.plain ? ['events_between_plain', BETWEEN_PLAIN] : ['events_between', BETWEEN];
   const [head, ...rows] = await byIndex(tx, () =>
-    runPrepared<PositionedRow & { last: string | null }>(tx, 'events_between', BETWEEN, params),
+    runPrepared<PlainRow & { last: string | null }>(tx, name, text, params),
   );
   const end = BigInt(o.afterPos) + BigInt(span);
   const last = rows.at(-1);
@@ -150,11 +157,31 @@ export function toRecorded<Event extends Tagged>(
   shapes: Readonly<Record<string, Shape>>,
   rows: readonly PositionedRow[],
 ): RecordedEvent<Event>[] {
-  return rows.map(({ stream_id, version, type, schema_version, data, meta, at }) => ({
-    streamId: stream_id,
-    version,
-    at: new Date(at),
-    meta,
-    event: toEvent<Event>(shapes, { type, schemaVersion: schema_version, data }),
+  return rows.map((row) => ({
+    streamId: row.stream_id,
+    version: row.version,
+    at: new Date(row.at),
+    meta: row.meta,
+    event: eventOf<Event>(shapes, row),
   }));
+}
+
+/** The same without `meta`, also of rows that have it: a read model sees no more on one way than on another. */
+export function toPlain<Event extends Tagged>(
+  shapes: Readonly<Record<string, Shape>>,
+  rows: readonly PlainRow[],
+): PlainEvent<Event>[] {
+  return rows.map((row) => ({
+    streamId: row.stream_id,
+    version: row.version,
+    at: new Date(row.at),
+    event: eventOf<Event>(shapes, row),
+  }));
+}
+
+function eventOf<Event extends Tagged>(
+  shapes: Readonly<Record<string, Shape>>,
+  { type, schema_version: schemaVersion, data }: PlainRow,
+): Event {
+  return toEvent<Event>(shapes, { type, schemaVersion, data });
 }

@@ -134,14 +134,16 @@ describe('restoring is refused, and nothing is changed,', () => {
     await fixture.fill('a', 3);
     await condense('a');
     const [kept] = await fixture.admin`SELECT content, checksum FROM events_archive`;
-    const other = await pack(['{"version": 1}']);
+    const other = await pack([['{"version": 1}']]);
     for (const content of [Buffer.from('no gzip'), kept?.content.subarray(0, 40), other.content]) {
       await fixture.admin`UPDATE events_archive SET content = ${content}`;
       await refused('archive_damaged', () => restore('a'));
     }
     // Right by its own checksum, but not what the rows then say.
     const changed = await pack([
-      `{"stream_id":"a","version":3,"pos":"1","event_id":"01a2b3c4-0000-7000-8000-000000000000","type":"Opened","schema_version":1,"data":{},"meta":{},"at_us":"1"}`,
+      [
+        `{"stream_id":"a","version":3,"pos":"1","event_id":"01a2b3c4-0000-7000-8000-000000000000","type":"Opened","schema_version":1,"data":{},"meta":{},"at_us":"1"}`,
+      ],
     ]);
     await fixture.admin`UPDATE events_archive SET content = ${changed.content}, checksum = ${changed.checksum}`;
     await refused('archive_damaged', () => restore('a'));

@@ -23,6 +23,8 @@ export interface Pool {
   sql: postgres.Sql;
   /** Calls `listener` after each transaction that was committed. */
   onCommit(listener: () => void): void;
+  /** Calls the listeners. */
+  committed(): void;
   close(): Promise<void>;
 }
 
@@ -190,8 +192,12 @@ export function createPool(o: PoolOptions): Pool {
       slot.fail = undefined;
       release(slot);
     }
-    for (const listener of commitListeners) listener();
+    committed();
     return result;
+  }
+
+  function committed(): void {
+    for (const listener of commitListeners) listener();
   }
 
   function redirected<T>(made: T): T {
@@ -223,6 +229,7 @@ export function createPool(o: PoolOptions): Pool {
   return {
     sql: sql as unknown as postgres.Sql,
     onCommit: (listener) => void commitListeners.push(listener),
+    committed,
     close,
   };
 }

@@ -189,7 +189,7 @@ test('a savepoint takes its own failure back, and only that', async () => {
 });
 
 test('who asked is told of each commit, and of nothing else', async () => {
-  const { db, sql: pg, onCommit } = connect();
+  const { db, sql: pg, onCommit, committed } = connect();
   const told: string[] = [];
   onCommit(() => told.push('commit'));
   await db.transaction(async (tx) => {
@@ -200,6 +200,8 @@ test('who asked is told of each commit, and of nothing else', async () => {
   await timed(db.transaction((tx) => tx.execute(sql`select 1 / 0`)));
   await pg`select 1`;
   expect(told).toEqual(['commit']);
+  committed();
+  expect(told).toEqual(['commit', 'commit']);
 });
 
 test('more work than connections is done in turn; work that gets none in 5 s is told so', async () => {

@@ -15,6 +15,8 @@ export interface Database {
   applicationName: string;
   /** Calls `listener` after each transaction of this pool that was committed: the moment to look at the outbox. */
   onCommit(listener: () => void): void;
+  /** Calls the listeners for a statement that was a transaction by itself: of those only who ran it knows what it has written. */
+  committed(): void;
   /** Waits up to 5 s for running statements, then closes every connection. */
   close(): Promise<void>;
 }
@@ -52,7 +54,7 @@ export interface DatabaseOptions {
  * await db.transaction(async (tx) => { await tx.insert(orders).values(order); });
  */
 export function connectDatabase(o: DatabaseOptions): Database {
-  const { sql, onCommit, close } = createPool({
+  const { sql, onCommit, committed, close } = createPool({
     url: o.url,
     applicationName: o.applicationName,
     max: o.max ?? 5,
@@ -60,5 +62,13 @@ export function connectDatabase(o: DatabaseOptions): Database {
     lockTimeoutMs: o.lockTimeoutMs ?? 2000,
     connectTimeoutS: o.connectTimeoutS ?? 2,
   });
-  return { sql, db: drizzle(sql), url: o.url, applicationName: o.applicationName, onCommit, close };
+  return {
+    sql,
+    db: drizzle(sql),
+    url: o.url,
+    applicationName: o.applicationName,
+    onCommit,
+    committed,
+    close,
+  };
 }
