@@ -7,7 +7,7 @@ import { stringify } from 'yaml';
 import { loadBroker } from '../generator/broker.ts';
 import { daprOutputs } from '../generator/dapr-outputs.ts';
 import { kubernetesOutputs } from '../generator/kubernetes.ts';
-import { loadTopology } from '../generator/topology.ts';
+import { loadTopology, type Topology } from '../generator/topology.ts';
 import { applyOutputs, findDrift } from '../generator/write.ts';
 import { skip } from '../tests/cluster/skip.ts';
 import { findDaprChart } from './dapr-chart.ts';
@@ -37,16 +37,24 @@ export function useDaprChart(): () => string {
 export function checkoutWithBroker(broker: string): string {
   const root = mkdtempSync(join(tmpdir(), 'sidecart-k8s-'));
   onTestFinished(() => rmSync(root, { recursive: true }));
+  copyCheckout(root);
+  generateInto(root, { ...loadTopology('topology.yaml'), broker });
+  return root;
+}
+
+/** What `npm run generate` reads and writes for a cluster, as it is here. */
+export function copyCheckout(root: string): void {
   for (const folder of ['k8s', 'components', 'dapr']) cpSync(folder, join(root, folder), { recursive: true });
-  const topology = { ...loadTopology('topology.yaml'), broker };
-  const dapr = daprOutputs(topology, loadBroker(root, broker));
+}
+
+export function generateInto(root: string, topology: Topology): void {
+  const dapr = daprOutputs(topology, loadBroker(root, topology.broker));
   const outputs = [...dapr, ...kubernetesOutputs(topology, dapr)];
   applyOutputs(
     root,
     outputs,
     findDrift(root, outputs, [], () => true),
   );
-  return root;
 }
 
 /** What kustomize makes of an overlay of the checkout at `root`, with components of k8s/components/ on top. */

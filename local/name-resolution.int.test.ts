@@ -4,9 +4,9 @@ import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { beforeAll, expect, onTestFinished, test } from 'vitest';
-import { killed, until } from '../tests/brokers/sidecar-rig.ts';
+import { killed, sidecarFlags } from '../tests/brokers/sidecar-rig.ts';
+import { until } from '../tests/waiting.ts';
 import { baseEnv } from './launch.ts';
-import { freePort } from './ports.ts';
 import { ensurePrograms } from './programs/programs.ts';
 import { writeSidecarFiles } from './sidecar.ts';
 import { testFolder } from './testing.ts';
@@ -34,20 +34,8 @@ async function startSidecar(folder: string, change = (config: string) => config)
     files,
   });
   writeFileSync(files.configFile, change(readFileSync(files.configFile, 'utf8')));
-  const [http, grpc, internal, metrics] = await Promise.all([freePort(), freePort(), freePort(), freePort()]);
-  const flags = {
-    mode: 'standalone',
-    'app-id': 'someone',
-    'dapr-http-port': http,
-    'dapr-grpc-port': grpc,
-    'dapr-internal-grpc-port': internal,
-    'metrics-port': metrics,
-    'dapr-listen-addresses': '127.0.0.1',
-    'placement-host-address': '',
-    'scheduler-host-address': '',
-    config: files.configFile,
-    'resources-path': files.resourcesDir,
-  };
+  const { flags } = await sidecarFlags('someone');
+  Object.assign(flags, { config: files.configFile, 'resources-path': files.resourcesDir });
   const logFile = join(folder, 'daprd.log');
   const out = openSync(logFile, 'a');
   const child = spawn(

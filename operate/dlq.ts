@@ -1,16 +1,22 @@
 import { readFileSync } from 'node:fs';
-import { userInfo } from 'node:os';
-import { join } from 'node:path';
-import { type ParseArgsConfig, parseArgs } from 'node:util';
 import type { DeadLetterSummary, DeadLetterView } from '@sidecart/messaging/dead-letters';
 import Table from 'cli-table3';
-import { loadTopology, type Topology } from '../generator/topology.ts';
 import { exitWithUsage } from '../local/command-line.ts';
-import { complain } from '../local/complaint.ts';
-import { CHECKOUT } from '../local/run-paths.ts';
 import { ShopError } from '../local/shop-error.ts';
 import { type DeadLettersClient, deadLettersOf } from './dead-letters-client.ts';
-import { clusterServices, localServices, receivers, type ServiceAccess } from './service-access.ts';
+import {
+  askEach,
+  type Command,
+  flag,
+  type OptionValues,
+  reach,
+  runCommand,
+  SHOP_OPTIONS,
+  SHOP_USAGE,
+  text,
+  topology,
+} from './operator.ts';
+import { receivers } from './service-access.ts';
 
 const USAGE = `npm run dlq -- COMMAND [options]
 
@@ -26,28 +32,13 @@ Messages that a service could not handle and set aside (docs/messages.md).
   --service NAME    list, redrive --all: of one service only
   --topic NAME      list, redrive --all: of one topic only
   --state STATE     list: waiting (default), redriven or discarded
-  --as NAME         who decides (default: the name of the user here)
-  --kubernetes      in the current context's cluster, if that is local by its name, instead of the shop that runs here
-  --context NAME    in that cluster, whatever its name
-  --namespace NAME  in that namespace (default: that of topology.yaml)
-  --help            this text`;
+${SHOP_USAGE}`;
 
-const text = { type: 'string' } as const;
-const flag = { type: 'boolean' } as const;
 const OPTIONS = {
-  ...{ note: text, service: text, topic: text, state: text, as: text, context: text, namespace: text },
-  ...{ data: text, envelope: text, all: flag, kubernetes: flag, help: { type: 'boolean', short: 'h' } },
-} satisfies ParseArgsConfig['options'];
-type Options = ReturnType<typeof parseArgs<{ options: typeof OPTIONS }>>['values'];
-
-let table: Topology | undefined;
-/** Not before a command wants it: a fault in the table is told as any other, and the usage needs none. */
-function topology(): Topology {
-  table ??= loadTopology(join(CHECKOUT, 'topology.yaml'));
-  return table;
-}
-
-const opened = new Map<string, { access: ServiceAccess; client: DeadLettersClient }>();
+  ...{ note: text, topic: text, state: text, data: text, envelope: text, all: flag },
+  ...SHOP_OPTIONS,
+};
+type Options = OptionValues<typeof OPTIONS>;
 
 async function clientOf(service: string, o: Options): Promise<DeadLettersClient> {
   if (!receivers(topology()).includes(service))
@@ -55,40 +46,21 @@ async function clientOf(service: string, o: Options): Promise<DeadLettersClient>
       `${service} is no service that takes messages`,
       `those that do are ${receivers(topology()).join(', ')}`,
     );
-  const known = opened.get(service);
-  if (known) return known.client;
-  const find =
-    o.kubernetes || o.context !== undefined
-      ? clusterServices(topology(), { context: o.context, namespace: o.namespace ?? topology().namespace })
-      : localServices(process.env.SIDECART_RUN_DIR || join(CHECKOUT, '.run'));
-  const access = await find(service);
-  const client = deadLettersOf(service, access, o.as ?? userInfo().username);
-  opened.set(service, { access, client });
-  return client;
+  const { access, as } = await reach(service, o);
+  return deadLettersOf(service, access, as);
 }
 
 /** Those of every service that answers; who does not is told of, and `complete` is false. */
 async function list(o: Options): Promise<{ items: DeadLetterSummary[]; complete: boolean }> {
-  const items: DeadLetterSummary[] = [];
-  const away: { service: string; error: ShopError }[] = [];
   const asked = o.service === undefined ? receivers(topology()) : [o.service];
-  for (const service of asked) {
-    try {
-      const its = await (await clientOf(service, o)).list({ state: o.state, topic: o.topic });
-      items.push(...its.map((item) => ({ ...item, id: `${service}/${item.id}` })));
-    } catch (error) {
-      if (!(error instanceof ShopError)) throw error;
-      away.push({ service, error });
-    }
-  }
-  const [first] = away;
-  if (first && away.length === asked.length) throw first.error;
-  for (const { service, error } of away)
-    console.error(`${service} is left out: ${error.message}\nCure: ${error.cure}`);
-  return { items, complete: away.length === 0 };
+  const { answers, complete } = await askEach(asked, async (service) => {
+    const its = await (await clientOf(service, o)).list({ state: o.state, topic: o.topic });
+    return its.map((item) => ({ ...item, id: `${service}/${item.id}` }));
+  });
+  return { items: answers.flat(), complete };
 }
 
-const COMMANDS: Record<string, (ids: string[], o: Options) => Promise<boolean>> = {
+const COMMANDS: Record<string, Command<typeof OPTIONS>> = {
   async list(ids, o) {
     if (ids.length > 0) exitWithUsage('list takes no id', USAGE);
     const { items, complete } = await list(o);
@@ -210,24 +182,4 @@ function pretty(body: string): string {
   }
 }
 
-function readArguments() {
-  try {
-    return parseArgs({ options: OPTIONS, allowPositionals: true });
-  } catch (err) {
-    return exitWithUsage((err as Error).message, USAGE);
-  }
-}
-
-const { values, positionals } = readArguments();
-const [name = '', ...ids] = positionals;
-const command = COMMANDS[name];
-if (values.help) console.log(USAGE);
-else if (!command) exitWithUsage(name === '' ? 'Name a command' : `Unknown command '${name}'`, USAGE);
-else
-  try {
-    process.exitCode = (await command(ids, values)) ? 0 : 1;
-  } catch (err) {
-    complain(err);
-  } finally {
-    for (const { access } of opened.values()) access.close();
-  }
+await runCommand(USAGE, OPTIONS, COMMANDS);

@@ -1,3 +1,4 @@
+import type { Condensing } from '@sidecart/event-sourcing/history';
 import { eventStoreProblems } from '@sidecart/event-sourcing/problems';
 import { ShopError } from '../local/shop-error.ts';
 import type { ServiceAccess } from './service-access.ts';
@@ -25,17 +26,7 @@ export interface History {
   stream_id: string;
   type: string;
   events: { version: number; at: string; type: string; data: object; meta: Record<string, string> }[];
-  condensings: {
-    from_version: number;
-    to_version: number;
-    events: number;
-    condensed_at: string;
-    condensed_by: string;
-    reason: string;
-    restored_at: string | null;
-    restored_by: string | null;
-    restore_reason: string | null;
-  }[];
+  condensings: Condensing[];
 }
 
 export interface PolicyPage {

@@ -1,15 +1,20 @@
-import { userInfo } from 'node:os';
-import { join } from 'node:path';
-import { type ParseArgsConfig, parseArgs } from 'node:util';
-import { loadTopology, type Topology } from '../generator/topology.ts';
 import { exitWithUsage } from '../local/command-line.ts';
-import { complain } from '../local/complaint.ts';
-import { CHECKOUT } from '../local/run-paths.ts';
 import { ShopError } from '../local/shop-error.ts';
 import { type EventsClient, eventsOf, type StoreStatus } from './events-client.ts';
 import { addPage, historyText, type PolicyOutcome, plural, policyText, statusText } from './events-view.ts';
 import { watchRebuild } from './events-watch.ts';
-import { clusterServices, localServices, type ServiceAccess } from './service-access.ts';
+import {
+  askEach,
+  type Command,
+  flag,
+  type OptionValues,
+  reach,
+  runCommand,
+  SHOP_OPTIONS,
+  SHOP_USAGE,
+  text,
+  topology,
+} from './operator.ts';
 
 const USAGE = `npm run events -- COMMAND [options]
 
@@ -33,43 +38,19 @@ The histories of event-sourced services, and the read models that are made from 
   --open            condense --policy: take those too that are not closed
   --at INSTANT      show: at this moment, such as 2026-11-27T09:30:00Z
   --json            show, history: as the service answers it
-  --as NAME         who decides (default: the name of the user here)
-  --kubernetes      in the current context's cluster, if that is local by its name, instead of the shop that runs here
-  --context NAME    in that cluster, whatever its name
-  --namespace NAME  in that namespace (default: that of topology.yaml)
-  --help            this text`;
+${SHOP_USAGE}`;
 
-const text = { type: 'string' } as const;
-const flag = { type: 'boolean' } as const;
 const OPTIONS = {
-  ...{ reason: text, service: text, at: text, as: text, context: text, namespace: text },
-  ...{ 'up-to': text, 'age-days': text, events: text },
-  ...{ policy: flag, open: flag, json: flag, kubernetes: flag, help: { type: 'boolean', short: 'h' } },
-} satisfies ParseArgsConfig['options'];
-type Options = ReturnType<typeof parseArgs<{ options: typeof OPTIONS }>>['values'];
-
-let table: Topology | undefined;
-function topology(): Topology {
-  table ??= loadTopology(join(CHECKOUT, 'topology.yaml'));
-  return table;
-}
+  ...{ reason: text, at: text, 'up-to': text, 'age-days': text, events: text },
+  ...{ policy: flag, open: flag, json: flag },
+  ...SHOP_OPTIONS,
+};
+type Options = OptionValues<typeof OPTIONS>;
 
 interface Found {
   service: string;
   client: EventsClient;
   store: StoreStatus;
-}
-
-const opened: ServiceAccess[] = [];
-
-async function open(service: string, o: Options): Promise<EventsClient> {
-  const find =
-    o.kubernetes || o.context !== undefined
-      ? clusterServices(topology(), { context: o.context, namespace: o.namespace ?? topology().namespace })
-      : localServices(process.env.SIDECART_RUN_DIR || join(CHECKOUT, '.run'));
-  const access = await find(service);
-  opened.push(access);
-  return eventsOf(service, access, o.as ?? userInfo().username);
 }
 
 /** The services that have an event store; who does not answer is told of, and `complete` is false. */
@@ -80,28 +61,18 @@ async function stores(o: Options): Promise<{ found: Found[]; complete: boolean }
   if (o.service !== undefined && !withDatabase.includes(o.service))
     throw new ShopError(`${o.service} is no service with a database`, `those are ${withDatabase.join(', ')}`);
   const asked = o.service === undefined ? withDatabase : [o.service];
-  const found: Found[] = [];
-  const away: { service: string; error: ShopError }[] = [];
-  for (const service of asked) {
-    try {
-      const client = await open(service, o);
-      const store = await client.status();
-      if (store) found.push({ service, client, store });
-    } catch (error) {
-      if (!(error instanceof ShopError)) throw error;
-      away.push({ service, error });
-    }
-  }
-  const [first] = away;
-  if (first && found.length === 0) throw first.error;
-  for (const { service, error } of away)
-    console.error(`${service} is left out: ${error.message}\nCure: ${error.cure}`);
+  const { answers: found, complete } = await askEach(asked, async (service) => {
+    const { access, as } = await reach(service, o);
+    const client = eventsOf(service, access, as);
+    const store = await client.status();
+    return store && { service, client, store };
+  });
   if (found.length === 0)
     throw new ShopError(
       `${o.service ?? 'no service here'} ${o.service ? 'has no' : 'has an'} event store`,
       'docs/event-sourcing.md says how a service gets one',
     );
-  return { found, complete: away.length === 0 };
+  return { found, complete };
 }
 
 /** The one that is meant. */
@@ -131,7 +102,7 @@ async function ofProjection(name: string, o: Options): Promise<Found> {
   );
 }
 
-const COMMANDS: Record<string, (args: string[], o: Options) => Promise<boolean>> = {
+const COMMANDS: Record<string, Command<typeof OPTIONS>> = {
   async status(args, o) {
     if (args.length > 0) exitWithUsage('status takes no name', USAGE);
     const { found, complete } = await stores(o);
@@ -257,24 +228,4 @@ function number(given: string, name: string, least: number): number {
   return value;
 }
 
-function readArguments() {
-  try {
-    return parseArgs({ options: OPTIONS, allowPositionals: true });
-  } catch (err) {
-    return exitWithUsage((err as Error).message, USAGE);
-  }
-}
-
-const { values, positionals } = readArguments();
-const [name = '', ...args] = positionals;
-const command = Object.hasOwn(COMMANDS, name) ? COMMANDS[name] : undefined;
-if (values.help) console.log(USAGE);
-else if (!command) exitWithUsage(name === '' ? 'Name a command' : `Unknown command '${name}'`, USAGE);
-else
-  try {
-    process.exitCode = (await command(args, values)) ? 0 : 1;
-  } catch (err) {
-    complain(err);
-  } finally {
-    for (const access of opened) access.close();
-  }
+await runCommand(USAGE, OPTIONS, COMMANDS);

@@ -57,19 +57,31 @@ export async function race(job: Job<'race'>, mark: Mark): Promise<CellOutcome> {
   const stop = new AbortController();
   const window = job.perTransaction > 1 ? WINDOW.batch : WINDOW.single;
   const writers = writing.closedLoop({ writers: WRITERS, window, stop: stop.signal });
-  await Promise.race([sleep(warmMs(job.ms)), writers]);
-  await mark('begin');
-  const [from, before] = [now(), ledger.handledCount()];
-  await Promise.race([sleep(job.ms), writers]);
-  const [until, after] = [now(), ledger.handledCount()];
-  await mark('end');
-  stop.abort();
-  await writers;
+  const { from, until, count } = await handledMeanwhile({ ms: job.ms, ledger, writers, stop, mark });
   return {
-    count: after - before,
+    count,
     seconds: (until - from) / 1000,
     ...(await finish({ arm, ledger, writing })),
   };
+}
+
+/** What is handled in that time, once it is warm; then the writers stop. */
+async function handledMeanwhile(o: {
+  ms: number;
+  ledger: Ledger;
+  writers: Promise<unknown>;
+  stop: AbortController;
+  mark: Mark;
+}): Promise<{ from: number; until: number; count: number }> {
+  await Promise.race([sleep(warmMs(o.ms)), o.writers]);
+  await o.mark('begin');
+  const [from, before] = [now(), o.ledger.handledCount()];
+  await Promise.race([sleep(o.ms), o.writers]);
+  const [until, after] = [now(), o.ledger.handledCount()];
+  await o.mark('end');
+  o.stop.abort();
+  await o.writers;
+  return { from, until, count: after - before };
 }
 
 /** So many messages committed before anything handles them. */
@@ -117,21 +129,14 @@ export async function soak(job: Job<'soak'>, mark: Mark): Promise<CellOutcome> {
   await arm.start();
   const stop = new AbortController();
   const writers = writing.paced({ perSecond: job.perSecond, stop: stop.signal });
-  await Promise.race([sleep(warmMs(job.ms)), writers]);
-  await mark('begin');
-  const [from, before] = [now(), ledger.handledCount()];
-  await Promise.race([sleep(job.ms), writers]);
-  const [until, after] = [now(), ledger.handledCount()];
-  await mark('end');
-  stop.abort();
-  await writers;
+  const { from, until, count } = await handledMeanwhile({ ms: job.ms, ledger, writers, stop, mark });
   const rest = await finish(opened);
   const partMs = (until - from) / SOAK_PARTS;
   const parts = Array.from({ length: SOAK_PARTS }, (_, part) =>
     shares(ledger.latencies(from + part * partMs, from + (part + 1) * partMs)),
   );
   const latencies = shares(ledger.latencies(from, until));
-  return { count: after - before, seconds: (until - from) / 1000, latencies, parts, ...rest };
+  return { count, seconds: (until - from) / 1000, latencies, parts, ...rest };
 }
 
 async function allHandled(ledger: Ledger): Promise<void> {

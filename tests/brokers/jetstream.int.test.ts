@@ -16,7 +16,8 @@ import { freePort } from '../../local/ports.ts';
 import { ensurePrograms } from '../../local/programs/programs.ts';
 import { type Fixture, openFixture } from '../../packages/messaging/src/fixture.ts';
 import { ensureStreams, readBrokerWanted, withBroker } from '../../platform/streams.ts';
-import { openSidecarRig, until } from './sidecar-rig.ts';
+import { until } from '../waiting.ts';
+import { openSidecarRig } from './sidecar-rig.ts';
 
 // Real sidecars and a real broker in front of a receiver of the kit's own making.
 

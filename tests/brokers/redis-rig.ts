@@ -8,7 +8,8 @@ import { redisCommand, redisUrl } from '../../local/redis.ts';
 import { redisBroker } from '../../local/redis-broker.ts';
 import { needsRedis } from '../../platform/fixture-redis.ts';
 import { pingRedis, withRedis } from '../../platform/redis-streams.ts';
-import { killed, openSidecarRig, until } from './sidecar-rig.ts';
+import { until } from '../waiting.ts';
+import { killed, openSidecarRig } from './sidecar-rig.ts';
 
 /** A sender and a reader of one topic, on a real Redis, with what the generator makes of the template. */
 export interface RedisRig {

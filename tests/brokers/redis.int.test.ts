@@ -7,8 +7,8 @@ import {
   trimStreams,
   waitingReaders,
 } from '../../platform/redis-streams.ts';
+import { until } from '../waiting.ts';
 import { openRedisRig, type RedisRig } from './redis-rig.ts';
-import { until } from './sidecar-rig.ts';
 
 const ids = Array.from({ length: 6 }, (_, i) => `book-${i}`);
 const groups = [{ app: 'readers', stream: 'books', name: 'readers-books' }];

@@ -2,7 +2,6 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdirSync, openSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { onTestFinished } from 'vitest';
 import { loadBroker } from '../../generator/broker.ts';
 import { daprOutputs } from '../../generator/dapr-outputs.ts';
@@ -12,6 +11,7 @@ import { freePort } from '../../local/ports.ts';
 import { ensurePrograms } from '../../local/programs/programs.ts';
 import { writeSidecarFiles } from '../../local/sidecar.ts';
 import { testFolder } from '../../local/testing.ts';
+import { until } from '../waiting.ts';
 
 export interface Sidecar {
   http: number;
@@ -82,26 +82,12 @@ export async function openSidecarRig(o: {
         nameResolutionFile: join(folder, 'names', 'hosts.db'),
         files,
       });
-      const [http, grpc, internal, metrics] = await Promise.all([
-        freePort(),
-        freePort(),
-        freePort(),
-        freePort(),
-      ]);
-      const flags = {
-        mode: 'standalone',
-        'app-id': appId,
-        'dapr-http-port': http,
-        'dapr-grpc-port': grpc,
-        'dapr-internal-grpc-port': internal,
-        'metrics-port': metrics,
-        'dapr-listen-addresses': '127.0.0.1',
-        'placement-host-address': '',
-        'scheduler-host-address': '',
+      const { http, flags } = await sidecarFlags(appId);
+      Object.assign(flags, {
         'disable-init-endpoints': 'config,subscribe',
         config: files.configFile,
         ...(app && { 'app-port': app.port, 'app-protocol': 'http' }),
-      };
+      });
       const resources = [join(folder, 'components'), join(folder, 'dapr', appId), files.resourcesDir];
       const args = [
         ...Object.entries(flags).map(([name, value]) => `--${name}=${value}`),
@@ -123,29 +109,29 @@ export async function openSidecarRig(o: {
   };
 }
 
+/** Of a sidecar on ports of its own that asks nobody for actors and jobs. */
+export async function sidecarFlags(
+  appId: string,
+): Promise<{ http: number; flags: Record<string, string | number> }> {
+  const [http, grpc, internal, metrics] = await Promise.all([freePort(), freePort(), freePort(), freePort()]);
+  const flags = {
+    mode: 'standalone',
+    'app-id': appId,
+    'dapr-http-port': http,
+    'dapr-grpc-port': grpc,
+    'dapr-internal-grpc-port': internal,
+    'metrics-port': metrics,
+    'dapr-listen-addresses': '127.0.0.1',
+    'placement-host-address': '',
+    'scheduler-host-address': '',
+  };
+  return { http, flags };
+}
+
 /** Ends it by force, if it runs. */
 export async function killed(child: ChildProcess | undefined): Promise<void> {
   if (!child || child.exitCode !== null || child.signalCode !== null) return;
   const ended = once(child, 'exit');
   child.kill('SIGKILL');
   await ended;
-}
-
-/** Repeats `look` until it is true. */
-export async function until(
-  what: string,
-  look: () => Promise<boolean> | boolean,
-  withinMs = 45_000,
-): Promise<void> {
-  const end = performance.now() + withinMs;
-  let last: unknown;
-  while (performance.now() < end) {
-    try {
-      if (await look()) return;
-    } catch (err) {
-      last = err;
-    }
-    await sleep(50);
-  }
-  throw new Error(`waited ${withinMs} ms in vain for ${what}`, { cause: last });
 }

@@ -58,6 +58,11 @@ async function release(overlay: string): Promise<void> {
   for (const name of RELEASED) await rolledOut(namespace, `deployment/${name}`);
 }
 
+/** All at once: nobody asks for anything meanwhile, and one after the other takes five times as long. */
+async function restartAll(): Promise<void> {
+  await Promise.all(SERVICES.map((name) => restart(namespace, `deployment/${name}`)));
+}
+
 /** The Components alone, as somebody applies them who looks after nothing else. */
 async function applyComponents(overlay: string): Promise<void> {
   const components = render(overlay).filter(({ kind }) => kind === 'Component');
@@ -194,7 +199,7 @@ describe('a component that changes', () => {
           const patch = ['--type=merge', '--patch', JSON.stringify({ spec: { features } })];
           await kubectl(['patch', '-n', namespace, 'configurations.dapr.io', metadata.name, ...patch]);
         }
-        for (const name of SERVICES) await restart(namespace, `deployment/${name}`);
+        await restartAll();
         await reopen();
         const load = await startLoad(shop, cluster);
         await applyComponents(changed());
@@ -204,7 +209,7 @@ describe('a component that changes', () => {
         expect(faults.length).toBeGreaterThan(0);
       } finally {
         await kubectl(['apply', '-k', now()]);
-        for (const name of SERVICES) await restart(namespace, `deployment/${name}`);
+        await restartAll();
         await reopen();
       }
     },

@@ -1,4 +1,5 @@
 import { describe, expect, inject, test } from 'vitest';
+import { secretsOf } from '../../generator/topology.ts';
 import { type ClusterAccess, topology } from './cluster-shop.ts';
 import { asDocuments, kubectl, list } from './kubectl.ts';
 
@@ -28,16 +29,20 @@ async function allowed(questions: Question[]): Promise<boolean[]> {
   return answers.map((answer) => answer === 'true');
 }
 
-const withDatabase = topology.services.filter(({ database }) => database).map(({ name }) => name);
+/** By the table: its own database login, and its own key to each API of others that it calls. */
+const own = topology.services.flatMap(({ name }) =>
+  secretsOf(name, topology).map((secret) => ({ name, secret })),
+);
 
 describe('ServiceAccounts and Secrets', () => {
-  test('each service with a database may read its own database login, and nobody reads anything else', async () => {
+  test('each service may read its own database login and its own keys to APIs of others, and nobody reads anything else', async () => {
     const accounts = (await list('serviceaccounts', namespace)).map(({ metadata }) => metadata.name);
     const secrets = (await list('secrets', namespace)).map(({ metadata }) => metadata.name);
     expect(accounts).toEqual(
       expect.arrayContaining([...topology.services.map(({ name }) => name), 'default']),
     );
-    expect(secrets).toEqual(expect.arrayContaining(withDatabase.map((name) => `${name}-db`)));
+    expect(secrets).toEqual(expect.arrayContaining(own.map(({ secret }) => secret)));
+    expect(own).toContainEqual({ name: 'payments', secret: 'payments-provider' });
     const questions = accounts.flatMap((account) =>
       secrets.map((secret) => ({ account, verb: 'get', secret })),
     );
@@ -45,7 +50,7 @@ describe('ServiceAccounts and Secrets', () => {
     const readable = questions
       .filter((_, i) => answers[i])
       .map(({ account, secret }) => `${account} reads ${secret}`);
-    expect(readable.sort()).toEqual(withDatabase.map((name) => `${name} reads ${name}-db`).sort());
+    expect(readable.sort()).toEqual(own.map(({ name, secret }) => `${name} reads ${secret}`).sort());
   });
 
   test('nobody may list, watch, change or remove Secrets', async () => {

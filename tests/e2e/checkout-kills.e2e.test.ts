@@ -8,12 +8,16 @@ const seed = Number(process.env.SEED ?? Math.floor(Math.random() * 1e9));
 const random = seededRandom(seed);
 const VICTIMS = drawn(2);
 
+/** The provider tells late payments of their end this much later: long enough to be found under way, and less to wait for than the 5 s of its own. */
+const LATE_MS = '2000';
+
 const ended = new AbortController();
 let all: Checkouts;
 
 beforeAll(async () => {
   console.log(`SEED=${seed}`);
-  all = { shop: await testShop(), orders: new Map(), signal: ended.signal };
+  const shop = await testShop({ appEnv: { provider: { LATE_MS } } });
+  all = { shop, orders: new Map(), signal: ended.signal };
 });
 afterAll(async () => {
   ended.abort();

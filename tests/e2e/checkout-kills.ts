@@ -55,7 +55,7 @@ export const STEPS = [
 export const BRIEF = ['reserve', 'cancel', 'amend'] as const;
 type BriefStep = (typeof BRIEF)[number];
 
-/** Nobody hears of an operation of these payments for 5 s, though it is done: long enough to be found under way. */
+/** Nobody hears of an operation of these payments for seconds, though it is done: long enough to be found under way. */
 const LONG = ['tok_late'];
 /** A webhook settles those that are slow or not answered. */
 const SHORT = ['tok_ok', 'tok_twice', 'tok_down', 'tok_slow', 'tok_timeout'];

@@ -2,9 +2,9 @@ import { randomUUID } from 'node:crypto';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { execa } from 'execa';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { openShop } from './open-shop.ts';
+import { operatorCommand } from './operator.ts';
 import {
   call,
   callThrough,
@@ -33,20 +33,7 @@ afterAll(async () => {
   await rm(folder, { recursive: true });
 });
 
-/** `npm run dlq -- ...` as an operator runs it. */
-async function dlq(...args: string[]): Promise<{ code: number | undefined; output: string }> {
-  const context = process.env.SIDECART_TEST_CLUSTER;
-  const { exitCode, all } = await execa(
-    process.execPath,
-    ['local/bootstrap.mjs', 'operate/dlq.ts', ...args, ...(context ? ['--context', context] : [])],
-    {
-      env: shop.runDir ? { SIDECART_RUN_DIR: shop.runDir } : {},
-      all: true,
-      reject: false,
-    },
-  );
-  return { code: exitCode, output: all };
-}
+const dlq = operatorCommand('dlq', () => shop);
 
 /** A command to inventory as from orders, about an order that orders does not know. */
 async function sendCommand(type: string, orderId: string, sequence: string, data: object): Promise<void> {

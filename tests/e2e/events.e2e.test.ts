@@ -1,6 +1,6 @@
-import { execa } from 'execa';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { openShop } from './open-shop.ts';
+import { operatorCommand } from './operator.ts';
 import { call, orderEnds, placeOrder, productWithStock, query, type Target, until } from './shop.ts';
 
 let shop: Target & { runDir?: string };
@@ -9,16 +9,7 @@ beforeAll(async () => {
 });
 afterAll(() => shop?.stop());
 
-/** `npm run events -- ...` as an operator runs it. */
-async function events(...args: string[]): Promise<{ code: number | undefined; output: string }> {
-  const context = process.env.SIDECART_TEST_CLUSTER;
-  const { exitCode, all } = await execa(
-    process.execPath,
-    ['local/bootstrap.mjs', 'operate/events.ts', ...args, ...(context ? ['--context', context] : [])],
-    { env: shop.runDir ? { SIDECART_RUN_DIR: shop.runDir } : {}, all: true, reject: false },
-  );
-  return { code: exitCode, output: all };
-}
+const events = operatorCommand('events', () => shop);
 
 async function confirmedOrder(): Promise<string> {
   const sku = await productWithStock(shop.gatewayUrl, 9);

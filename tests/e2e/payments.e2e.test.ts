@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { call, gbp, type LocalShop, productWithStock, testShop, until } from './shop.ts';
+import { call, gbp, type LocalShop, placeOrder, productWithStock, testShop, until } from './shop.ts';
 
 // Money on its way through everything: broker, worker, sidecar, simulator, and webhooks by way of the gateway. What each mishap does to
 // payments alone is in services/payments/src/worker.int.test.ts.
@@ -8,7 +8,8 @@ import { call, gbp, type LocalShop, productWithStock, testShop, until } from './
 let shop: LocalShop;
 let sku: string;
 beforeAll(async () => {
-  shop = await testShop();
+  // Late is late enough when an answer or two are lost before the webhook comes.
+  shop = await testShop({ appEnv: { provider: { LATE_MS: '2000' } } });
   sku = await productWithStock(shop.gatewayUrl, 1000);
 });
 afterAll(async () => {
@@ -22,10 +23,7 @@ interface Movement {
 }
 
 async function placed(token: string): Promise<string> {
-  const answer = await call(shop.gatewayUrl, 'POST', '/v1/orders', {
-    body: { lines: [{ sku, quantity: 4, unit_price: gbp(250) }], payment_token: token },
-    headers: { 'idempotency-key': randomUUID() },
-  });
+  const answer = await placeOrder(shop.gatewayUrl, [{ sku, quantity: 4 }], { token });
   expect(answer.status, answer.text).toBe(201);
   return answer.body.id;
 }

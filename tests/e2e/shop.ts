@@ -5,6 +5,10 @@ import { join } from 'node:path';
 import postgres from 'postgres';
 import { removeRunFolder } from '../../local/run-folder.ts';
 import { type Shop, type ShopOptions, startShop } from '../../local/shop.ts';
+import { until } from '../waiting.ts';
+
+// biome-ignore lint/performance/noBarrelFile: what every end-to-end test needs comes from here
+export { sleep, until } from '../waiting.ts';
 
 /** Set by `--broker` (tests/run.ts): run the shop on this broker instead of the one that topology.yaml names. */
 export const BROKER = process.env.SIDECART_TEST_BROKER;
@@ -92,29 +96,6 @@ export function callThrough(
   });
 }
 
-/** Repeats `look` until it gives something, and says what it waited for when it does not. */
-export async function until<T>(
-  what: string,
-  look: () => Promise<T | undefined | false>,
-  timeoutMs = 30_000,
-  everyMs = 50,
-): Promise<T> {
-  const end = Date.now() + timeoutMs;
-  let last: unknown;
-  while (Date.now() < end) {
-    try {
-      const found = await look();
-      if (found) return found;
-    } catch (err) {
-      last = err;
-    }
-    await sleep(everyMs);
-  }
-  throw new Error(`waited ${timeoutMs} ms in vain for: ${what}${last ? ` (last error: ${last})` : ''}`);
-}
-
-export const sleep = (ms: number) => new Promise<void>((done) => setTimeout(done, ms));
-
 export const gbp = (amount: number) => ({ amount, currency: 'GBP' });
 
 /** A product of its own for a test, with stock, ready to be ordered. */
@@ -142,10 +123,11 @@ export async function productWithStock(base: string, quantity: number, price = 2
 export function placeOrder(
   base: string,
   lines: { sku: string; quantity: number; price?: number }[],
-  o: { key?: string; headers?: Record<string, string>; timeoutMs?: number } = {},
+  o: { key?: string; token?: string; headers?: Record<string, string>; timeoutMs?: number } = {},
 ): Promise<Answer> {
   return call(base, 'POST', '/v1/orders', {
     body: {
+      ...(o.token && { payment_token: o.token }),
       lines: lines.map((line) => ({
         sku: line.sku,
         quantity: line.quantity,

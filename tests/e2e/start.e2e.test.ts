@@ -1,5 +1,5 @@
 import { type ChildProcess, spawn } from 'node:child_process';
-import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
 import { mkdtemp } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -75,6 +75,11 @@ function alive(pid: number): boolean {
   }
 }
 
+const filesBelow = (dir: string) =>
+  readdirSync(dir, { recursive: true, withFileTypes: true })
+    .filter((entry) => entry.isFile())
+    .map((file) => join(file.parentPath, file.name));
+
 const interrupt = async (runner: Runner) => {
   runner.child.kill('SIGINT');
   return runner.ended;
@@ -86,7 +91,7 @@ afterEach(async () => {
 });
 
 describe('npm start', () => {
-  test('says what runs, stops in the right order on Ctrl-C, leaves nothing, and finds its data again', async () => {
+  test('says what runs, keeps its secrets to its owner, stops in the right order on Ctrl-C, leaves nothing, and finds its data again', async () => {
     const runDir = await folder();
     const first = start(runDir);
     const shop = await ready(first, runDir);
@@ -96,6 +101,9 @@ describe('npm start', () => {
     const pids = shop.processes.map((process) => process.pid);
     expect(pids.length).toBeGreaterThanOrEqual(15);
     expect(pids.every(alive)).toBe(true);
+    const secrets = filesBelow(join(runDir, 'secrets'));
+    expect(secrets.length).toBeGreaterThan(0);
+    for (const file of secrets) expect(statSync(file).mode & 0o077).toBe(0);
 
     const stoppedAt = first.output().length;
     expect(await interrupt(first)).toBe(0);
@@ -171,15 +179,3 @@ describe('npm start', () => {
     expect((await call(shops[1]?.gatewayUrl ?? '', 'GET', `/v1/products/${sku}`)).status).toBe(404);
   }, 240_000);
 });
-
-test('secrets are readable by their owner only', async () => {
-  const runDir = await folder();
-  const runner = start(runDir);
-  await ready(runner, runDir);
-  const { statSync } = await import('node:fs');
-  const files = readdirSync(join(runDir, 'secrets'), { recursive: true, withFileTypes: true }).filter(
-    (entry) => entry.isFile(),
-  );
-  expect(files.length).toBeGreaterThan(0);
-  for (const file of files) expect(statSync(join(file.parentPath, file.name)).mode & 0o077).toBe(0);
-}, 120_000);

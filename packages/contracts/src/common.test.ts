@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { CalendarDate, CustomerId, OrderId, Sku, text } from './common.ts';
+import { CalendarDate, CustomerId, duplicateLines, OrderId, Sku, text } from './common.ts';
 
 const takes = (schema: { safeParse(value: unknown): { success: boolean } }, value: unknown) =>
   schema.safeParse(value).success;
@@ -47,4 +47,13 @@ test('a customer id can travel in a header', () => {
   expect(takes(CustomerId, '17850')).toBe(true);
   expect(takes(CustomerId, 'a b')).toBe(false);
   expect(takes(CustomerId, 'ä')).toBe(false);
+});
+
+test('every line whose product an earlier one has is named, and no other', () => {
+  const lines = ['HEART', 'LANTERN', 'HEART', 'heart', 'HEART'].map((sku) => ({ sku }));
+  expect(duplicateLines(lines).map(({ pointer, code }) => `${pointer} ${code}`)).toEqual([
+    '/lines/2/sku duplicate_line',
+    '/lines/4/sku duplicate_line',
+  ]);
+  expect(duplicateLines(lines.slice(0, 2))).toEqual([]);
 });

@@ -62,6 +62,22 @@ export const StockLine = z
   .meta({ id: 'StockLine', description: 'Some pieces of one product.' });
 export type StockLine = z.infer<typeof StockLine>;
 
+/**
+ * The lines whose product an earlier line has, each as a fault with its place in `lines`. No part of the schemas: a service answers
+ * it with a code and a cure of its own, and JSON Schema cannot say it.
+ */
+export function duplicateLines(lines: readonly Pick<StockLine, 'sku'>[]) {
+  const seen = new Set<string>();
+  return lines.flatMap(({ sku }, index) => {
+    if (!seen.has(sku)) {
+      seen.add(sku);
+      return [];
+    }
+    const detail = `${sku} is on an earlier line; add the quantities up`;
+    return [{ pointer: `/lines/${index}/sku`, code: 'duplicate_line', detail }];
+  });
+}
+
 /** A line that stock did not suffice for. */
 export const ShortLine = z
   .object({ sku: Sku, requested: Quantity, available: z.int().min(0) })

@@ -5,10 +5,10 @@ import { join } from 'node:path';
 import { createDapr, type Dapr } from '@sidecart/kit/dapr';
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
 import { baseEnv } from '../../../local/launch.ts';
-import { freePort } from '../../../local/ports.ts';
 import { ensurePrograms } from '../../../local/programs/programs.ts';
 import { testFolder } from '../../../local/testing.ts';
-import { killed, until } from '../../../tests/brokers/sidecar-rig.ts';
+import { killed, sidecarFlags } from '../../../tests/brokers/sidecar-rig.ts';
+import { until } from '../../../tests/waiting.ts';
 import { pack } from './archive.ts';
 import { bindingArchive } from './binding-archive.ts';
 import { condenseStream } from './condense.ts';
@@ -37,19 +37,8 @@ metadata: { name: archive }
 spec: { type: bindings.localstorage, version: v1, metadata: [{ name: rootPath, value: ${files} }] }
 `,
   );
-  const [http, grpc, internal, metrics] = await Promise.all([freePort(), freePort(), freePort(), freePort()]);
-  const flags = {
-    mode: 'standalone',
-    'app-id': 'someone',
-    'dapr-http-port': http,
-    'dapr-grpc-port': grpc,
-    'dapr-internal-grpc-port': internal,
-    'metrics-port': metrics,
-    'dapr-listen-addresses': '127.0.0.1',
-    'placement-host-address': '',
-    'scheduler-host-address': '',
-    'resources-path': resources,
-  };
+  const { http, flags } = await sidecarFlags('someone');
+  Object.assign(flags, { 'resources-path': resources });
   const log = join(folder, 'daprd.log');
   const out = openSync(log, 'a');
   const args = Object.entries(flags).map(([name, value]) => `--${name}=${value}`);

@@ -1,4 +1,4 @@
-import { connectDatabase, type Database, type Transaction } from '@sidecart/kit/db';
+import { connectDatabase, type Database } from '@sidecart/kit/db';
 import { createHealth, type Health } from '@sidecart/kit/health';
 import { createLogger } from '@sidecart/kit/log';
 import { createMetrics } from '@sidecart/kit/metrics';
@@ -12,6 +12,10 @@ import { createEventStore } from './event-store.ts';
 import type { Projection } from './projection.ts';
 import { createProjector, type Projector } from './projector.ts';
 import { createEventTables } from './testing.ts';
+
+// biome-ignore lint/performance/noBarrelFile: what every test of this package needs comes from here
+export { openTransaction } from '../../../tests/open-transaction.ts';
+export { eventually, sleep as pause } from '../../../tests/waiting.ts';
 
 // What the integration tests of this package share: accounts, whose balance can be told from their events.
 
@@ -235,36 +239,4 @@ export function archiveElsewhere(during: (name: string) => Promise<unknown> = as
     get: async (name) => kept.get(name) ?? Promise.reject(new Error(`${name} is away`)),
   };
   return { store, kept };
-}
-
-export const pause = (ms: number) => new Promise<void>((resolve) => setTimeout(resolve, ms));
-
-/** Waits until `check` holds; fails after `ms` with what was seen last. */
-export async function eventually(check: () => void | Promise<void>, ms = 10_000): Promise<void> {
-  const until = performance.now() + ms;
-  for (;;) {
-    try {
-      return await check();
-    } catch (err) {
-      if (performance.now() > until) throw err;
-      await pause(20);
-    }
-  }
-}
-
-/** A transaction that has done `work` and stays open until it is told to end, after something more. */
-export async function openTransaction({ db }: Database, work: (tx: Transaction) => Promise<unknown>) {
-  const begun = Promise.withResolvers<void>();
-  const go = Promise.withResolvers<(tx: Transaction) => Promise<unknown>>();
-  const ended = db.transaction(async (tx) => {
-    await work(tx);
-    begun.resolve();
-    await (await go.promise)(tx);
-  });
-  ended.catch(begun.reject);
-  await begun.promise;
-  return async (last: (tx: Transaction) => Promise<unknown> = async () => {}) => {
-    go.resolve(last);
-    await ended;
-  };
 }

@@ -35,3 +35,13 @@ export class DomainError extends Error {
     if (errors !== undefined) this.errors = errors;
   }
 }
+
+/**
+ * Throws DomainError with all of these faults, under the code that they have; without one it does nothing.
+ *
+ * @example refuse('invalid', duplicateLines(lines));
+ */
+export function refuse(kind: DomainErrorKind, faults: FieldError[]): void {
+  const [first] = faults;
+  if (first) throw new DomainError(kind, first.code, {}, faults);
+}

@@ -5,6 +5,10 @@ import { type TestDatabase, testDatabase } from '../../../tests/postgres.ts';
 import { createOutbox } from './outbox.ts';
 import { createMessagingTables } from './testing.ts';
 
+// biome-ignore lint/performance/noBarrelFile: what every test of this package needs comes from here
+export { openTransaction } from '../../../tests/open-transaction.ts';
+export { eventually, sleep as pause } from '../../../tests/waiting.ts';
+
 // What the integration tests of this package share: a database with the messaging tables and a small catalogue.
 
 const data = z.object({ key: z.string(), n: z.int() });
@@ -58,19 +62,4 @@ export async function openFixture(name: string, serverUrl?: string): Promise<Fix
       await urls.drop();
     },
   };
-}
-
-export const pause = (ms: number) => new Promise<void>((resolve) => setTimeout(resolve, ms));
-
-/** Waits until `check` holds; fails after `ms` with what was seen last. */
-export async function eventually(check: () => void | Promise<void>, ms = 10_000): Promise<void> {
-  const until = performance.now() + ms;
-  for (;;) {
-    try {
-      return await check();
-    } catch (err) {
-      if (performance.now() > until) throw err;
-      await pause(20);
-    }
-  }
 }

@@ -8,7 +8,17 @@ import postgres from 'postgres';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { readDelivery } from './delivery.ts';
 import { PermanentError } from './failures.ts';
-import { catalog, eventually, type Fixture, openFixture, outbox, owns, pause, remind } from './fixture.ts';
+import {
+  catalog,
+  eventually,
+  type Fixture,
+  openFixture,
+  openTransaction,
+  outbox,
+  owns,
+  pause,
+  remind,
+} from './fixture.ts';
 import { type Handler, type Message, on } from './handler.ts';
 import { removeHandled } from './local-apply.ts';
 import { createLocalWorker, type LocalWorker, type LocalWorkerOptions } from './local-worker.ts';
@@ -172,22 +182,13 @@ describe('handling', () => {
 
   test('a lower id that is committed late is handled within one sweep, before a later one of its key', async () => {
     const worker = await start(noting());
-    let commit = () => {};
-    const held = new Promise<void>((resolve) => {
-      commit = resolve;
-    });
-    const late = fixture.database.db.transaction(async (tx) => {
-      await outbox.send(tx, remind('late', 1));
-      await held;
-    });
-    await pause(30);
+    const commit = await openTransaction(fixture.database, (tx) => outbox.send(tx, remind('late', 1)));
     const other = Array.from({ length: 500 }, (_, i) => `o${i}`).find((k) => slotOf(k) === slotOf('late'));
     for (let i = 0; i < 5; i++) await write(remind(other ?? '', i));
     worker.nudge();
     await emptied();
     const next = write(remind('late', 2)); // waits for the counter
-    commit();
-    await Promise.all([late, next]);
+    await Promise.all([commit(), next]);
     worker.nudge();
     await emptied();
     await expectOnceInOrder(7);

@@ -13,6 +13,7 @@ import {
   type Fixture,
   type FixtureData,
   openFixture,
+  openTransaction,
   outbox,
   owns,
   pause,
@@ -217,28 +218,14 @@ describe('messages to oneself whose handler wants no order', () => {
 
   /** Writes for a key while another transaction that wrote for it is open. */
   async function besideAnOpenOne(writer: typeof outbox): Promise<void> {
-    let commit = () => {};
-    const held = new Promise<void>((resolve) => {
-      commit = resolve;
-    });
-    let written = () => {};
-    const wrote = new Promise<void>((resolve) => {
-      written = resolve;
-    });
-    const first = fixture.database.db.transaction(async (tx) => {
-      await writer.send(tx, remind('k', 1));
-      written();
-      await held;
-    });
-    await wrote;
+    const commit = await openTransaction(fixture.database, (tx) => writer.send(tx, remind('k', 1)));
     try {
       await fixture.database.db.transaction(async (tx) => {
         await tx.execute(sql`SET LOCAL lock_timeout = '100ms'`);
         await writer.send(tx, remind('k', 2));
       });
     } finally {
-      commit();
-      await first;
+      await commit();
     }
   }
 
@@ -425,20 +412,7 @@ describe('order', () => {
   }
 
   async function idsOfTwoWriters(write: (tx: Transaction, n: number) => Promise<void>) {
-    let release = () => {};
-    const held = new Promise<void>((resolve) => {
-      release = resolve;
-    });
-    let wrote = () => {};
-    const firstWrote = new Promise<void>((resolve) => {
-      wrote = resolve;
-    });
-    const first = fixture.database.db.transaction(async (tx) => {
-      await write(tx, 1);
-      wrote();
-      await held;
-    });
-    await firstWrote;
+    const commit = await openTransaction(fixture.database, (tx) => write(tx, 1));
     let secondDone = false;
     const second = fixture.database.db
       .transaction((tx) => write(tx, 2))
@@ -447,8 +421,7 @@ describe('order', () => {
       });
     await pause(100);
     const waited = !secondDone;
-    release();
-    await Promise.all([first, second]);
+    await Promise.all([commit(), second]);
     return { waited, order: (await rows()).map((r) => r.payload.n) };
   }
 });

@@ -5,7 +5,17 @@ import fc from 'fast-check';
 import postgres from 'postgres';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import type { CloudEvent } from './envelope.ts';
-import { eventually, type Fixture, openFixture, outbox, pause, placed, remind, reserve } from './fixture.ts';
+import {
+  eventually,
+  type Fixture,
+  openFixture,
+  openTransaction,
+  outbox,
+  pause,
+  placed,
+  remind,
+  reserve,
+} from './fixture.ts';
 import { firstAppearances, recorder } from './fixture-recorder.ts';
 import { OutboxSetupError } from './outbox-check.ts';
 import { createRelay, type Relay, type RelayOptions } from './relay.ts';
@@ -206,21 +216,12 @@ describe('the order of commits', () => {
   test('a lower id that is committed late is sent within one sweep', async () => {
     const broker = recorder();
     const relay = await start(broker.publish);
-    let commit = () => {};
-    const held = new Promise<void>((resolve) => {
-      commit = resolve;
-    });
-    const late = fixture.database.db.transaction(async (tx) => {
-      await outbox.publish(tx, placed('late', 1));
-      await held;
-    });
-    await pause(30);
+    const commit = await openTransaction(fixture.database, (tx) => outbox.publish(tx, placed('late', 1)));
     for (let i = 0; i < 5; i++) await write(placed(inSlotOf('late'), i));
     relay.nudge();
     await emptied();
     expect(broker.arrived).toHaveLength(5);
-    commit();
-    await late;
+    await commit();
     const committed = performance.now();
     await eventually(() => expect(broker.arrived).toHaveLength(6));
     expect(performance.now() - committed).toBeLessThan(1500);
@@ -315,21 +316,12 @@ describe('the order of commits', () => {
   test('and a later message of the same key waits for it', async () => {
     const broker = recorder();
     const relay = await start(broker.publish);
-    let commit = () => {};
-    const held = new Promise<void>((resolve) => {
-      commit = resolve;
-    });
-    const late = fixture.database.db.transaction(async (tx) => {
-      await outbox.publish(tx, placed('k', 1));
-      await held;
-    });
-    await pause(30);
+    const commit = await openTransaction(fixture.database, (tx) => outbox.publish(tx, placed('k', 1)));
     await write(placed(inSlotOf('k'), 1));
     relay.nudge();
     await eventually(() => expect(broker.arrived).toHaveLength(1));
     const next = write(placed('k', 2)); // waits for the counter
-    commit();
-    await Promise.all([late, next]);
+    await Promise.all([commit(), next]);
     relay.nudge();
     await emptied();
     expect(broker.arrived.filter((e) => e.partitionkey === 'k').map((e) => e.sequence)).toEqual(['1', '2']);

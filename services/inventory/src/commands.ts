@@ -1,13 +1,15 @@
 import type { Catalog } from '@sidecart/contracts/catalog';
+import { duplicateLines } from '@sidecart/contracts/common';
 import type { NewReceipt, Receipt } from '@sidecart/contracts/inventory';
 import { currentContext } from '@sidecart/kit/context';
 import type { Database, Executor, Transaction } from '@sidecart/kit/db';
+import { refuse } from '@sidecart/kit/domain-error';
 import { claimIdempotent, fingerprint } from '@sidecart/kit/idempotency';
 import { newId } from '@sidecart/kit/ids';
 import { ProblemError } from '@sidecart/kit/problem';
 import type { Outbox } from '@sidecart/messaging/outbox';
 import { publishEvents } from './publish.ts';
-import { type ReservationCommand, type ReservationEvent, refuseDuplicateLines } from './reservation.ts';
+import type { ReservationCommand, ReservationEvent } from './reservation.ts';
 import { findReceipt, receiveStock, updateReservation } from './store.ts';
 import { toReceipt } from './view.ts';
 
@@ -22,7 +24,7 @@ export function receive(
   request: { key: string; body: NewReceipt },
 ): Promise<{ receipt: Receipt; replayed: boolean }> {
   const { key, body } = request;
-  refuseDuplicateLines(body.lines);
+  refuse('invalid', duplicateLines(body.lines));
   const actor = currentContext()?.actor ?? 'anonymous';
   const id = newId('rcp');
   return db.transaction(async (tx) => {

@@ -1,5 +1,5 @@
-import type { ShortLine, StockLine } from '@sidecart/contracts/common';
-import { DomainError, type FieldError } from '@sidecart/kit/domain-error';
+import { duplicateLines, type ShortLine, type StockLine } from '@sidecart/contracts/common';
+import { DomainError, refuse } from '@sidecart/kit/domain-error';
 
 // What is set aside for one order. The messages about an order come from two topics and may overtake each other or come
 // twice; whatever their order, the same stock ends up in the same place.
@@ -126,22 +126,6 @@ export function evolve(state: Reservation, event: ReservationEvent): Reservation
   }
 }
 
-/** Throws DomainError `duplicate_line`, naming every line whose SKU an earlier line has. */
-export function refuseDuplicateLines(lines: readonly StockLine[]): void {
-  const seen = new Set<string>();
-  const errors: FieldError[] = [];
-  for (const [index, { sku }] of lines.entries()) {
-    if (seen.has(sku))
-      errors.push({
-        pointer: `/lines/${index}/sku`,
-        code: 'duplicate_line',
-        detail: `${sku} is on an earlier line; add the quantities up`,
-      });
-    seen.add(sku);
-  }
-  if (errors.length > 0) throw new DomainError('invalid', 'duplicate_line', {}, errors);
-}
-
 /**
  * Answered before, or released ahead of time: an order gets stock set aside at most once. Parts that are to go back at once are
  * asked of stock all the same: whether there is enough must not depend on which message comes first.
@@ -149,7 +133,7 @@ export function refuseDuplicateLines(lines: readonly StockLine[]): void {
 function reserve(command: Reserve, state: Reservation, onHand: (sku: string) => number): ReservationEvent[] {
   if (state.status !== 'none') return [];
   const { orderId, lines } = command;
-  refuseDuplicateLines(lines);
+  refuse('invalid', duplicateLines(lines));
   const short = lines
     .map(({ sku, quantity }) => ({ sku, requested: quantity, available: onHand(sku) }))
     .filter(({ requested, available }) => available < requested);
@@ -192,7 +176,7 @@ function release(command: Release, state: Reservation): ReservationEvent[] {
 function releasePart(orderId: string, part: Part, state: Reservation): ReservationEvent[] {
   const known = state.parts.find(({ id }) => id === part.id);
   if (known) return sameAsBefore(known, part);
-  refuseDuplicateLines(part.lines);
+  refuse('invalid', duplicateLines(part.lines));
   switch (state.status) {
     case 'none':
       return [{ type: 'PartAwaited', orderId, part }];

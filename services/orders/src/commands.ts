@@ -1,4 +1,5 @@
 import type { Catalog } from '@sidecart/contracts/catalog';
+import { duplicateLines } from '@sidecart/contracts/common';
 import {
   type Amendment,
   NewOrder,
@@ -9,13 +10,12 @@ import {
 import type { EventStore, Handled } from '@sidecart/event-sourcing/event-store';
 import { currentContext } from '@sidecart/kit/context';
 import type { Database, Executor, Transaction } from '@sidecart/kit/db';
-import { DomainError } from '@sidecart/kit/domain-error';
+import { DomainError, refuse } from '@sidecart/kit/domain-error';
 import { claimIdempotent, findIdempotent, fingerprint } from '@sidecart/kit/idempotency';
 import { newId } from '@sidecart/kit/ids';
 import type { Outbox } from '@sidecart/messaging/outbox';
 import { commandsOf, deadlinesOf, factOf, type StepTimeouts } from './checkout.ts';
 import type { OrderCommand, OrderEvent } from './order-events.ts';
-import { refuseDuplicateLines } from './order-lines.ts';
 import { existing, type OrderState, type Order as State } from './order-state.ts';
 import type { GetQuotes } from './quotes.ts';
 import { toOrder } from './view.ts';
@@ -53,7 +53,7 @@ export async function placeOrder(
   const actor = currentContext()?.actor ?? 'anonymous';
   const claim = { actor, key, fingerprint: fingerprint(asSent(body)) };
   const lines = body.lines.map(({ sku, quantity, unit_price }) => ({ sku, quantity, unitPrice: unit_price }));
-  refuseDuplicateLines(lines);
+  refuse('invalid', duplicateLines(lines));
   // Asked for at the same time as the key is looked up: nearly every key is new, and one that is not needs no prices.
   const quoting = deps.getQuotes(lines.map((line) => line.sku));
   quoting.catch(() => {});

@@ -2,15 +2,7 @@ import { gbp } from '@sidecart/contracts/money';
 import { DomainError } from '@sidecart/kit/domain-error';
 import { describe, expect, test } from 'vitest';
 import { LINES, orderLine, PIECES } from './fixture-histories.ts';
-import {
-  amended,
-  counted,
-  piecesGone,
-  refundOf,
-  refuseDuplicateLines,
-  samePieces,
-  totalOf,
-} from './order-lines.ts';
+import { amended, counted, piecesGone, refundOf, samePieces, totalOf } from './order-lines.ts';
 
 /** The code of what is thrown, its kind, and the places at fault. */
 function refusal(work: () => unknown) {
@@ -138,13 +130,4 @@ test('pieces are counted where they belong, and taken off again', () => {
   expect(counted(once, hearts(2), { refunded: -1, settled: 1 })[0]).toEqual(
     orderLine('HEART', 3, 255, { settled: 2, restocked: 2 }),
   );
-});
-
-test('every line whose product an earlier one has is named', () => {
-  expect(refusal(() => refuseDuplicateLines([...PIECES, ...PIECES]))).toEqual([
-    'duplicate_line',
-    'invalid',
-    ['/lines/2/sku', '/lines/3/sku'],
-  ]);
-  refuseDuplicateLines(PIECES);
 });

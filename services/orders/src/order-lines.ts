@@ -1,6 +1,6 @@
-import type { StockLine } from '@sidecart/contracts/common';
+import { duplicateLines, type StockLine } from '@sidecart/contracts/common';
 import { addMoney, type Money, multiplyMoney } from '@sidecart/contracts/money';
-import { DomainError, type FieldError } from '@sidecart/kit/domain-error';
+import { DomainError, refuse } from '@sidecart/kit/domain-error';
 
 // What an order's lines come to, and what may be taken off them.
 
@@ -46,7 +46,7 @@ export function amended(lines: readonly OrderLine[], changes: readonly StockLine
         ]
       : [];
   });
-  if (errors.length > 0) throw new DomainError('refused', 'amend_only_less', {}, errors);
+  refuse('refused', errors);
   const left = lines
     .map((line) => ({ ...line, quantity: wanted.get(line.sku) ?? line.quantity }))
     .filter(({ quantity }) => quantity > 0);
@@ -91,7 +91,7 @@ export function refundOf(
         ]
       : [];
   });
-  if (errors.length > 0) throw new DomainError('conflict', 'refund_too_much', {}, errors);
+  refuse('conflict', errors);
   const chosen = (wanted ?? left).filter(({ quantity }) => quantity > 0);
   if (chosen.length === 0) throw new DomainError('conflict', 'nothing_to_refund');
   const priced = chosen.map(({ sku, quantity }) => ({
@@ -119,31 +119,15 @@ export function counted(
   });
 }
 
-/** Throws DomainError `duplicate_line`, naming every line whose SKU an earlier line has. */
-export function refuseDuplicateLines(lines: readonly { sku: string }[]): void {
-  const seen = new Set<string>();
-  const errors: FieldError[] = [];
-  for (const [index, { sku }] of lines.entries()) {
-    if (seen.has(sku))
-      errors.push({
-        pointer: `/lines/${index}/sku`,
-        code: 'duplicate_line',
-        detail: `${sku} is on an earlier line; add the quantities up`,
-      });
-    seen.add(sku);
-  }
-  if (errors.length > 0) throw new DomainError('invalid', 'duplicate_line', {}, errors);
-}
-
 /** None of a product that is not there is what there is: an amendment that took a line off may come again. */
 function refuseUnknownLines(lines: readonly OrderLine[], named: readonly StockLine[]): void {
-  refuseDuplicateLines(named);
+  refuse('invalid', duplicateLines(named));
   const errors = named.flatMap(({ sku, quantity }, index) =>
     quantity === 0 || lines.some((line) => line.sku === sku)
       ? []
       : [{ pointer: `/lines/${index}/sku`, code: 'not_on_order', detail: `${sku} is not on this order` }],
   );
-  if (errors.length > 0) throw new DomainError('refused', 'not_on_order', {}, errors);
+  refuse('refused', errors);
 }
 
 function priceOf(lines: readonly OrderLine[], sku: string): Money {

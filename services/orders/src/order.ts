@@ -1,8 +1,9 @@
+import { duplicateLines } from '@sidecart/contracts/common';
 import { addMoney, sameMoney } from '@sidecart/contracts/money';
-import { DomainError, type FieldError } from '@sidecart/kit/domain-error';
+import { DomainError, type FieldError, refuse } from '@sidecart/kit/domain-error';
 import { decideAnswer } from './order-answers.ts';
 import type { NewLine, OrderCommand, OrderEvent, Problem, Quote, Resolution } from './order-events.ts';
-import { amended, piecesGone, refundOf, refuseDuplicateLines, samePieces, totalOf } from './order-lines.ts';
+import { amended, piecesGone, refundOf, samePieces, totalOf } from './order-lines.ts';
 import { existing, hasLeft, isPacked, type OpenProblem, type Order, type OrderState } from './order-state.ts';
 
 // The rules of an order and nothing else: time, ids and prices come in as arguments, events come out. Here is what people ask of it;
@@ -34,7 +35,7 @@ export function decide(command: OrderCommand, state: OrderState): OrderEvent[] {
 function placeOrder(command: Command<'PlaceOrder'>, state: OrderState): OrderEvent[] {
   const { orderId, actor, customerId, lines, quotes, paymentToken, at } = command;
   if (state.status !== 'none') throw new DomainError('conflict', 'order_exists', { orderId });
-  refuseDuplicateLines(lines);
+  refuse('invalid', duplicateLines(lines));
   refuseStaleLines(lines, quotes);
   const total = totalOf(lines);
   return [{ type: 'OrderPlaced', orderId, actor, customerId, lines, total, paymentToken, at }];

@@ -146,6 +146,39 @@ describe('what is refused without asking', () => {
   });
 });
 
+describe('what the provider has refused', () => {
+  test.each([
+    ['capture', (order: string, id?: string) => shop.capture(order, 1000, id)],
+    ['void', (order: string, id?: string) => shop.letGo(order, id)],
+  ] as const)(
+    'a %s is asked for again on purpose only: not by its own message, but by a new one',
+    async (kind, send) => {
+      const order = newId('ord');
+      const id = uuidv7();
+      await shop.authorise(order);
+      await settle(`${order}.authorise`, 'succeeded');
+      await send(order, id);
+      await settle(`${order}.${kind}`, 'refused');
+      await send(order, id);
+      const refused = [
+        ['authorise', 1000, 'succeeded'],
+        [kind, 1000, 'refused'],
+      ];
+      expect(await operations(order)).toEqual(refused);
+      // As orders sends it when a person has said `try_again`.
+      await send(order);
+      await send(order);
+      expect(await operations(order)).toEqual([...refused, [kind, 1000, 'pending']]);
+      await settle(`${order}.${kind}.2`, 'succeeded');
+      expect(await shop.told(order)).toEqual(
+        kind === 'capture'
+          ? ['PaymentAuthorised', 'CaptureRefused', 'PaymentCaptured']
+          : ['PaymentAuthorised', 'VoidRefused', 'PaymentVoided'],
+      );
+    },
+  );
+});
+
 test('what the rules must keep the table keeps as well', async () => {
   const order = newId('ord');
   await shop.authorise(order);

@@ -1,5 +1,5 @@
-import type { StockLine } from '@sidecart/contracts/common';
-import { DomainError, type FieldError } from '@sidecart/kit/domain-error';
+import { duplicateLines, type StockLine } from '@sidecart/contracts/common';
+import { DomainError, type FieldError, refuse } from '@sidecart/kit/domain-error';
 
 // What leaves for one order. What orders asks for may come twice, late or in another order, while the warehouse packs and hands
 // over by HTTP: whatever meets whatever, an order has one shipment, and either it has left or it has not.
@@ -239,27 +239,11 @@ export function leftToPack(lines: readonly StockLine[], packages: readonly Packa
     .filter(({ quantity }) => quantity > 0);
 }
 
-/** Throws DomainError `duplicate_line`, naming every line whose SKU an earlier line has. */
-export function refuseDuplicateLines(lines: readonly StockLine[]): void {
-  const seen = new Set<string>();
-  const errors: FieldError[] = [];
-  for (const [index, { sku }] of lines.entries()) {
-    if (seen.has(sku))
-      errors.push({
-        pointer: `/lines/${index}/sku`,
-        code: 'duplicate_line',
-        detail: `${sku} is on an earlier line; add the quantities up`,
-      });
-    seen.add(sku);
-  }
-  if (errors.length > 0) throw new DomainError('invalid', 'duplicate_line', {}, errors);
-}
-
 /** Of an order that was amended before, the amended lines are the later ones. */
 function create(command: Create, state: ShipmentState): ShipmentEvent[] {
   if (state.status !== 'none') return [];
   const { orderId, shipmentId, at } = command;
-  refuseDuplicateLines(command.lines);
+  refuse('invalid', duplicateLines(command.lines));
   const lines = state.amendments.length > 0 ? state.lines : command.lines;
   return [{ type: 'ShipmentCreated', orderId, shipmentId, lines, at }];
 }
@@ -271,7 +255,7 @@ function amend(command: Amend, state: ShipmentState): ShipmentEvent[] {
     case 'preparing': {
       const { orderId, amendmentId, lines, at } = command;
       if (state.amendments.includes(amendmentId)) return [];
-      refuseDuplicateLines(lines);
+      refuse('invalid', duplicateLines(lines));
       const packages = packagesThatFit(state.packages, lines);
       return [{ type: 'ShipmentAmended', orderId, amendmentId, lines, packages, at }];
     }
@@ -300,7 +284,7 @@ function pack(command: Pack, state: ShipmentState): ShipmentEvent[] {
   const { lines: ordered, packages, orderId } = preparing(state);
   const left = leftToPack(ordered, packages);
   const lines = command.lines ?? left;
-  refuseDuplicateLines(lines);
+  refuse('invalid', duplicateLines(lines));
   refuseMoreThan(left, lines);
   if (lines.length === 0) throw new DomainError('conflict', 'nothing_left_to_pack', {});
   if (packages.length + 1 >= MOST_PACKAGES && countPieces(lines) < countPieces(left))
@@ -363,7 +347,7 @@ function refuseMoreThan(left: readonly StockLine[], lines: readonly StockLine[])
     const detail = `${most} of ${sku} are left to pack`;
     return [{ pointer: `/lines/${index}/quantity`, code: 'more_than_left_to_pack', detail, left: most }];
   });
-  if (errors.length > 0) throw new DomainError('conflict', 'more_than_left_to_pack', {}, errors);
+  refuse('conflict', errors);
 }
 
 function notAllPacked(missing: readonly StockLine[]): DomainError {
