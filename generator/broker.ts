@@ -97,7 +97,7 @@ export function brokerOutputs(topology: Topology, broker: Broker): Output[] {
       path: `components/brokers/${broker.name}-streams.generated.yaml`,
       content: yamlFile(source, [
         {
-          comment: `The streams to keep, each in the words of the template, and the durable consumers that the sidecars make:
+          comment: `The streams to keep, each in the words of the template, and the durable consumers that the sidecars subscribe to:
             one per app and topic, shared by lanes and replicas, with what the component asks of it.`,
           value: { streams, consumers },
         },

@@ -86,6 +86,20 @@ function brokerFaults(component: Resource, value: Value): string[] {
   }
 }
 
+/** What a component may ask of its durable consumer, beside what platform and the runner make it with. */
+const OF_THE_CONSUMER = [
+  'startSequence',
+  'startTime',
+  'deliverPolicy',
+  'ackPolicy',
+  'flowControl',
+  'backOff',
+  'replicas',
+  'memoryStorage',
+  'rateLimit',
+  'heartbeat',
+];
+
 function jetstreamFaults(value: Value): string[] {
   const faults = missing(value, {
     durableName: 'every restart would read the whole stream again',
@@ -101,6 +115,14 @@ function jetstreamFaults(value: Value): string[] {
   }
   if (value('maxDeliver') !== undefined && value('maxDeliver') !== '-1') {
     faults.push('maxDeliver is limited: after it a message rests where nobody looks. Use -1.');
+  }
+  if (value('queueGroupName') !== value('durableName')) {
+    faults.push('queueGroupName is not as durableName: the consumer is made with one name for both.');
+  }
+  for (const name of OF_THE_CONSUMER.filter((setting) => value(setting) !== undefined)) {
+    faults.push(
+      `${name} is not among what the consumer is made with, and a sidecar that asks for it finds "consumer name already in use". Remove it, or add it in platform/consumers.ts.`,
+    );
   }
   return faults;
 }

@@ -1,26 +1,27 @@
 import { expect, test } from 'vitest';
-import { addConsumer, consumer, names, startNats, streams } from '../platform/fixture-nats.ts';
+import { consumer, names, startNats, streams } from '../platform/fixture-nats.ts';
 import { brokerState, withBroker } from '../platform/streams.ts';
 import { createBrokerWatch } from './broker-watch.ts';
 import { jetstreamTasks } from './jetstream-broker.ts';
 
-test('the watch makes lost streams again and has the sidecars restarted whose consumer is gone, once', async () => {
-  const { url } = await startNats();
-  const restarted: string[] = [];
+test('the watch makes lost streams and consumers again, and says so once', async () => {
+  const { url } = await startNats({ bare: true });
+  const tasks = jetstreamTasks(url, { streams, consumers: [consumer] });
   const said: string[] = [];
-  const watch = createBrokerWatch({
-    tasks: jetstreamTasks(url, { streams, consumers: [consumer] }),
-    restartSidecars: (app) => restarted.push(app),
-    say: (text) => said.push(text),
-  });
+  const watch = createBrokerWatch({ tasks, say: (text) => said.push(text) });
+  await tasks.prepare();
   await watch.look();
-  expect(restarted).toEqual([]);
-  await addConsumer(url);
+  expect(said).toEqual([]);
+  await withBroker(url, (jsm) => jsm.consumers.delete(consumer.stream, consumer.name));
   await watch.look();
   await withBroker(url, (jsm) => jsm.streams.delete('orders'));
   await watch.look();
   await watch.look();
-  expect(restarted).toEqual(['inventory']);
-  expect(said).toEqual(['streams were missing on the broker and were made again: orders']);
-  expect((await brokerState(url, names, [consumer])).streams).toEqual(new Set(names));
+  expect(said).toEqual([
+    'consumers were missing on the broker and were made again: inventory-orders',
+    'streams were missing on the broker and were made again: orders',
+  ]);
+  const state = await brokerState(url, names, [consumer]);
+  expect(state.streams).toEqual(new Set(names));
+  expect([...state.consumers.keys()]).toEqual([consumer.name]);
 });

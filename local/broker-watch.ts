@@ -7,20 +7,16 @@ export interface BrokerWatch {
   stop(): void;
 }
 
-/** Looks after the broker, and restarts the sidecars of an app that receives nothing from it any more. */
+/** Looks after the broker. */
 export function createBrokerWatch(o: {
   tasks: Pick<BrokerTasks, 'look'>;
-  /** Restarts every sidecar of an app. */
-  restartSidecars(app: string, reason: string): void;
   say(text: string): void;
 }): BrokerWatch {
   let timer: NodeJS.Timeout | undefined;
   let looking = false;
 
   const look = async () => {
-    const { notes, lostApps } = await o.tasks.look();
-    for (const note of notes) o.say(note);
-    for (const app of lostApps) o.restartSidecars(app, 'its durable consumer is gone from the broker');
+    for (const note of await o.tasks.look()) o.say(note);
   };
 
   return {

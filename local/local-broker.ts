@@ -48,13 +48,6 @@ export interface BrokerTasks {
    * @param readers how many subscriptions all sidecars have together
    */
   unread(readers: number): Promise<string[]>;
-  /** Looks after the broker; to be asked again and again. */
-  look(): Promise<Look>;
-}
-
-export interface Look {
-  /** What was done, in words. */
-  notes: string[];
-  /** Apps whose sidecars receive nothing any more and have to start anew. */
-  lostApps: string[];
+  /** Looks after the broker; to be asked again and again. Tells what was done, in words. */
+  look(): Promise<string[]>;
 }

@@ -54,7 +54,7 @@ export function redisTasks(url: string, { streams, consumers }: RedisWanted): Br
     async look() {
       const notes = (await closeProbe(url)) ? ['the key of the probes was gone and was made again'] : [];
       await trimStreams(url, streams);
-      return { notes, lostApps: [] };
+      return notes;
     },
   };
 }

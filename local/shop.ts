@@ -118,14 +118,7 @@ export async function startShop(o: ShopOptions): Promise<Shop> {
   const writeShopFile = () =>
     writePrivateJson(paths.shop, { gatewayUrl, pid: process.pid, processes: processes() });
 
-  const watch = createBrokerWatch({
-    tasks: context.brokerTasks,
-    restartSidecars(app, reason) {
-      for (const instance of instances.filter(({ service }) => service === app))
-        find(`${instance.name}-dapr`).restart(reason);
-    },
-    say,
-  });
+  const watch = createBrokerWatch({ tasks: context.brokerTasks, say });
   await watch.look();
   watch.start(WATCH_MS);
   const renewal = setInterval(async () => {

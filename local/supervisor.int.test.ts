@@ -1,4 +1,4 @@
-import { existsSync, readFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { expect, onTestFinished, test } from 'vitest';
@@ -97,21 +97,6 @@ test('held it stays down, released it comes back', async () => {
   await process.release();
   expect(process.state).toBe('ready');
   expect(process.restarts).toBe(1);
-});
-
-test('a restart lets it end by itself and starts it at once', async () => {
-  const folder = testFolder();
-  const farewell = join(folder, 'farewell');
-  const { process, said } = setUp(
-    script(`import { writeFileSync } from 'node:fs';
-      process.on('SIGTERM', () => { writeFileSync(${JSON.stringify(farewell)}, ''); process.exit(0); }); console.log('up'); ${IDLE}`),
-    { probeLog: /up/ },
-  );
-  await process.start();
-  process.restart('its token is old');
-  await eventually(() => process.restarts === 1 && process.state === 'ready');
-  expect(existsSync(farewell)).toBe(true);
-  expect(said).toEqual(['thing: its token is old, restarting it', 'thing is ready again']);
 });
 
 test('one that ignores the request to end is killed after its grace, with what it started; a frozen one too', async () => {

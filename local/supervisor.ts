@@ -47,8 +47,6 @@ export interface Supervised extends ManagedProcess {
   readonly rank: number;
   /** Resolves when it is ready; rejects when it keeps dying before it ever was. */
   start(): Promise<void>;
-  /** Lets it end by itself and starts it again. */
-  restart(reason: string): void;
   /** Ends it for good. */
   end(): Promise<'gone' | 'stopped' | 'killed'>;
   /** Ends it for good, at once. */
@@ -80,7 +78,6 @@ export function supervise(spec: ProcessSpec, deps: SupervisorDeps): Supervised {
   /** Aborted when the process shall not run any more: ends every wait of the loop below. */
   let wanted = new AbortController();
   let loop: Promise<void> = Promise.resolve();
-  let plannedRestart = false;
   let waiters: { resolve(): void; reject(err: unknown): void }[] = [];
 
   const settle = (err?: unknown) => {
@@ -100,12 +97,10 @@ export function supervise(spec: ProcessSpec, deps: SupervisorDeps): Supervised {
         settle(startFailure(spec, describeExit(exit)));
         break;
       }
-      const delayMs = plannedRestart ? 0 : backoff(failures);
-      if (!plannedRestart)
-        deps.say(
-          `${spec.name} ${describeExit(exit)}, restart in ${delayMs / 1000} s; its log: ${spec.logFile}`,
-        );
-      plannedRestart = false;
+      const delayMs = backoff(failures);
+      deps.say(
+        `${spec.name} ${describeExit(exit)}, restart in ${delayMs / 1000} s; its log: ${spec.logFile}`,
+      );
       state = 'waiting';
       await sleep(delayMs, undefined, { signal }).catch(() => {});
     }
@@ -204,13 +199,6 @@ export function supervise(spec: ProcessSpec, deps: SupervisorDeps): Supervised {
     start: begin,
     kill(signal) {
       if (current) process.kill(current.pid, signal);
-    },
-    restart(reason) {
-      if (!current || plannedRestart) return;
-      plannedRestart = true;
-      state = 'waiting';
-      deps.say(`${spec.name}: ${reason}, restarting it`);
-      void endProcess({ ...current, stopSignal: spec.stopSignal, graceMs: spec.graceMs });
     },
     async hold() {
       await leave(async (target) => killGroup(target));

@@ -7,7 +7,7 @@ import { describe, expect, inject, onTestFinished, test, vi } from 'vitest';
 import { stringify } from 'yaml';
 import { freePort } from '../local/ports.ts';
 import { testFolder } from '../local/testing.ts';
-import { addConsumer, consumer, names, startNats, streams } from './fixture-nats.ts';
+import { consumer, names, startNats, streams } from './fixture-nats.ts';
 import { brokerState, findConsumer, withBroker } from './streams.ts';
 
 /** Starts the program as a container does: with this environment and no other. */
@@ -203,7 +203,7 @@ describe('streams', () => {
     const { url } = await startNats({ bare: true });
     const { port } = await keep(url);
     await soon(async () => expect(await status(port, '/readyz')).toBe(200));
-    await addConsumer(url);
+    await withBroker(url, (jsm) => jsm.consumers.update(consumer.stream, consumer.name, { ack_wait: 30e9 }));
     await soon(async () =>
       expect(await withBroker(url, async (jsm) => (await findConsumer(jsm, consumer))?.config)).toMatchObject(
         consumer.settings,

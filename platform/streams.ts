@@ -12,7 +12,7 @@ import { parse } from 'yaml';
 /** A stream as `npm run generate` writes it down: exactly what the broker's API takes. */
 export type StreamWanted = StreamConfig;
 
-/** A durable consumer that a sidecar makes on the broker when it subscribes. */
+/** A durable consumer on the broker, which the sidecars of an app subscribe to. */
 export interface Durable {
   app: string;
   topic: string;
@@ -27,7 +27,7 @@ export interface ConsumerWanted extends Durable {
   settings: ConsumerSettings;
 }
 
-/** What the broker shall hold: streams are made before the first message, consumers by the sidecars. */
+/** What the broker shall hold: made before the first message, and before a sidecar subscribes. */
 export interface BrokerWanted {
   streams: StreamWanted[];
   consumers: ConsumerWanted[];
@@ -61,14 +61,22 @@ export async function withBroker<T>(url: string, work: (jsm: JetStreamManager) =
   }
 }
 
-/** Makes the streams that are missing and brings the others to their wanted configuration. Returns the names of those it made. */
-export async function ensureStreams(url: string, wanted: StreamWanted[]): Promise<string[]> {
+/**
+ * Makes the streams that are missing and brings the others to their wanted configuration. Returns the names of those it made.
+ * @param onMade done right after a stream is made, before a sidecar that waits for it tries again.
+ */
+export async function ensureStreams(
+  url: string,
+  wanted: StreamWanted[],
+  onMade: (jsm: JetStreamManager, stream: string) => Promise<void> = async () => {},
+): Promise<string[]> {
   return withBroker(url, async (jsm) => {
     const made: string[] = [];
     for (const stream of wanted) {
       if (await exists(() => jsm.streams.info(stream.name))) await jsm.streams.update(stream.name, stream);
       else {
         await jsm.streams.add(stream);
+        await onMade(jsm, stream.name);
         made.push(stream.name);
       }
     }

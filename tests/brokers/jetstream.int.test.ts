@@ -15,6 +15,7 @@ import { jetstreamBroker } from '../../local/jetstream-broker.ts';
 import { freePort } from '../../local/ports.ts';
 import { ensurePrograms } from '../../local/programs/programs.ts';
 import { type Fixture, openFixture } from '../../packages/messaging/src/fixture.ts';
+import { ensureStreams, readBrokerWanted, withBroker } from '../../platform/streams.ts';
 import { until } from '../waiting.ts';
 import { openSidecarRig } from './sidecar-rig.ts';
 
@@ -39,8 +40,11 @@ afterAll(() => fixture?.close());
 const effects = async () =>
   (await fixture.admin<{ n: number }[]>`SELECT n FROM effect ORDER BY n`).map(({ n }) => n);
 
-/** The broker and the sender's sidecar; the reader's, and what it delivers to, are for the test to start. */
-async function openRig(change?: (generated: string) => string) {
+/**
+ * The broker and the sender's sidecar; the reader's, and what it delivers to, are for the test to start.
+ * @param o.streamsOnly leaves the consumers to the sidecars
+ */
+async function openRig(change?: (generated: string) => string, o: { streamsOnly?: boolean } = {}) {
   const rig = await openSidecarRig({ table: TABLE, broker: 'jetstream', ...(change && { change }) });
   const { natsServer } = await ensurePrograms({ env: process.env, only: ['natsServer'], progress: () => {} });
   const port = await freePort();
@@ -50,9 +54,11 @@ async function openRig(change?: (generated: string) => string) {
     'nats.log',
   );
   const streams = join(rig.folder, 'components/brokers/jetstream-streams.generated.yaml');
-  const tasks = jetstreamBroker.tasks(jetstreamBroker.url(port, password), streams);
+  const url = jetstreamBroker.url(port, password);
+  const tasks = jetstreamBroker.tasks(url, streams);
   await until('the broker to answer', () => tasks.ping().then(() => true));
-  await tasks.prepare();
+  if (o.streamsOnly) await ensureStreams(url, readBrokerWanted(streams).streams);
+  else await tasks.prepare();
   const broker = jetstreamBroker.secret(port, password);
   const sender = await rig.startSidecar('books', { broker });
   const dapr = createDapr({ httpPort: sender.http, apiToken: '' });
@@ -66,6 +72,11 @@ async function openRig(change?: (generated: string) => string) {
         const event = JSON.parse(delivery('BookAdded', { n }, { id: `m${n}`, key: `k${n}` }));
         await dapr.publish('pubsub-books-0', 'books', event);
       }
+    },
+    /** Loses all that the broker has, and makes it again as a program does that never saw it. */
+    async loseAll(): Promise<void> {
+      await withBroker(url, (jsm) => jsm.streams.delete('books'));
+      await jetstreamBroker.tasks(url, streams).prepare();
     },
   };
 }
@@ -116,10 +127,31 @@ function reader(
 
 const numbers = [1, 2, 3, 4, 5, 6];
 
+/** The broker delivers again after a second; the component and the list that the consumer is made from say the same. */
+const soonAgain = (generated: string) =>
+  generated
+    .replaceAll('ackWait\n      value: 20s', 'ackWait\n      value: 1s')
+    .replaceAll('ack_wait: 20000000000', 'ack_wait: 1000000000');
+
+test.for([
+  ['sidecars that run are served again', {}, [1, 2, 3]],
+  ['control: those whose consumers they made themselves are not', { streamsOnly: true }, [1]],
+] as const)('a broker that lost everything, twice: %s', async ([, o, handled]) => {
+  const rig = await openRig(undefined, o);
+  listen(reader().app, rig.appPort);
+  await rig.startReader();
+  await rig.publish(1);
+  await until('it to be handled', async () => (await effects()).length === 1);
+  for (const n of [2, 3]) {
+    await rig.loseAll();
+    await rig.publish(n);
+    await sleep(2_000);
+  }
+  expect(await effects()).toEqual(handled);
+});
+
 test('an app without its route, a sidecar before its app, an app before its sidecar: nothing is dropped', async () => {
-  const rig = await openRig((generated) =>
-    generated.replaceAll('ackWait\n      value: 20s', 'ackWait\n      value: 1s'),
-  );
+  const rig = await openRig(soonAgain);
   await rig.publish(1, 2);
   const bare = reader({ routes: false });
   const close = listen(bare.app, rig.appPort);
@@ -160,10 +192,7 @@ test('control: an app that answers 404 loses what is delivered to it', async () 
 });
 
 /** The broker gives up on a handler that goes on; both sidecar and app would wait for longer. */
-const impatient = (generated: string) =>
-  generated
-    .replaceAll('ackWait\n      value: 20s', 'ackWait\n      value: 1s')
-    .replaceAll('deliver: 3s', 'deliver: 20s');
+const impatient = (generated: string) => soonAgain(generated).replaceAll('deliver: 3s', 'deliver: 20s');
 
 /** `enough`: with so many effects of the first message the test has seen what it wanted; the broker may go on delivering it. */
 async function slowHandler(enough: number) {

@@ -173,6 +173,22 @@ describe('order', () => {
   });
 });
 
+test('a key whose counter is held, with more due messages than one look takes, does not hide the others', async () => {
+  const due = (key: string, n: number) => ({ ...placed(key, n), delayMs: 0 });
+  const numbers = Array.from({ length: 250 }, (_, i) => i + 1);
+  await transaction((tx) => outbox.publish(tx, placed('held', 0)));
+  await transaction((tx) => outbox.publish(tx, ...numbers.map((n) => due('held', n))));
+  await transaction((tx) => outbox.publish(tx, due('free', 1)));
+  await transaction(async (tx) => {
+    await tx.execute(`SELECT FROM outbox_sequence WHERE msg_key = 'held' FOR UPDATE`);
+    await start();
+    await eventually(async () => expect((await released()).map(({ key }) => key)).toEqual(['held', 'free']));
+  });
+  await eventually(async () => expect(await waiting()).toEqual([]));
+  const moved = (await released()).filter(({ key }) => key === 'held').map(({ n, seq }) => [n, seq]);
+  expect(moved).toEqual([0, ...numbers].map((n) => [n, n + 1]));
+});
+
 test('each goes where it belongs: a topic, a queue, this service itself', async () => {
   await transaction(async (tx) => {
     await outbox.publish(tx, { ...placed('k', 1), delayMs: 0 });

@@ -25,6 +25,8 @@ export interface DelayedRelease extends Worker {
 
 /** Messages moved in one transaction at most. */
 const LIMIT = 200;
+/** How often one transaction looks past keys that are held, before it leaves the rest to the next one. */
+const LOOKS = 10;
 /** And one by one, each with so long for its lock, in ms. */
 const SINGLY = 20;
 const SINGLY_MS = 100;
@@ -34,23 +36,25 @@ const AGAIN_MS = 100;
 const APART_MS = 20;
 
 /**
- * What is due, in that order, of keys whose counter nobody holds: a transaction that does would hold up all the others as well,
- * and is waited for outside. One process at a time; another one would find the same rows, and wait for nothing.
+ * What is due, in that order, and whether its key's counter is free: a transaction that holds one would hold up all the others as well,
+ * and is waited for outside. $1 are the keys that are known to be held. One process at a time; another one would find the same rows, and wait
+ * for nothing.
  */
 const DUE = `
   WITH turn AS MATERIALIZED (SELECT pg_try_advisory_xact_lock(${LOCKS.release}, 0) AS mine),
   due AS MATERIALIZED (
     SELECT d.id, d.due_at, d.topic, d.msg_key FROM turn CROSS JOIN LATERAL (
-      SELECT * FROM outbox_delayed WHERE turn.mine AND due_at <= statement_timestamp() ORDER BY due_at, id LIMIT ${LIMIT}
+      SELECT * FROM outbox_delayed WHERE turn.mine AND due_at <= statement_timestamp() AND (topic, msg_key) NOT IN (
+        SELECT topic, msg_key FROM json_to_recordset($1::text::json) AS held (topic text, msg_key text))
+      ORDER BY due_at, id LIMIT ${LIMIT}
     ) d
   ), free AS MATERIALIZED (
     SELECT topic, msg_key FROM outbox_sequence
     WHERE (topic, msg_key) IN (SELECT topic, msg_key FROM due) ORDER BY topic, msg_key FOR UPDATE SKIP LOCKED
   )
-  SELECT id, msg_key FROM due
-  WHERE (topic, msg_key) IN (SELECT topic, msg_key FROM free)
-    OR NOT EXISTS (SELECT FROM outbox_sequence s WHERE s.topic = due.topic AND s.msg_key = due.msg_key)
-  ORDER BY due_at, id`;
+  SELECT id, topic, msg_key, ((topic, msg_key) IN (SELECT topic, msg_key FROM free)
+    OR NOT EXISTS (SELECT FROM outbox_sequence s WHERE s.topic = due.topic AND s.msg_key = due.msg_key)) AS free
+  FROM due ORDER BY due_at, id`;
 
 const NEXT = `SELECT extract(epoch FROM min(due_at) - statement_timestamp())::float8 * 1000 AS ms FROM outbox_delayed`;
 
@@ -143,13 +147,25 @@ async function releaseSingly({ sql }: Database): Promise<number> {
   return moved;
 }
 
-/** One transaction; how many messages it moved. */
+/**
+ * One transaction; how many messages it moved. A key with more due messages than one look takes must not hide the others while its counter
+ * is held, so the next look leaves it out; with all of its messages, or later ones would be moved before earlier ones.
+ */
 async function releaseDue({ sql }: Database): Promise<number> {
   return sql.begin(async (tx) => {
-    const due = await tx.unsafe<{ id: string; msg_key: string }[]>(DUE);
-    if (due.length === 0) return 0;
-    const moves = due.map(({ id, msg_key }) => ({ id, slot: slotOf(msg_key) }));
-    await tx.unsafe(RELEASE_STATEMENT, [JSON.stringify(moves)]);
-    return due.length;
+    const held: { topic: string; msg_key: string }[] = [];
+    for (let looks = 0; looks < LOOKS; looks += 1) {
+      const due = await tx.unsafe<{ id: string; topic: string; msg_key: string; free: boolean }[]>(DUE, [
+        JSON.stringify(held),
+      ]);
+      const moves = due.filter(({ free }) => free).map(({ id, msg_key }) => ({ id, slot: slotOf(msg_key) }));
+      if (moves.length > 0) {
+        await tx.unsafe(RELEASE_STATEMENT, [JSON.stringify(moves)]);
+        return moves.length;
+      }
+      if (due.length < LIMIT) return 0;
+      held.push(...due.map(({ topic, msg_key }) => ({ topic, msg_key })));
+    }
+    return 0;
   }) as Promise<number>;
 }
