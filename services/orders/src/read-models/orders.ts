@@ -1,4 +1,4 @@
-import type { Projection, RecordedEvent } from '@sidecart/event-sourcing/projection';
+import type { PlainEvent, Projection } from '@sidecart/event-sourcing/projection';
 import type { Executor, Transaction } from '@sidecart/kit/db';
 import { and, desc, eq, lt, sql } from 'drizzle-orm';
 import type { OrderEvent } from '../order-events.ts';
@@ -28,6 +28,7 @@ const LIVE = sql`(SELECT generation FROM subscriptions WHERE name = ${PROJECTION
 export const ordersProjection: Projection<OrderEvent> = {
   name: PROJECTION,
   codeVersion: 1,
+  needsMeta: false,
   async apply(tx, generation, events) {
     const states = await statesOf(tx, generation, new Set(events.map(({ streamId }) => streamId)));
     const days = new Map<string, Day>();
@@ -100,7 +101,7 @@ export async function readDashboard(db: Executor): Promise<Dashboard> {
 
 type Day = Omit<typeof orderDay.$inferInsert, 'generation'>;
 
-function count(days: Map<string, Day>, { at, event }: RecordedEvent<OrderEvent>, order: Order): void {
+function count(days: Map<string, Day>, { at, event }: PlainEvent<OrderEvent>, order: Order): void {
   const name = at.toISOString().slice(0, 10);
   const day = days.get(name) ?? { day: name, placed: 0, unitsShipped: 0, takings: 0, refunded: 0 };
   days.set(name, day);
