@@ -27,15 +27,19 @@ export async function portForward(
   } = {},
 ): Promise<PortForward> {
   const { withinMs = 60_000 } = o;
-  const ports: number[] = [];
-  for (const _ of remotePorts) ports.push(await freePort());
-  const pairs = remotePorts.map((remote, i) => `${ports[i]}:${remote}`);
+  const choosePorts = async () => {
+    const chosen: number[] = [];
+    for (const _ of remotePorts) chosen.push(await freePort());
+    return chosen;
+  };
+  let ports = await choosePorts();
   let child: ChildProcess | undefined;
   let stopped = false;
   let said = '';
 
   const once = (whenReady: () => void) =>
     new Promise<void>((ended) => {
+      const pairs = remotePorts.map((remote, i) => `${ports[i]}:${remote}`);
       child = spawn(
         'kubectl',
         [
@@ -69,12 +73,16 @@ export async function portForward(
       fail(new Error(`no port-forward to ${target} within ${withinMs} ms: ${said}`));
     }, withinMs);
     void (async () => {
+      let isReady = false;
       while (!stopped) {
         await once(() => {
+          isReady = true;
           clearTimeout(patience);
           ready();
         });
         await sleep(AGAIN_AFTER_MS);
+        // Somebody else took one between the choice and kubectl; nobody knows them yet.
+        if (!isReady && /address already in use/.test(said)) ports = await choosePorts();
       }
     })();
   });
