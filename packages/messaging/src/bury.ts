@@ -81,6 +81,8 @@ async function keepDead(tx: Transaction, dead: DeadMessage): Promise<void> {
       set: {
         state: 'waiting',
         resolvedAt: null,
+        sender: sql`excluded.sender`,
+        keySeq: sql`excluded.key_seq`,
         holdsKey: sql`excluded.holds_key`,
         reason: sql`excluded.reason`,
         detail: sql`excluded.detail`,

@@ -231,6 +231,38 @@ test.each([true, false])(
   },
 );
 
+test('a dead letter that nobody wants in order holds nothing, whether it comes early or in its turn', async () => {
+  const { consumer } = replica();
+  for (const n of range(1, 12)) await send(consumer, 'turn', n);
+  await send(consumer, 'turn', 13, 'Note');
+  await send(consumer, 'turn', 14);
+  expect(await applied('turn')).toEqual([...range(1, 12), 14]);
+  for (const n of range(1, 11)) await send(consumer, 'early', n);
+  await send(consumer, 'early', 13, 'Note');
+  for (const n of [14, 12]) await send(consumer, 'early', n);
+  await eventually(async () => expect(await applied('early')).toEqual([...range(1, 12), 14]));
+  expect(await fixture.admin`SELECT holds_key FROM dead_letter`).toEqual([
+    { holds_key: false },
+    { holds_key: false },
+  ]);
+});
+
+test('one that killed its process five times when its turn came is set aside, and holds its key', async () => {
+  await fixture.admin`INSERT INTO consumer_run (id, instance, found_dead_at) VALUES (gen_random_uuid(), 'x', now())`;
+  const { consumer } = replica();
+  await consumer.worker.start();
+  onTestFinished(consumer.worker.stop);
+  for (const n of [2, 3]) await send(consumer, 'k', n);
+  await fixture.admin`INSERT INTO inbox_start (topic, event_id, starts) VALUES ('orders', ${idOf('k', 2)}, 5)`;
+  await send(consumer, 'k', 1);
+  await eventually(async () =>
+    expect(await fixture.admin`SELECT event_id, reason, holds_key FROM dead_letter`).toEqual([
+      { event_id: idOf('k', 2), reason: 'poison', holds_key: true },
+    ]),
+  );
+  expect(await applied()).toEqual([1]);
+});
+
 test('a number beyond 64 bits is a dead letter', async () => {
   const { consumer } = replica();
   const body = delivery('Step', { key: 'k', n: 1 }, { id: 'big', key: 'k' }).replace(

@@ -164,6 +164,25 @@ describe('a dead letter that holds its key', () => {
     expect((await call('POST', `/${first.id}/redrive`)).body).toEqual({ outcome: 'parked' });
     expect(await effects()).toEqual([]);
   });
+
+  test('waits for a decision again when it fails in its turn', async () => {
+    const answers = [new PermanentError('no'), undefined, new PermanentError('still not')];
+    const { send, call } = service(() => answers.shift());
+    await send(step(1), 'commands.inventory');
+    const [first] = (await call('GET', '')).body.items;
+    await fixture.admin`UPDATE dead_letter SET body = convert_to(replace(convert_from(body, 'UTF8'), '"sequence":"1"', '"sequence":"2"'), 'UTF8')`;
+    expect((await call('POST', `/${first.id}/redrive`)).body).toEqual({ outcome: 'parked' });
+    await send(step(1).replace('"id":"s1"', '"id":"s0"'), 'commands.inventory');
+    await eventually(async () =>
+      expect((await call('GET', '')).body.items).toMatchObject([
+        { id: first.id, state: 'waiting', detail: 'still not', sequence: '2' },
+      ]),
+    );
+    await send(step(3), 'commands.inventory');
+    expect(await effects()).toEqual([1]);
+    await call('POST', `/${first.id}/discard`, { note: 'it never will' });
+    await eventually(async () => expect(await effects()).toEqual([1, 3]));
+  });
 });
 
 describe('edit', () => {

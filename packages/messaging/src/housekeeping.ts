@@ -37,8 +37,8 @@ export function createHousekeeping(o: HousekeepingOptions): Worker {
     return row?.present ?? false;
   }
 
-  async function purge(): Promise<void> {
-    const inbox = (await exists('inbox')) ? await purgeInbox(db) : 0;
+  async function purge(signal: AbortSignal): Promise<void> {
+    const inbox = (await exists('inbox')) ? await purgeInbox(db, { signal }) : 0;
     const keys = (await exists('idempotency_key')) ? await purgeIdempotencyKeys(db) : 0;
     if (inbox + keys > 0) o.log.info({ inbox, idempotency_keys: keys }, 'Purged');
   }

@@ -47,10 +47,19 @@ export async function setOutcome(
     .where(and(eq(inbox.topic, topic), eq(inbox.eventId, eventId)));
 }
 
-/** Deletes inbox rows that no redelivery can ask for any more; returns how many. */
-export async function purgeInbox(db: Executor): Promise<number> {
-  const purged = await db.execute(
-    sql`DELETE FROM inbox WHERE received_at < now() - make_interval(days => ${INBOX_DAYS})`,
-  );
-  return purged.count;
+/** Rows in one statement. All that became too old in a busy hour, or while nobody purged, would take longer than a statement may. */
+const PURGE_ROWS = 50_000;
+
+/** Deletes inbox rows that no redelivery can ask for any more; returns how many. `signal` ends it between two statements. */
+export async function purgeInbox(
+  db: Executor,
+  { rows = PURGE_ROWS, signal }: { rows?: number; signal?: AbortSignal } = {},
+): Promise<number> {
+  for (let purged = 0; ; ) {
+    const { count } = await db.execute(sql`
+      DELETE FROM inbox WHERE ctid = ANY (ARRAY(
+        SELECT ctid FROM inbox WHERE received_at < now() - make_interval(days => ${INBOX_DAYS}) LIMIT ${rows}))`);
+    purged += count;
+    if (count < rows || signal?.aborted) return purged;
+  }
 }
