@@ -42,7 +42,11 @@ async function main(): Promise<void> {
   for (const event of ['uncaughtException', 'unhandledRejection'])
     process.on(event, (err) => {
       complain(err);
-      void stop(1);
+      // One that fails as well would be the next unhandled rejection, and so on without end.
+      stop(1).catch(() => {
+        killShop(runDir);
+        process.exit(1);
+      });
     });
   await requireMachine(thisMachine(options.broker));
   const startedAt = performance.now();

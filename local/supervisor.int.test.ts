@@ -1,4 +1,4 @@
-import { readFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { expect, onTestFinished, test } from 'vitest';
@@ -13,7 +13,8 @@ function setUp(command: Command, { probeLog, ...more }: Partial<ProcessSpec> & {
   const folder = testFolder();
   const logged = () => readFileSync(join(folder, 'thing.log'), 'utf8');
   const said: string[] = [];
-  const ledgerFile = join(folder, 'ledger.json');
+  // Beside the log, whose folder a test may remove.
+  const ledgerFile = join(testFolder(), 'ledger.json');
   const process = supervise(
     {
       name: 'thing',
@@ -30,7 +31,7 @@ function setUp(command: Command, { probeLog, ...more }: Partial<ProcessSpec> & {
     { ledger: openLedger(ledgerFile), say: (text) => said.push(text), backoff: (failures) => failures * 30 },
   );
   onTestFinished(async () => void (await process.end()));
-  return { process, said, logged, ledger: () => readLedger(ledgerFile) };
+  return { process, said, logged, folder, ledger: () => readLedger(ledgerFile) };
 }
 
 test('is in the ledger while it runs, in a process group of its own, and gone from both after its end', async () => {
@@ -58,6 +59,17 @@ test('a process that dies is started again, with back-off, and it is said', asyn
   expect(said[0]).toMatch(/^thing died \(SIGKILL\), restart in 0.03 s; its log: .*thing\.log$/);
   expect(said[1]).toBe('thing is ready again');
   expect(said[2]).toMatch(/restart in 0.06 s/);
+});
+
+test('a process whose log is out of reach is tried again, with back-off, until there is a place for it', async () => {
+  const { process, said, folder } = setUp(script(IDLE));
+  await process.start();
+  rmSync(folder, { recursive: true });
+  process.kill('SIGKILL');
+  await eventually(() => said.length > 1);
+  expect(said[1]).toMatch(/^thing cannot be started \(ENOENT.*thing\.log'\), restart in 0.06 s/);
+  mkdirSync(folder);
+  await eventually(() => process.state === 'ready');
 });
 
 test('what is made for each start is made anew for a restart', async () => {

@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { backoffMs, STEADY_MS } from './backoff.ts';
 import { endProcess, killGroup } from './ending.ts';
 import { processIdentity } from './identity.ts';
-import { type Command, describeExit, type Exit, launch } from './launch.ts';
+import { type Command, describeExit, type Exit, type Launched, launch } from './launch.ts';
 import type { Ledger } from './ledger.ts';
 import { logTail } from './logs.ts';
 import { ShopError } from './shop-error.ts';
@@ -108,14 +108,15 @@ export function supervise(spec: ProcessSpec, deps: SupervisorDeps): Supervised {
 
   async function runOnce(signal: AbortSignal): Promise<Exit> {
     state = 'starting';
-    let command: Command;
+    let child: Launched;
     try {
-      command = await spec.command();
+      const command = await spec.command();
+      if (signal.aborted) return {};
+      // Its log too may be out of reach: the run folder was removed, or the disk is full.
+      child = launch(command, spec.logFile);
     } catch (err) {
       return { problem: err instanceof Error ? err.message : String(err) };
     }
-    if (signal.aborted) return {};
-    const child = launch(command, spec.logFile);
     const identity = child.pid === undefined ? undefined : processIdentity(child.pid);
     if (child.pid === undefined || identity === undefined) return child.exited;
     const { pid } = child;

@@ -171,6 +171,12 @@ describe('an append by itself', () => {
     await eventually(async () => expect(await ids()).toContain('a'), 5000);
   });
 
+  it('wakes it as the events of a command do', async () => {
+    const { store, ids } = await sleeper();
+    await fixture.database.db.transaction((tx) => store.handle(tx, 'a', { type: 'Open', owner: 'Ada' }));
+    await eventually(async () => expect(await ids()).toContain('a'), 5000);
+  });
+
   it('control: of one that tells nobody the projector sleeps on', async () => {
     const { ids } = await sleeper();
     await alone(0, [deposited(1)]);

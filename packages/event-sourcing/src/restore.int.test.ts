@@ -162,28 +162,52 @@ describe('restoring is refused, and nothing is changed,', () => {
     expect((await load('a')).version).toBe(3);
   });
 
-  it('when somebody else condenses it further at the same time', async () => {
-    await fixture.fill('a', 10);
-    let during = async () => {};
+  /** An archive elsewhere that has something done, once, when it is read next. */
+  function archiveMeanwhile() {
     const { store } = archiveElsewhere();
+    let during = async () => {};
     const elsewhere: ArchiveStore = {
       ...store,
       async get(name) {
-        await during();
+        const once = during;
+        during = async () => {};
+        await once();
         return store.get(name);
       },
     };
+    return {
+      elsewhere,
+      meanwhile(work: () => Promise<unknown>) {
+        during = async () => void (await work());
+      },
+    };
+  }
+
+  it('when somebody else condenses it further at the same time', async () => {
+    await fixture.fill('a', 10);
+    const { elsewhere, meanwhile } = archiveMeanwhile();
     const deps = { ...fixture.deps, archive: elsewhere };
     await condenseStream(deps, 'a', decision, 5);
-    during = async () => {
-      during = async () => {};
-      await condenseStream(deps, 'a', decision);
-    };
+    meanwhile(() => condenseStream(deps, 'a', decision));
     await expect(restore('a', elsewhere)).rejects.toMatchObject({ code: 'changed_meanwhile' });
     expect(await fixture.rows('a')).toEqual([{ version: 10, type: CONDENSED }]);
     expect((await load('a')).state.balance).toBe(9);
     expect(await restore('a', elsewhere)).toMatchObject({ fromVersion: 5, more: 1 });
     expect(await restore('a', elsewhere)).toMatchObject({ fromVersion: 1, more: 0 });
+  });
+
+  it('when somebody else restores it and condenses it again at the same time: what was read is not in force any more', async () => {
+    await fixture.fill('a', 5);
+    const { elsewhere, meanwhile } = archiveMeanwhile();
+    const deps = { ...fixture.deps, archive: elsewhere };
+    await condenseStream(deps, 'a', decision);
+    meanwhile(async () => {
+      await restore('a', elsewhere);
+      await condenseStream(deps, 'a', decision);
+    });
+    await expect(restore('a', elsewhere)).rejects.toMatchObject({ code: 'changed_meanwhile' });
+    expect(await fixture.rows('a')).toEqual([{ version: 5, type: CONDENSED }]);
+    expect(await restore('a', elsewhere)).toMatchObject({ fromVersion: 1, toVersion: 5, more: 0 });
   });
 });
 

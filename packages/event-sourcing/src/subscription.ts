@@ -228,8 +228,11 @@ export async function dropGeneration(db: Executor, name: string, generation: num
   );
 }
 
-/** How many events are not done, up to so many; in two parts, as no index answers both at once. */
-const notDone = (limit: number, and = '') => `(
+/**
+ * How many events the column `done` of a subscription does not see, up to so many; in two parts, as no index answers both at once. For
+ * a statement that runs {@link byIndex}: else it may go through all events there are.
+ */
+export const notDone = (limit: number, and = '') => `(
   (SELECT count(*) FROM (
     SELECT FROM events WHERE xid >= pg_snapshot_xmax(done) AND type <> '$Condensed' ${and} LIMIT ${limit}) AS e)
   + (SELECT count(*) FROM (

@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest';
+import { order } from './aggregate.ts';
 import { event, history, LATER, needed, type Where } from './fixture-histories.ts';
 import type { OrderEvent, Problem } from './order-events.ts';
 import { evolve, initialState, isFinal, type Order, type OrderState } from './order-state.ts';
@@ -28,6 +29,16 @@ describe.each(Object.entries(history))('an order that is %s', (_, happened) => {
 test('nothing happens to an order that nobody placed', () => {
   for (const next of [...Object.values(event).filter(({ type }) => type !== 'OrderPlaced'), unknown])
     expect(evolve(initialState(), next)).toEqual(initialState());
+});
+
+test('what is condensed by policy is an order at its end, no other', () => {
+  const refused = [event.refundRequested, event.refundRefused, needed('refund_refused', 'rfd_1')];
+  for (const happened of [
+    ...Object.values(history),
+    [...history.delivered, event.refundRequested],
+    [...history.delivered, ...refused],
+  ])
+    expect(order.isClosed?.(after(happened))).toBe(isFinal(after(happened)));
 });
 
 test('an order is at its end when nothing is awaited, nobody is needed and no money is on its way back', () => {

@@ -308,7 +308,7 @@ function mountReads(app: OpenAPIHono, deps: OrderDeps & HistoryDeps): void {
   );
 
   app.openapi(dashboardRoute, async (c) => {
-    const figures = await readDashboard(database.db);
+    const figures = await database.db.transaction((tx) => readDashboard(tx));
     return c.json(
       {
         open_orders: figures.openOrders,
