@@ -100,12 +100,21 @@ export async function claimIdempotent(
   return { claimed: false, resource: sameBody(row, o) };
 }
 
-/** Deletes what is older than 24 hours; returns how many. */
-export async function purgeIdempotencyKeys(db: Executor): Promise<number> {
-  const result = await db
-    .delete(idempotencyKeys)
-    .where(sql`${idempotencyKeys.createdAt} <= now() - ${LIFETIME}`);
-  return result.count;
+/** Rows in one statement. All of a busy hour, or of a time when nobody purged, would take longer than a statement may. */
+const PURGE_ROWS = 50_000;
+
+/** Deletes what is older than 24 hours; returns how many. `signal` ends it between two statements. */
+export async function purgeIdempotencyKeys(
+  db: Executor,
+  { rows = PURGE_ROWS, signal }: { rows?: number; signal?: AbortSignal } = {},
+): Promise<number> {
+  for (let purged = 0; ; ) {
+    const { count } = await db.execute(sql`
+      DELETE FROM ${idempotencyKeys} WHERE ctid = ANY (ARRAY(
+        SELECT ctid FROM ${idempotencyKeys} WHERE ${idempotencyKeys.createdAt} <= now() - ${LIFETIME} LIMIT ${rows}))`);
+    purged += count;
+    if (count < rows || signal?.aborted) return purged;
+  }
 }
 
 function sameBody(row: { fingerprint: string; resource: string }, o: { fingerprint: string }): string {

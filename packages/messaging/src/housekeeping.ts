@@ -39,7 +39,7 @@ export function createHousekeeping(o: HousekeepingOptions): Worker {
 
   async function purge(signal: AbortSignal): Promise<void> {
     const inbox = (await exists('inbox')) ? await purgeInbox(db, { signal }) : 0;
-    const keys = (await exists('idempotency_key')) ? await purgeIdempotencyKeys(db) : 0;
+    const keys = (await exists('idempotency_key')) ? await purgeIdempotencyKeys(db, { signal }) : 0;
     if (inbox + keys > 0) o.log.info({ inbox, idempotency_keys: keys }, 'Purged');
   }
 

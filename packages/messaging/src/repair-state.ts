@@ -49,7 +49,16 @@ export async function releaseCursor({ db }: Database, { topic, sender }: Edge): 
     WHERE topic = ${topic} AND sender = ${sender}`);
 }
 
-/** Notes what of a page the inbox has not seen, and how far the comparison has come, together. Returns the cursor for what is next. */
+/** Looked up one by one. As EXISTS it could become a hash of the whole inbox. */
+const inInbox = (topic: string, eventId: SQL) =>
+  sql`(SELECT true FROM inbox i WHERE i.topic = ${topic} AND i.event_id = ${eventId}) IS TRUE`;
+
+/**
+ * Notes what of a page the inbox has not seen, and how far the comparison has come, together. Returns the cursor for what is next.
+ *
+ * A message of the page that has come already was sent after all that was noted before, and has overtaken it: the broker has no
+ * backlog that would still bring that. The first comparison says nothing of the kind, as it tells what came long ago.
+ */
 export async function notePage(
   { db }: Database,
   { topic, sender }: Edge,
@@ -62,15 +71,21 @@ export async function notePage(
       : { ...(cursor.since && { since: cursor.since }), target: page.target, after: page.after };
   const ids = page.ids.map(([id, event]) => ({ id, event }));
   await db.transaction(async (tx) => {
-    await Promise.all([
-      tx.execute(sql`
-        INSERT INTO repair_missing (topic, event_id, sender, sent_id)
-        SELECT ${topic}, p.event, ${sender}, p.id
+    const [{ came } = { came: false }] = await tx.execute<{ came: boolean }>(sql`
+      WITH told AS MATERIALIZED (
+        SELECT p.id, p.event, ${inInbox(topic, sql`p.event`)} AS came
         FROM json_to_recordset(${JSON.stringify(ids)}::text::json) AS p (id bigint, event text)
-        WHERE NOT EXISTS (SELECT FROM inbox i WHERE i.topic = ${topic} AND i.event_id = p.event)
-        ON CONFLICT DO NOTHING`),
-      saveCursor(tx, { topic, sender }, next),
-    ]);
+      ), noted AS (
+        INSERT INTO repair_missing (topic, event_id, sender, sent_id)
+        SELECT ${topic}, event, ${sender}, id FROM told WHERE NOT came
+        ON CONFLICT DO NOTHING
+      )
+      SELECT coalesce(bool_or(came), false) AS came FROM told`);
+    if (came && cursor.since)
+      await tx.execute(
+        sql`UPDATE repair_cursor SET passed_at = now() WHERE topic = ${topic} AND sender = ${sender}`,
+      );
+    await saveCursor(tx, { topic, sender }, next);
   });
   return next;
 }
@@ -95,22 +110,76 @@ async function saveCursor(
 const longAgo = (at: SQL, graceMs: number) =>
   sql`(${at} < clock_timestamp() - make_interval(secs => ${graceMs / 1000}) OR ${toCome(at)})`;
 
-/** Forgets those that have come meanwhile, and returns the oldest of the others that were noticed `graceMs` ago or earlier. */
+export interface Late {
+  id: string;
+  eventId: string;
+  /** A message that was sent later came before it. */
+  passed: boolean;
+}
+
+/** Rows looked up in the inbox by one statement. */
+const STEP = 2000;
+/** One look takes no further step after so long, in ms: what came of millions is forgotten over some looks. */
+const LOOK_MS = 5000;
+
+/**
+ * Forgets those that have come meanwhile, from the oldest on, until it has found `limit` of the others that were noticed `graceMs` ago or
+ * earlier, and returns these. What a step costs does not grow with what is noted; that of all of it at once would reach the time
+ * that a statement may take, and then it would fail for ever.
+ */
 export async function overdue(
   { db }: Database,
   { topic, sender }: Edge,
   graceMs: number,
   limit: number,
-): Promise<{ id: string; eventId: string }[]> {
-  await db.execute(sql`
-    DELETE FROM repair_missing m USING inbox i
-    WHERE m.topic = ${topic} AND m.sender = ${sender} AND i.topic = m.topic AND i.event_id = m.event_id`);
-  const rows = await db.execute<{ id: string; event_id: string }>(sql`
-    SELECT sent_id::text AS id, event_id FROM repair_missing
-    WHERE topic = ${topic} AND sender = ${sender}
-      AND ${longAgo(sql`noticed_at`, graceMs)}
-    ORDER BY noticed_at, sent_id LIMIT ${limit}`);
-  return rows.map(({ id, event_id }) => ({ id, eventId: event_id }));
+): Promise<Late[]> {
+  const late: Late[] = [];
+  const until = performance.now() + LOOK_MS;
+  let [at, id] = ['-infinity', '0'];
+  for (;;) {
+    const rows = await db.execute<{
+      id: string;
+      event_id: string;
+      at: string;
+      came: boolean;
+      late: boolean;
+      passed: boolean;
+    }>(sql`
+        WITH step AS MATERIALIZED (
+          SELECT m.*, ${inInbox(topic, sql`m.event_id`)} AS came
+          FROM (
+            SELECT ctid AS place, sent_id, event_id, noticed_at FROM repair_missing
+            WHERE topic = ${topic} AND sender = ${sender} AND (noticed_at, sent_id) > (${at}::timestamptz, ${id}::bigint)
+            ORDER BY noticed_at, sent_id LIMIT ${STEP}
+          ) AS m
+        ), forgotten AS (
+          DELETE FROM repair_missing WHERE ctid = ANY (ARRAY(SELECT place FROM step WHERE came))
+        ), passing AS MATERIALIZED (
+          SELECT max(passed_at) FILTER (WHERE NOT ${toCome(sql`passed_at`)}) AS at FROM repair_cursor WHERE topic = ${topic}
+        )
+        SELECT sent_id::text AS id, event_id, noticed_at::text AS at, came, ${longAgo(sql`noticed_at`, graceMs)} AS late,
+          coalesce(noticed_at < passing.at, false) OR ${toCome(sql`noticed_at`)} AS passed
+        FROM step CROSS JOIN passing ORDER BY noticed_at, sent_id`);
+    for (const row of rows)
+      if (row.late && !row.came && late.length < limit)
+        late.push({ id: row.id, eventId: row.event_id, passed: row.passed });
+    const last = rows.at(-1);
+    if (!last || rows.length < STEP || late.length >= limit || performance.now() > until) return late;
+    [at, id] = [last.at, last.id];
+  }
+}
+
+/** How many are overdue; counts no further than 100 000, those included that have come since the last look at them. */
+export async function countOverdue(
+  { db }: Database,
+  { topic, sender }: Edge,
+  graceMs: number,
+): Promise<number> {
+  const [row] = await db.execute<{ missing: number }>(sql`
+    SELECT count(*)::int AS missing FROM (
+      SELECT FROM repair_missing WHERE topic = ${topic} AND sender = ${sender} AND ${longAgo(sql`noticed_at`, graceMs)} LIMIT 100000
+    ) AS counted`);
+  return row?.missing ?? 0;
 }
 
 /** It was fetched and could not be handled: the others come first, and it again after the grace. */
@@ -140,8 +209,8 @@ export async function settleLost({ db }: Database): Promise<void> {
     INSERT INTO dead_letter_action (dead_letter_id, actor, action, note) SELECT id, 'repair', 'redrive', 'it came after all' FROM came`);
 }
 
-/** The sender has it no more: there is nothing to wait for. */
-export async function giveUp({ db }: Database, topic: string, eventIds: string[]): Promise<void> {
+/** There is nothing to wait for: they were dealt with, or their sender has them no more. */
+export async function forget({ db }: Database, topic: string, eventIds: string[]): Promise<void> {
   await db.execute(sql`
     DELETE FROM repair_missing WHERE topic = ${topic}
       AND event_id IN (SELECT json_array_elements_text(${JSON.stringify(eventIds)}::text::json))`);

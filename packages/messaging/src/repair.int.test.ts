@@ -8,6 +8,7 @@ import { createConsumer } from './consumer.ts';
 import { eventually, type Fixture, openFixture, outbox, pause, placed } from './fixture.ts';
 import { on } from './handler.ts';
 import { createRepair } from './repair.ts';
+import { overdue } from './repair-state.ts';
 import { mountSent } from './sent-routes.ts';
 
 // Sender and receiver with a database each. The call between them goes straight to the sender's app here; through two
@@ -42,7 +43,13 @@ async function send(key: string, ...numbers: number[]): Promise<void> {
 }
 
 function open(
-  o: { ordered?: boolean; graceMs?: number; lostMs?: number; fails?: (n: number) => boolean } = {},
+  o: {
+    ordered?: boolean;
+    intervalMs?: number;
+    graceMs?: number;
+    lostMs?: number;
+    fails?: (n: number) => boolean;
+  } = {},
 ) {
   const from = createApp(testDeps('orders'));
   mountSent(from, { service: 'orders', database: sender.database });
@@ -81,7 +88,7 @@ function open(
     database: receiver.database,
     consumer,
     edges: [EDGE],
-    intervalMs: 50,
+    intervalMs: o.intervalMs ?? 50,
     graceMs: o.graceMs ?? 100,
     lostMs: o.lostMs ?? 200,
   });
@@ -206,18 +213,98 @@ describe('what is not lost is not given up', () => {
   });
 });
 
-test('while the broker delivers, a batch is fetched in each round and no more', async () => {
-  await send('a', ...Array.from({ length: 300 }, (_, i) => i));
-  await acknowledged();
-  const { repair, deliver, consumer, asked } = open();
-  await deliver('a', 1);
-  expect(consumer.lastDelivery('orders')).toBeGreaterThan(performance.now() - 5000);
-  await repair.start();
-  await eventually(async () => expect((await effects()).length).toBeGreaterThan(50));
-  await repair.stop();
-  const questions = asked.map((body) => (body as { ask: string }).ask);
-  // Never two for messages in a row: another round is between them.
-  expect(questions.join()).not.toContain('messages,messages');
+const numbers = (from: number, count: number) => Array.from({ length: count }, (_, i) => from + i);
+/** What the sender was asked, in order. */
+const questions = (asked: unknown[]) => asked.map((body) => (body as { ask: string }).ask).join();
+
+/** Sends a message every 20 ms, until the end of the test, and has `deliver` do what the broker does then. */
+function traffic(deliver: (key: string) => Promise<unknown>): void {
+  let going = true;
+  const ended = (async () => {
+    for (let n = 10_000; going; n += 1) {
+      await send(`t${n}`, n);
+      await acknowledged();
+      await deliver(`t${n}`);
+      await pause(20);
+    }
+  })();
+  onTestFinished(async () => {
+    going = false;
+    await ended;
+  });
+}
+
+describe('while the broker delivers', () => {
+  test('all that it lost before is fetched at once, however much it is', async () => {
+    const { repair, deliver, asked, metrics } = open({ intervalMs: 3000, graceMs: 500 });
+    traffic((key) => deliver(key, 1));
+    await repair.start();
+    await eventually(async () => expect((await effects()).length).toBeGreaterThan(5));
+    await send('lost', ...numbers(0, 700));
+    await acknowledged();
+    const lostOnes = async () => (await effects()).filter((n) => n < 10_000).length;
+    await eventually(async () => {
+      expect(await metrics.registry.metrics()).toMatch(/sidecart_repair_missing\{[^}]*\} 7\d\d/);
+    }, 10_000);
+    // 100 in each round would take 21 seconds.
+    await eventually(async () => expect(await lostOnes()).toBe(700), 15_000);
+    expect(questions(asked)).toContain('messages,messages');
+    await eventually(async () =>
+      expect(await metrics.registry.metrics()).toMatch(/sidecart_repair_missing\{[^}]*\} 0/),
+    );
+  });
+
+  test('control: a backlog that it works off from the oldest on is left to it, but for a batch in each round', async () => {
+    await send('backlog', ...numbers(0, 700));
+    await acknowledged();
+    const { repair, deliver, consumer, asked } = open({ intervalMs: 300 });
+    let next = 1;
+    traffic(() => deliver('backlog', next++));
+    await repair.start();
+    await pause(1000);
+    // Compared anew, it tells what came long ago: that has overtaken nothing.
+    await receiver.admin`UPDATE repair_cursor SET since = '7.1/5:5:'`;
+    await pause(1500);
+    expect(consumer.lastDelivery('orders')).toBeGreaterThan(performance.now() - 1000);
+    expect(questions(asked)).toContain('messages');
+    expect(questions(asked)).not.toContain('messages,messages');
+  });
+});
+
+describe('what is noted', () => {
+  /** As the comparison notes it, all of it long ago. */
+  const note = (count: number) => receiver.admin`
+    INSERT INTO repair_missing (topic, event_id, sender, sent_id, noticed_at)
+    SELECT 'orders', 'm' || n, 'orders', n, now() - interval '1 hour' FROM generate_series(1, ${count}::int) AS n`;
+
+  test('is looked up in steps, whatever there is, and what came is forgotten', async () => {
+    await note(7000);
+    await receiver.admin`
+      INSERT INTO inbox (topic, event_id, outcome) SELECT 'orders', 'm' || n, 'applied' FROM generate_series(1, 6000) AS n`;
+    await receiver.admin.unsafe(`
+      CREATE FUNCTION count_gone() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS
+        'BEGIN INSERT INTO effect SELECT count(*) FROM gone; RETURN NULL; END';
+      CREATE TRIGGER count_gone AFTER DELETE ON repair_missing REFERENCING OLD TABLE AS gone
+        FOR EACH STATEMENT EXECUTE FUNCTION count_gone()`);
+    try {
+      const late = await overdue(receiver.database, EDGE, 1000, 100);
+      expect(late.map(({ eventId }) => eventId)).toEqual(numbers(6001, 100).map((n) => `m${n}`));
+      expect((await effects()).filter((n) => n > 0)).toEqual([2000, 2000, 2000]);
+    } finally {
+      await receiver.admin.unsafe('DROP TRIGGER count_gone ON repair_missing; DROP FUNCTION count_gone()');
+    }
+  });
+
+  test('and cannot be read, when it is fetched, is a dead letter and asked for no more', async () => {
+    await send('a', 1);
+    await acknowledged();
+    await sender.admin`UPDATE sent SET type = ''`;
+    const { repair, asked } = open();
+    await repair.start();
+    await eventually(async () => expect(await receiver.admin`SELECT FROM dead_letter`).toHaveLength(1));
+    await pause(300);
+    expect(asked.filter((body) => (body as { ask: string }).ask === 'messages')).toHaveLength(1);
+  });
 });
 
 describe('the comparison', () => {

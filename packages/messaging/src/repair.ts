@@ -11,10 +11,11 @@ import { rootMessage } from './failures.ts';
 import { beginKeyAt } from './key-order.ts';
 import {
   type Cursor,
+  countOverdue,
   type Edge,
+  forget,
   type Gap,
   gaps,
-  giveUp,
   keepLease,
   notePage,
   overdue,
@@ -26,6 +27,7 @@ import {
 } from './repair-state.ts';
 import { type Repetition, repeat } from './repeat.ts';
 import type { SentIds, SentMessages, SentOfKey } from './sent-routes.ts';
+import { slotOf } from './slot.ts';
 import { createSubscriptionReport } from './subscription-report.ts';
 
 export interface RepairOptions {
@@ -54,14 +56,19 @@ const PAGES = 50;
 const BATCH = 100;
 /** A batch takes no further message after so long, in ms: a lease is for longer. */
 const TAKE_MS = 10_000;
+/** After so long, in ms, the next comparison comes before the next batch: what is lost meanwhile is to be noticed too. */
+const FETCH_MS = 10_000;
+/** Messages handled side by side, each with a connection of the pool: deliveries want some too. */
+const HANDS = 2;
 /** A topic on which nothing was delivered for so long, in ms, has no backlog that would bring what is missing. */
 const IDLE_MS = 3000;
 
 /**
  * Finds messages that were sent and never came, and fetches them from their senders: a broker that acknowledged a message and lost it,
  * the last of its key included, a new consumer, a database that was restored. What is fetched goes the way of a delivery, so what came
- * meanwhile is a duplicate. While a topic still delivers, only a batch is fetched in each round: what is missing there is mostly
- * late, and a consumer that lags is not helped by being given its backlog twice.
+ * meanwhile is a duplicate. What a later message has overtaken is lost, and is fetched until there is none left; so is all that is overdue
+ * on a topic that delivers nothing. Else only a batch is fetched in each round: a consumer that lags lacks its whole backlog, and is
+ * not helped by being given it twice.
  */
 export function createRepair(o: RepairOptions): Worker {
   const { database, log } = o;
@@ -88,8 +95,9 @@ export function createRepair(o: RepairOptions): Worker {
     lastDelivery: o.consumer.lastDelivery,
     graceMs,
   });
-  /** Of this round. */
+  /** Of this comparison. */
   const fetched = new Set<string>();
+  let unfinished = false;
   let repetition: Repetition | undefined;
 
   async function ask<T>({ topic, sender }: Edge, body: object): Promise<T> {
@@ -118,30 +126,44 @@ export function createRepair(o: RepairOptions): Worker {
   }
 
   async function fetchMissing(edge: Edge, signal: AbortSignal): Promise<void> {
-    for (;;) {
+    const until = performance.now() + FETCH_MS;
+    for (let batches = 0; ; batches += 1) {
       const late = await overdue(database, edge, graceMs, BATCH);
-      missing.set({ ...edge }, late.length);
+      if (batches === 0) await count(edge);
       if (late.length === 0 || signal.aborted) return;
       await keepLease(database, edge);
       const { messages, gone } = await ask<SentMessages>(edge, {
         ask: 'messages',
         ids: late.map(({ id }) => id),
       });
-      await putOff(database, edge.topic, await take(edge, messages));
+      const { done, failed } = await take(edge, messages);
+      await forget(database, edge.topic, done);
+      await putOff(database, edge.topic, failed);
       if (gone.length > 0)
         await lose(
           edge,
           late.filter(({ id }) => gone.includes(id)),
         );
-      if (o.consumer.lastDelivery(edge.topic) > performance.now() - IDLE_MS) return;
+      const delivers = o.consumer.lastDelivery(edge.topic) > performance.now() - IDLE_MS;
+      if (delivers && !late.every(({ passed }) => passed)) return;
+      // Nothing of it can be handled now, and perhaps nothing of what is behind it: that has its turn in the next round.
+      if (failed.length === late.length) return;
+      if (performance.now() > until) {
+        unfinished = true;
+        return;
+      }
     }
+  }
+
+  async function count(edge: Edge): Promise<void> {
+    missing.set({ ...edge }, await countOverdue(database, edge, graceMs));
   }
 
   async function lose(edge: Edge, messages: { eventId: string }[]): Promise<void> {
     const ids = messages.map(({ eventId }) => eventId);
     lost.inc({ ...edge }, ids.length);
     log.error({ ...edge, messages: ids }, 'Messages are lost: their sender has them no more');
-    await giveUp(database, edge.topic, ids);
+    await forget(database, edge.topic, ids);
   }
 
   async function fillGap(edge: Edge, { key, from, to, seconds }: Gap): Promise<void> {
@@ -176,24 +198,28 @@ export function createRepair(o: RepairOptions): Worker {
     lost.inc({ ...edge });
   }
 
-  /** The ids of those that could not be dealt with now. Others that were not reached in time come in the next round. */
-  async function take(edge: Edge, messages: CloudEvent[]): Promise<string[]> {
+  /** The ids of those that were dealt with, and that could not be now. Others were not reached in time. */
+  async function take(edge: Edge, messages: CloudEvent[]): Promise<{ done: string[]; failed: string[] }> {
+    const done: string[] = [];
     const failed: string[] = [];
-    let taken = 0;
     const until = performance.now() + TAKE_MS;
-    for (const message of messages) {
-      if (performance.now() > until) break;
-      const body = new TextEncoder().encode(JSON.stringify(message));
-      const answer = await o.consumer.receive(edge.topic, body, {}, { repair: true });
-      if (answer === 'done') taken += 1;
-      else failed.push(message.id);
+    async function takeInTurn(some: CloudEvent[]): Promise<void> {
+      for (const message of some) {
+        if (performance.now() > until) return;
+        const body = new TextEncoder().encode(JSON.stringify(message));
+        const answer = await o.consumer.receive(edge.topic, body, {}, { repair: true });
+        (answer === 'done' ? done : failed).push(message.id);
+      }
     }
-    if (taken > 0) {
+    // Those of one key in turn: side by side they would wait for each other.
+    const hands = Map.groupBy(messages, ({ partitionkey }) => slotOf(partitionkey) % HANDS);
+    await Promise.all([...hands.values()].map(takeInTurn));
+    if (done.length > 0) {
       fetched.add(edge.topic);
-      repaired.inc({ ...edge }, taken);
-      log.warn({ ...edge, messages: taken }, 'Messages that never came were fetched from their sender');
+      repaired.inc({ ...edge }, done.length);
+      log.warn({ ...edge, messages: done.length }, 'Messages that never came were fetched from their sender');
     }
-    return failed;
+    return { done, failed };
   }
 
   async function repairEdge(edge: Edge, signal: AbortSignal): Promise<void> {
@@ -202,6 +228,7 @@ export function createRepair(o: RepairOptions): Worker {
     try {
       await compare(edge, cursor, signal);
       await fetchMissing(edge, signal);
+      await count(edge);
       for (const gap of await gaps(database, edge, graceMs)) if (!signal.aborted) await fillGap(edge, gap);
     } finally {
       await releaseCursor(database, edge).catch(() => {});
@@ -223,7 +250,7 @@ export function createRepair(o: RepairOptions): Worker {
     }
   }
 
-  async function round(signal: AbortSignal): Promise<void> {
+  async function compareAll(signal: AbortSignal): Promise<void> {
     // Side by side: one that is slow must not make the others wait.
     await Promise.all(o.edges.map((edge) => tryEdge(edge, signal)));
     await settleLost(database).catch(() => {}); // the next round does
@@ -231,6 +258,14 @@ export function createRepair(o: RepairOptions): Worker {
     fetched.clear();
     const reason = [...failing].map(([name, why]) => `${name}: ${why}`).join('; ');
     o.health.report('repair', reason === '' ? { status: 'ok' } : { status: 'degraded', reason });
+  }
+
+  /** Goes on without a pause while there is more to fetch than one comparison gives time for. */
+  async function round(signal: AbortSignal): Promise<void> {
+    do {
+      unfinished = false;
+      await compareAll(signal);
+    } while (unfinished && !signal.aborted);
   }
 
   return {

@@ -204,6 +204,8 @@ export const repairCursor = pgTable(
     /** Of a comparison under way: its end, and the page it has come to. */
     target: text('target'),
     after: text('after'),
+    /** When a message that was new to the comparison was last found to have been delivered: what was missing before was overtaken. */
+    passedAt: instant('passed_at'),
     /** Until then one replica is at it. */
     leaseUntil: instant('lease_until').notNull().default(sql`clock_timestamp()`),
   },
@@ -223,7 +225,8 @@ export const repairMissing = pgTable(
   },
   (t) => [
     primaryKey({ columns: [t.topic, t.eventId] }),
-    index('repair_missing_of').on(t.topic, t.sender, t.sentId),
+    // The oldest first, in steps: a new receiver may miss millions.
+    index('repair_missing_oldest').on(t.topic, t.sender, t.noticedAt, t.sentId),
   ],
 );
 
