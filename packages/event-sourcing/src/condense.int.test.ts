@@ -230,6 +230,23 @@ describe('condensing is refused, and nothing is changed,', () => {
     },
   );
 
+  it('and finds what waits of it by an index: every closed stream leaves deadlines of weeks there', async () => {
+    await fixture.admin`INSERT INTO outbox_delayed (due_at, topic, msg_key, event_id, type, payload, headers)
+      SELECT now() + interval '14 days', 'self', 'k' || i, gen_random_uuid(), 'T', '{}', '{}' FROM generate_series(1, 20000) AS i`;
+    await fixture.admin`ANALYZE outbox_delayed`;
+    const plan = async () =>
+      JSON.stringify(await fixture.admin`EXPLAIN SELECT FROM outbox_delayed WHERE msg_key = 'a'`);
+    expect(await plan()).toMatch(/Index (Only )?Scan|Bitmap Index Scan/);
+    // Control: without it all of them are read.
+    await fixture.admin.begin(async (tx) => {
+      await tx`DROP INDEX outbox_delayed_key`;
+      expect(JSON.stringify(await tx`EXPLAIN SELECT FROM outbox_delayed WHERE msg_key = 'a'`)).toMatch(
+        /Seq Scan/,
+      );
+      await tx`ROLLBACK`;
+    });
+  });
+
   it('while a message of it is kept for receivers that miss it', async () => {
     await fixture.fill('a', 3);
     await fixture.admin`INSERT INTO sent (id, topic, msg_key, key_seq, event_id, type, payload, headers)

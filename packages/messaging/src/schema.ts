@@ -108,7 +108,11 @@ export const outboxDelayed = pgTable(
     headers: json('headers').notNull(),
     createdAt: instant('created_at').notNull().default(sql`clock_timestamp()`),
   },
-  (t) => [index('outbox_delayed_due').on(t.dueAt, t.id)],
+  (t) => [
+    index('outbox_delayed_due').on(t.dueAt, t.id),
+    // Condensing asks of each stream whether something of it still waits, and most of these wait for weeks.
+    index('outbox_delayed_key').on(t.msgKey),
+  ],
 );
 
 /**
