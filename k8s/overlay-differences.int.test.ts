@@ -24,7 +24,9 @@ const ALLOWED: Allowed[] = [
     because: 'database and broker are in the cluster locally, elsewhere in production',
   },
   {
-    path: new RegExp(`^(Deployment|Service|ServiceAccount|HTTPEndpoint)/(${externals})(\\.spec\\.baseUrl)?$`),
+    path: new RegExp(
+      `^(Deployment|PersistentVolumeClaim|Service|ServiceAccount|HTTPEndpoint)/(${externals})(\\.spec\\.baseUrl)?$`,
+    ),
     because: 'locally simulators stand in for the HTTP APIs of others, which have an address in production',
   },
   {
