@@ -167,6 +167,16 @@ test('in production no simulator is there, and the endpoint is at an address wit
   }
 });
 
+test('in production another address of an API outside makes new pods of those who call it', () => {
+  const manifests = renderOverlay({ overlay: 'production' });
+  for (const { name, users } of topology.externals)
+    for (const user of users) {
+      const { annotations } = named(manifests, 'Deployment', user)?.spec.template.metadata ?? {};
+      const { baseUrl } = named(manifests, 'HTTPEndpoint', name)?.spec ?? {};
+      expect(annotations[`sidecart.dev/address-of-${name}`], user).toBe(baseUrl);
+    }
+});
+
 test('a release is said once: every image has its registry, with a port too, and its tag', () => {
   const root = testFolder();
   for (const folder of ['k8s', 'components', 'dapr']) cpSync(folder, join(root, folder), { recursive: true });
