@@ -177,6 +177,13 @@ function networkPolicy(name: string, service: string, rules: object) {
   };
 }
 
+/** One that an overlay without simulators takes out by its label: there, any pod that has their name would be let in. */
+function simulatorPolicy(name: string, pod: string, rules: object) {
+  const policy = networkPolicy(name, pod, rules);
+  const labels = { ...policy.metadata.labels, 'app.kubernetes.io/component': 'simulator' };
+  return { ...policy, metadata: { name, labels } };
+}
+
 /** Who may call which external API: for an overlay with another address than the simulator's to say where that is. */
 function externalPolicies({ externals, edge }: Topology): Output {
   const policies = externals.flatMap(({ name, users, baseUrl, simulatorPort, webhooks }) => {
@@ -194,14 +201,14 @@ function externalPolicies({ externals, edge }: Topology): Output {
     const backs = [{ protocol: 'TCP', port: 'http' }];
     return [
       ...calls,
-      networkPolicy(name, name, {
+      simulatorPolicy(name, name, {
         policyTypes: ['Ingress', ...(webhooks ? ['Egress'] : [])],
         ingress: [{ from, ports }],
         ...(webhooks && { egress: [{ to: [{ podSelector: podLabels(edge) }], ports: backs }] }),
       }),
       ...(webhooks
         ? [
-            networkPolicy(`webhooks-of-${name}`, edge, {
+            simulatorPolicy(`webhooks-of-${name}`, edge, {
               policyTypes: ['Ingress'],
               ingress: [{ from: [{ podSelector: podLabels(name) }], ports: backs }],
             }),
@@ -235,6 +242,9 @@ function simulators({ externals, edge }: Topology): Output {
   };
 }
 
+/** Where a simulator's volume is. */
+const BOOKS = '/data';
+
 function simulatorObjects({ name, users, secret, webhooks }: External, port: number, edge: string): object[] {
   const labels = { 'app.kubernetes.io/name': name, 'app.kubernetes.io/component': 'simulator', ...PART_OF };
   const metadata = { name, labels };
@@ -242,7 +252,7 @@ function simulatorObjects({ name, users, secret, webhooks }: External, port: num
   const env = [
     { name: 'PORT', value: String(port) },
     { name: 'HOST', value: '0.0.0.0' },
-    { name: 'STATE_FILE', value: '/data/operations.jsonl' },
+    { name: 'STATE_FILE', value: `${BOOKS}/operations.jsonl` },
     ...(webhooks ? [{ name: 'WEBHOOK_URL', value: `http://${edge}${webhooks.operation.path}` }] : []),
     ...secret.map((key) => ({
       name: key.toUpperCase(),
@@ -260,6 +270,13 @@ function simulatorObjects({ name, users, secret, webhooks }: External, port: num
         selector: { 'app.kubernetes.io/name': name },
         ports: [{ name: 'http', port, targetPort: 'http', protocol: 'TCP' }],
       },
+    },
+    {
+      // It outlives the pod: a provider that forgets what it holds refuses the money of goods that have left.
+      apiVersion: 'v1',
+      kind: 'PersistentVolumeClaim',
+      metadata,
+      spec: { accessModes: ['ReadWriteOnce'], resources: { requests: { storage: '1Gi' } } },
     },
     {
       apiVersion: 'apps/v1',
@@ -309,11 +326,10 @@ function simulatorObjects({ name, users, secret, webhooks }: External, port: num
                   readOnlyRootFilesystem: true,
                   capabilities: { drop: ['ALL'] },
                 },
-                volumeMounts: [{ name: 'data', mountPath: '/data' }],
+                volumeMounts: [{ name: 'data', mountPath: BOOKS }],
               },
             ],
-            // Outlives the container, not the pod.
-            volumes: [{ name: 'data', emptyDir: { sizeLimit: '64Mi' } }],
+            volumes: [{ name: 'data', persistentVolumeClaim: { claimName: name } }],
           },
         },
       },

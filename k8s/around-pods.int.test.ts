@@ -105,14 +105,14 @@ describe.each(OVERLAYS)('in %s', (name) => {
     const last = (kind: string) => order.lastIndexOf(kind);
     const firstPod = order.findIndex((kind) => kind === 'Deployment' || kind === 'StatefulSet');
     expect(order.indexOf('Namespace')).toBe(0);
+    // Each kind of Dapr's too: a sidecar that starts without its component or endpoint stays without.
+    const daprKinds = ['Configuration', 'Resiliency', 'HTTPEndpoint', 'Component', 'Subscription'];
+    expect(new Set(daprKinds)).toEqual(
+      new Set(overlay(name).flatMap(({ apiVersion, kind }) => (/^dapr\.io\//.test(apiVersion) ? kind : []))),
+    );
     for (const kind of [
-      'NetworkPolicy',
-      'ServiceAccount',
-      'Role',
-      'RoleBinding',
-      'Service',
-      'Configuration',
-      'Resiliency',
+      ...['NetworkPolicy', 'ServiceAccount', 'Role', 'RoleBinding', 'ConfigMap', 'PersistentVolumeClaim'],
+      ...['Service', ...daprKinds],
     ])
       expect(last(kind), kind).toBeLessThan(firstPod);
   });

@@ -66,6 +66,8 @@ test('Secrets go to kubectl by its standard input, and none is printed', () => {
   expect(values).toContain('nats://sidecart:pw@nats:4222');
   for (const value of values) expect(stdout).not.toContain(value);
   expect(stdout).toContain('made orders-db-owner\n');
+  expect(stdout).toContain('made payments-provider, with values for the simulator\n');
+  expect(stdout).not.toContain('made-up');
   expect(stdout).not.toContain('made nats\n');
 });
 
@@ -81,6 +83,27 @@ test('where the shop runs, a login that is made anew comes with what is still to
   expect(stdout).toContain(
     '  kubectl --context=kind-some --namespace=shop rollout restart deployment/orders\n',
   );
+});
+
+test('where the shop runs, a key that is made anew comes with who has to read it', () => {
+  const deployments = ['payments', 'provider'].map((name) => ({
+    metadata: { name },
+    spec: { template: { spec: {} } },
+  }));
+  const { folder } = fakeKubectl('kind-some', NATS, deployments);
+  const { stdout } = cli(['secrets'], `${folder}:/usr/bin:/bin`);
+  expect(stdout).toContain(
+    '  kubectl --context=kind-some --namespace=shop rollout restart deployment/provider deployment/payments\n',
+  );
+});
+
+test('with a broker of somebody else’s, the made-up key of the provider is told as such', () => {
+  const { folder } = fakeKubectl('kind-some', {});
+  const { stdout } = cli(
+    ['secrets', '--broker', 'tls://shop:hushed@nats.example.com'],
+    `${folder}:/usr/bin:/bin`,
+  );
+  expect(stdout).toContain('payments-provider has made-up values, which no provider but the simulator knows');
 });
 
 test('a cluster that is not local by its name is left alone until it is named', () => {

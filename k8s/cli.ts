@@ -10,6 +10,7 @@ import { judgeCluster } from './cluster-check.ts';
 import { gatherClusterFacts } from './cluster-facts.ts';
 import { databasesScript } from './databases-script.ts';
 import { chooseContext, kubectl } from './kubectl.ts';
+import { keySteps, secretsForSimulators } from './new-keys.ts';
 import { passwordSteps, readInitContainers } from './new-passwords.ts';
 import { checkOptions, missingSecrets, readSecrets, secretList } from './secrets.ts';
 
@@ -84,15 +85,18 @@ function secrets(args: string[]): void {
   const names = Object.keys(missing).sort();
   // Not apply: that would keep a copy of each in an annotation, and change those that exist.
   if (names.length > 0) run(['create', '--filename=-'], JSON.stringify(secretList(missing, namespace)));
-  for (const name of names) console.log(`made ${name}`);
+  const forSimulator = secretsForSimulators(topology.externals);
+  for (const name of names)
+    console.log(`made ${name}${forSimulator.includes(name) ? ', with values for the simulator' : ''}`);
   console.log(names.length > 0 ? `${names.length} made, the others were there.` : 'All Secrets were there.');
   if (names.length === 0) return;
   const running = run(['get', 'deployments', `--namespace=${namespace}`, '--output=json']);
-  const steps = passwordSteps({
-    made: names,
-    deployments: readInitContainers(running),
-    kubectl: kubectlThere,
-  });
+  const after = { made: names, deployments: readInitContainers(running), kubectl: kubectlThere };
+  const isOutside = given.database !== undefined || given.broker !== undefined;
+  const steps = [
+    ...passwordSteps(after),
+    ...keySteps({ ...after, externals: topology.externals, isOutside }),
+  ];
   for (const step of steps) console.log(step);
 }
 

@@ -16,7 +16,7 @@ interface Selector {
 interface Peer {
   podSelector?: Selector;
   namespaceSelector?: Selector;
-  ipBlock?: { cidr: string };
+  ipBlock?: { cidr: string; except?: string[] };
 }
 
 interface Rule {
@@ -27,7 +27,8 @@ interface Rule {
 
 /**
  * Who reaches whom under the NetworkPolicies among `manifests`: `orders -> nats:4222` between their own pods, for every
- * port of `ports`, and `orders -> kube-system/k8s-app=kube-dns:53` or `10.0.0.0/8 -> gateway:http` with what is outside.
+ * port of `ports`, and `orders -> kube-system/k8s-app=kube-dns:53`, `10.0.0.0/8 -> gateway:http` or
+ * `payments -> 0.0.0.0/0 but not 10.0.0.0/8:443` with what is outside.
  * Computed as a cluster does it: a pod that no policy selects for a direction is open in that direction.
  */
 export function allowedEdges(manifests: Manifest[], ports: number[]): string[] {
@@ -70,7 +71,10 @@ function described(rules: Rule[], side: 'from' | 'to'): string[] {
   return rules.flatMap((rule) => {
     if (!rule[side]) return [`anywhere:${portsText(rule)}`];
     return rule[side].flatMap((peer) => {
-      if (peer.ipBlock) return [`${peer.ipBlock.cidr}:${portsText(rule)}`];
+      if (peer.ipBlock) {
+        const { cidr, except = [] } = peer.ipBlock;
+        return [`${[cidr, ...except].join(' but not ')}:${portsText(rule)}`];
+      }
       if (!peer.namespaceSelector) return [];
       const labels = peer.namespaceSelector.matchLabels ?? {};
       const namespace = labels['kubernetes.io/metadata.name'] ?? JSON.stringify(peer.namespaceSelector);

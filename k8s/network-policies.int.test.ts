@@ -16,6 +16,7 @@ const PORTS = [
     ...[8080, 5432, 4222, 6379, 8222, 3500, 3501, 50001, 50002, 9090, 31_234],
   ]),
 ];
+const OWN_NETWORKS = ['10.0.0.0/8', '172.16.0.0/12', '192.168.0.0/16', '169.254.0.0/16'];
 let manifests: Manifest[];
 
 beforeEach((context) => {
@@ -48,7 +49,10 @@ function edgesOfProduction(table: Topology): string[] {
     ...edgesOfEach(table, []),
     ...databases.map((name) => `${name} -> 10.0.0.0/8:5432`),
     ...[...messengers, 'platform'].map((name) => `${name} -> 10.0.0.0/8:4222`),
-    ...table.externals.flatMap(({ users }) => users.map((user) => `${user} -> 0.0.0.0/0:443`)),
+    // To the world with TLS, and to nothing that may be of one's own.
+    ...table.externals.flatMap(({ users }) =>
+      users.map((user) => `${user} -> ${['0.0.0.0/0', ...OWN_NETWORKS].join(' but not ')}:443`),
+    ),
   ].sort();
 }
 
@@ -101,10 +105,18 @@ test.each([
   expect(edges).not.toEqual(edgesOfProduction(topology));
 });
 
-/** Of the production overlay, after a change of its addresses.yaml. */
-function productionEdges(change: (policy: Manifest) => void = () => {}): string[] {
+test('control: in production, a way to the provider that leads into one’s own networks is seen', () => {
+  const edges = productionEdges((policy) => {
+    if (policy.metadata.name === 'payments-to-provider') delete policy.spec.egress[0].to[0].ipBlock.except;
+  }, 'external.yaml');
+  expect(edges).toContain('payments -> 0.0.0.0/0:443');
+  expect(edges).not.toEqual(edgesOfProduction(topology));
+});
+
+/** Of the production overlay, after a change of one of its files. */
+function productionEdges(change: (policy: Manifest) => void = () => {}, name = 'addresses.yaml'): string[] {
   const root = checkoutWithBroker('jetstream');
-  const file = join(root, 'k8s/overlays/production/addresses.yaml');
+  const file = join(root, 'k8s/overlays/production', name);
   const policies = parseAllDocuments(readFileSync(file, 'utf8')).map((document) => document.toJS());
   policies.forEach(change);
   writeFileSync(file, policies.map((policy) => JSON.stringify(policy)).join('\n---\n'));

@@ -24,8 +24,17 @@ const ALLOWED: Allowed[] = [
     because: 'database and broker are in the cluster locally, elsewhere in production',
   },
   {
-    path: new RegExp(`^(Deployment|Service|ServiceAccount|HTTPEndpoint)/(${externals})(\\.spec\\.baseUrl)?$`),
+    path: new RegExp(
+      `^(Deployment|PersistentVolumeClaim|Service|ServiceAccount|HTTPEndpoint)/(${externals})(\\.spec\\.baseUrl)?$`,
+    ),
     because: 'locally simulators stand in for the HTTP APIs of others, which have an address in production',
+  },
+  {
+    path: new RegExp(
+      `^Deployment/[a-z0-9-]+\\.spec\\.template\\.metadata\\.annotations\\.sidecart\\.dev/address-of-(${externals})$`,
+    ),
+    because:
+      'and another address comes with new pods, as in the local overlay by the hash of what sidecars read',
   },
   {
     path: /^Deployment\/platform(\.spec\.template)?\.metadata\.labels\.uses-database$|^Deployment\/platform\.spec\.template\.spec\.(initContainers|volumes\[database-logins\])$/,

@@ -167,6 +167,16 @@ test('in production no simulator is there, and the endpoint is at an address wit
   }
 });
 
+test('in production another address of an API outside makes new pods of those who call it', () => {
+  const manifests = renderOverlay({ overlay: 'production' });
+  for (const { name, users } of topology.externals)
+    for (const user of users) {
+      const { annotations } = named(manifests, 'Deployment', user)?.spec.template.metadata ?? {};
+      const { baseUrl } = named(manifests, 'HTTPEndpoint', name)?.spec ?? {};
+      expect(annotations[`sidecart.dev/address-of-${name}`], user).toBe(baseUrl);
+    }
+});
+
 test('a release is said once: every image has its registry, with a port too, and its tag', () => {
   const root = testFolder();
   for (const folder of ['k8s', 'components', 'dapr']) cpSync(folder, join(root, folder), { recursive: true });
@@ -185,12 +195,6 @@ test('a release is said once: every image has its registry, with a port too, and
       .map((name) => `registry.example.com:5000/team/shop/${name}:1.2.3`)
       .sort(),
   );
-});
-
-test('the local overlay asks for less than 2 cores, sidecars included', () => {
-  const manifests = renderOverlay({ overlay: 'local' });
-  expect(cpuRequests(manifests)).toBeGreaterThan(0.2);
-  expect(cpuRequests(manifests)).toBeLessThan(2);
 });
 
 /** What takes longer than its pod is given, or a roll-out that takes a pod away before the next one is ready; in words. */
@@ -251,24 +255,3 @@ function placeholders(value: unknown, key = ''): string[] {
   if (typeof value !== 'object' || value === null) return [];
   return Object.entries(value).flatMap(([name, inner]) => placeholders(inner, name));
 }
-
-/** In cores, as the scheduler counts: the most that a pod wants at once. */
-function cpuRequests(manifests: Manifest[]): number {
-  return manifests
-    .filter(({ kind }) => kind === 'Deployment' || kind === 'StatefulSet')
-    .map(({ spec }) => {
-      const { metadata, spec: pod } = spec.template;
-      const sum = (containers: Container[] = []) => containers.map(cpu).reduce((all, one) => all + one, 0);
-      const sidecar = cores(metadata.annotations?.['dapr.io/sidecar-cpu-request'] ?? '0');
-      const steps = Math.max(0, ...(pod.initContainers ?? []).map(cpu));
-      return (spec.replicas ?? 1) * Math.max(sum(pod.containers) + sidecar, steps);
-    })
-    .reduce((all, one) => all + one, 0);
-}
-
-interface Container {
-  resources: { requests: { cpu: string } };
-}
-
-const cpu = ({ resources }: Container) => cores(resources.requests.cpu);
-const cores = (text: string) => (text.endsWith('m') ? Number(text.slice(0, -1)) / 1000 : Number(text));

@@ -13,7 +13,7 @@ type Container = Record<string, any>;
 
 /** What runs in a namespace of the shop, by the label `app.kubernetes.io/component`. The first three run images of this project. */
 const COMPONENTS = ['service', 'platform', 'simulator', 'database', 'broker'];
-const VOLUMES = ['configMap', 'secret', 'emptyDir', 'projected'];
+const VOLUMES = ['configMap', 'secret', 'emptyDir', 'projected', 'persistentVolumeClaim'];
 const RESOURCES = ['cpu', 'memory', 'ephemeral-storage'];
 
 export const podOf = ({ spec }: Workload) => spec.template.spec;
@@ -30,7 +30,7 @@ const componentOf = ({ spec }: Workload): string =>
 export function podFaults(workload: Workload, { edited = false }: RuleOptions = {}): string[] {
   const component = componentOf(workload);
   const own = COMPONENTS.indexOf(component) < 3;
-  // A simulator keeps nothing but its books, and those in memory.
+  // A simulator writes its books only, and those are on its volume.
   const writes = own && component !== 'simulator';
   return [
     ...faults({ 'is nothing that is known here': COMPONENTS.includes(component) }),

@@ -41,7 +41,7 @@ const define = (...args: string[]): Promise<Definition> => {
 interface KubernetesObject {
   kind: string;
   apiVersion: string;
-  metadata: { name: string; namespace?: string };
+  metadata: { name: string; namespace?: string; annotations?: Record<string, string> };
   spec?: { template?: { spec: PodSpec } };
 }
 interface Container {
@@ -234,6 +234,12 @@ describe('tilt up', () => {
         expect(securityContext?.readOnlyRootFilesystem, `${workload.metadata.name}/${name}`).toBe(!edited);
         if (edited) expect(livenessProbe).toBeUndefined();
       }
+  });
+
+  test('leaves every volume when it is taken down', async () => {
+    const volumes = objectsOf(await define()).filter(({ kind }) => kind === 'PersistentVolumeClaim');
+    expect(volumes.map(({ metadata }) => metadata.name)).toEqual(simulators);
+    for (const { metadata } of volumes) expect(metadata.annotations?.['tilt.dev/down-policy']).toBe('keep');
   });
 
   test.each(['ci', 'down'] as const)('tilt %s is the same definition', async (command) => {

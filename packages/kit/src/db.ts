@@ -26,12 +26,15 @@ export type Transaction = Parameters<Parameters<PostgresJsDatabase['transaction'
 /** Whatever runs a query: the pool or a transaction. */
 export type Executor = PostgresJsDatabase | Transaction;
 
+/** What a service has at most, unless it says otherwise. */
+export const POOL_CONNECTIONS = 5;
+
 export interface DatabaseOptions {
   /** `postgres://user:password@host:port/database`; TLS by sslmode and sslrootcert as in libpq (see db-url.ts), default none. */
   url: string;
   /** Seen in pg_stat_activity. */
   applicationName: string;
-  /** Connections at most; default 5. */
+  /** Connections at most; default POOL_CONNECTIONS. */
   max?: number;
   /** Default 3000. */
   statementTimeoutMs?: number;
@@ -57,7 +60,7 @@ export function connectDatabase(o: DatabaseOptions): Database {
   const { sql, onCommit, committed, close } = createPool({
     url: o.url,
     applicationName: o.applicationName,
-    max: o.max ?? 5,
+    max: o.max ?? POOL_CONNECTIONS,
     statementTimeoutMs: o.statementTimeoutMs ?? 3000,
     lockTimeoutMs: o.lockTimeoutMs ?? 2000,
     connectTimeoutS: o.connectTimeoutS ?? 2,

@@ -1,6 +1,6 @@
-import type { InvokeRequest } from '@sidecart/kit/dapr';
+import { DaprError, type InvokeRequest } from '@sidecart/kit/dapr';
 import { describe, expect, test } from 'vitest';
-import { createAskProvider, UnknownOutcomeError } from './provider.ts';
+import { createAskProvider, inShort, UnknownOutcomeError } from './provider.ts';
 import type { ClaimedOperation } from './store.ts';
 
 // What counts as an answer about an operation. What a proxy, or a provider with a fault of its own, says besides must decide nothing.
@@ -57,5 +57,28 @@ describe('nobody knows the outcome', () => {
     ['that is no JSON', '<html>Bad gateway</html>'],
   ])('by an answer %s', async (_, body) => {
     await expect(asked(body).outcome).rejects.toThrow(UnknownOutcomeError);
+  });
+});
+
+describe('what is said of a question in vain has the status and the code of the answer, and no text', () => {
+  test.each([
+    [503, { error: 'unavailable' }, '503 unavailable'],
+    [500, { code: 'E_42', error: 'sorry, Bearer secret is odd' }, '500 E_42'],
+    [500, { error: 'sorry, Bearer secret is odd' }, '500'],
+    [502, '<html>', '502'],
+    [401, { error: 'unauthorised' }, '401 unauthorised (it does not know the api_key'],
+    [403, {}, '403 (it does not know the api_key'],
+  ])('%i %j', async (status, body, said) => {
+    const err = await asked(JSON.stringify(body), status).outcome.catch((reason) => reason);
+    const short = inShort(err);
+    expect(short.slice(0, said.length)).toBe(said);
+    expect(short.includes('(')).toBe(said.includes('('));
+    expect(short).not.toContain('secret');
+    expect(err.message).toContain(short);
+  });
+
+  test('or that there was none', () => {
+    expect(inShort(new DaprError('timeout', 'http://127.0.0.1: no answer'))).toBe('no answer (timeout)');
+    expect(inShort(new Error('oops'))).toBe('an error of payments, which its log has');
   });
 });

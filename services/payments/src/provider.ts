@@ -1,4 +1,4 @@
-import type { Dapr, InvokeAnswer } from '@sidecart/kit/dapr';
+import { type Dapr, DaprError, type InvokeAnswer } from '@sidecart/kit/dapr';
 import { z } from 'zod';
 import type { Outcome } from './payment.ts';
 import type { ClaimedOperation } from './store.ts';
@@ -20,6 +20,20 @@ export type ProviderOperation = z.infer<typeof ProviderOperation>;
  */
 export class UnknownOutcomeError extends Error {
   override name = 'UnknownOutcomeError';
+  /** The provider's answer, if there was one: its status and the code in it, with what to do about it. */
+  readonly answer: string | undefined;
+
+  constructor(message: string, answer?: string) {
+    super(message);
+    this.answer = answer;
+  }
+}
+
+/** Why asking was in vain, as far as everybody may know who asks for the service's health: nothing of a request, no text of an answer. */
+export function inShort(err: unknown): string {
+  if (err instanceof UnknownOutcomeError) return err.answer ?? 'an answer that contradicts what was asked';
+  if (err instanceof DaprError) return `no answer (${[err.kind, err.status].filter(Boolean).join(' ')})`;
+  return 'an error of payments, which its log has';
 }
 
 /** Asks the provider for one operation. Rejects with an UnknownOutcomeError, or a DaprError of the way there. */
@@ -43,7 +57,7 @@ export function createAskProvider(o: {
       headers: { authorization: `Bearer ${o.apiKey}`, 'idempotency-key': operation.key },
       timeoutMs: o.timeoutMs,
     });
-    return outcomeOf(operation, readAnswer(answer), answer.status);
+    return outcomeOf(operation, readAnswer(answer), answer);
   };
 }
 
@@ -72,8 +86,12 @@ function requestOf(operation: ClaimedOperation): { path: string; body: object } 
 }
 
 function readAnswer(answer: InvokeAnswer): ProviderOperation | undefined {
+  return ProviderOperation.safeParse(jsonOf(answer)).data;
+}
+
+function jsonOf(answer: InvokeAnswer): unknown {
   try {
-    return ProviderOperation.parse(answer.json());
+    return answer.json();
   } catch {
     return undefined;
   }
@@ -83,13 +101,27 @@ function readAnswer(answer: InvokeAnswer): ProviderOperation | undefined {
 function outcomeOf(
   { key, kind, amount }: ClaimedOperation,
   said: ProviderOperation | undefined,
-  status: number,
+  answer: InvokeAnswer,
 ): Outcome {
-  if (said?.key !== key || said.kind !== kind)
-    throw new UnknownOutcomeError(`The provider answered ${status}, which says nothing about ${key}`);
+  if (said?.key !== key || said.kind !== kind) {
+    const what = statusAndCode(answer);
+    throw new UnknownOutcomeError(`The provider answered ${what}, which says nothing about ${key}`, what);
+  }
   if (said.state === 'succeeded' && said.amount !== amount)
     throw new UnknownOutcomeError(
       `The provider did ${key} with ${said.amount} instead of ${amount}: compare its books with those of payments`,
     );
   return toOutcome(said);
+}
+
+const Refusal = z.object({ code: z.string().optional(), error: z.string().optional() });
+/** A code is a word: a whole text might repeat what was sent. */
+const CODE = /^[a-z][\w.-]{0,59}$/i;
+
+function statusAndCode(answer: InvokeAnswer): string {
+  const refusal = Refusal.safeParse(jsonOf(answer)).data;
+  const code = [refusal?.code, refusal?.error].find((one) => one !== undefined && CODE.test(one));
+  const what = code === undefined ? `${answer.status}` : `${answer.status} ${code}`;
+  if (answer.status !== 401 && answer.status !== 403) return what;
+  return `${what} (it does not know the api_key that payments has; restart whichever has not read the Secret since it changed)`;
 }

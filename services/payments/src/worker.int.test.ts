@@ -239,12 +239,28 @@ describe('an outage', () => {
     await vi.waitFor(() => expect(shop.health.details()).toMatchObject({ status: 'degraded', ready: true }), {
       timeout: 10_000,
     });
+    expect(shop.health.details().components.provider?.reason).toMatch(/wait, .*; .* got 503 unavailable$/);
     await provider.faults({});
     expect(await shop.settled(order)).toMatchObject({ status: 'authorised' });
     expect(await moved(order)).toEqual([['authorised', 1000]]);
     await vi.waitFor(() => expect(shop.health.details().components.provider).toEqual({ status: 'ok' }), {
       timeout: 10_000,
     });
+  });
+
+  test('of the key alone says so in the health details, without the key', async () => {
+    const ask = askDirectly(provider.url, 'another-key-0123456789');
+    start({ ask, patienceMs: 0, measureMs: 100 });
+    const order = newId('ord');
+    await shop.authorise(order);
+    const reason = () => shop.health.details().components.provider?.reason;
+    await vi.waitFor(() => expect(reason()).toContain('got 401 unauthorised (it does not know the api_key'), {
+      timeout: 10_000,
+    });
+    expect(reason()).not.toContain('another-key');
+    await Promise.all(workers.splice(0).map((worker) => worker.stop()));
+    start({ measureMs: 100 });
+    expect(await shop.settled(order)).toMatchObject({ status: 'authorised' });
   });
 
   test('of the provider that dies and comes back is no end', async () => {

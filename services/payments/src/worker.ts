@@ -4,7 +4,7 @@ import type { Metrics } from '@sidecart/kit/metrics';
 import type { Worker } from '@sidecart/kit/service';
 import { createWake } from '@sidecart/messaging/wake';
 import { type PaymentDeps, settleOperation } from './commands.ts';
-import type { AskProvider } from './provider.ts';
+import { type AskProvider, inShort } from './provider.ts';
 import { type ClaimedOperation, claimOperations, pendingOperations, postponeOperation } from './store.ts';
 
 export interface WorkerOptions extends PaymentDeps {
@@ -58,16 +58,20 @@ export function createPaymentWorker(o: WorkerOptions): Worker {
   let ended: Promise<void> = Promise.resolve();
   let measureAt = 0;
   let isAway = false;
+  /** What came of the last question, if it was in vain. */
+  let trouble: string | undefined;
 
   async function work(operation: ClaimedOperation): Promise<void> {
     const { key, kind, attempts } = operation;
     try {
       // Outside of any request: the provider is not told who in the shop asks.
       const outcome = await o.ask(operation);
+      trouble = undefined;
       calls.inc({ kind, outcome: outcome.state });
       const won = await settleOperation(o, operation, outcome);
       if (!won) o.log.info({ key }, 'a webhook was faster than the answer');
     } catch (err) {
+      trouble = inShort(err);
       calls.inc({ kind, outcome: 'unknown' });
       const pauseMs = Math.min(MAX_BACK_OFF_MS, backOffMs * 2 ** Math.min(attempts - 1, 20));
       o.log.warn({ err, key, attempts, pause_ms: pauseMs }, 'the outcome of an operation is unknown');
@@ -90,7 +94,8 @@ export function createPaymentWorker(o: WorkerOptions): Worker {
     pending.set(found.count);
     oldest.set(found.oldestSeconds);
     const away = found.oldestSeconds * 1000 > patienceMs;
-    const reason = `${found.count} operations wait, the oldest for ${Math.round(found.oldestSeconds)} s`;
+    const waits = `${found.count} operations wait, the oldest for ${Math.round(found.oldestSeconds)} s`;
+    const reason = trouble === undefined ? waits : `${waits}; the last one asked for got ${trouble}`;
     o.health.report('provider', away ? { status: 'degraded', reason } : { status: 'ok' });
     if (away && !isAway) o.log.error({ reason }, 'the payment provider does not answer');
     if (!away && isAway) o.log.info('the payment provider has answered everything');
