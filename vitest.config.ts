@@ -67,15 +67,16 @@ export default defineConfig({
       },
       {
         // What only a cluster can show, and the same end-to-end tests where they make sense there. The others hold processes of this
-        // machine by the hand, and have their like in tests/cluster: faults (pod-deletion), outage (outage), replicas
-        // (rolling), opened-rule (callers); start is about the local runner alone, redis about another broker,
-        // overdue needs a deadline of seconds.
+        // machine by the hand, and most have their like in tests/cluster: faults, payments-kills and checkout-kills
+        // (pod-deletion), outage (outage), replicas (rolling), opened-rule (callers). checkout-kills also watches an order's
+        // step by the millisecond, which no deletion of a pod is quick enough for; start is about the local runner
+        // alone, redis about another broker, overdue needs a deadline of seconds.
         test: {
           ...common,
           name: 'cluster',
           include: [
             'tests/cluster/**/*.cluster.test.ts',
-            'tests/e2e/{order,bad-input,clients,dlq,least-privilege}.e2e.test.ts',
+            'tests/e2e/{order,payments,events,bad-input,clients,dlq,least-privilege}.e2e.test.ts',
           ],
           globalSetup: ['tests/cluster/global-setup.ts'],
           testTimeout: 300_000,

@@ -18,6 +18,11 @@ export interface ClusterAccess {
 
 export const topology = loadTopology(fileURLToPath(new URL('../../topology.yaml', import.meta.url)));
 
+/** What stands in, in the local overlay, for the companies whose APIs the shop uses, and the port of each. */
+export const simulators = topology.externals.flatMap(({ simulatorPort, ...external }) =>
+  simulatorPort ? [{ ...external, port: simulatorPort }] : [],
+);
+
 const DAPR_HTTP = 3500;
 const DAPR_INTERNAL = 50002;
 const POSTGRES = 5432;
@@ -81,6 +86,13 @@ export async function clusterShop({ namespace, backing = namespace }: ClusterAcc
       kubectl(['logs', '-n', namespace, '-l', `app.kubernetes.io/name=${service}`, '-c', 'app', '--tail=-1']),
     hold: (service) => scale(namespace, `deployment/${service}`, 0),
     release: (service) => scale(namespace, `deployment/${service}`, 1),
+    // From inside: a port-forward would end with the pod.
+    async ledger() {
+      const { name, port } = simulators.find((simulator) => simulator.name === 'provider') ?? {};
+      const program = `fetch('http://127.0.0.1:${port}/ledger').then((answer) => answer.text()).then(console.log)`;
+      const inside = ['exec', '-n', namespace, `deployment/${name}`, '-c', 'app', '--', 'node', '--eval'];
+      return JSON.parse(await kubectl([...inside, program])).items;
+    },
     stop,
   };
 }

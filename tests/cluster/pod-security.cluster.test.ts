@@ -1,6 +1,6 @@
 import { describe, expect, inject, test } from 'vitest';
 import { until } from '../e2e/shop.ts';
-import { type ClusterAccess, topology } from './cluster-shop.ts';
+import { type ClusterAccess, simulators, topology } from './cluster-shop.ts';
 import { get, type KubeObject, kubectl } from './kubectl.ts';
 import { restrictedPod } from './restricted-pod.ts';
 import { livePods } from './workloads.ts';
@@ -75,7 +75,7 @@ describe('what runs, runs as the restricted Pod Security Standard wants it', () 
   });
 
   test('as seen from inside: another user than root, no capability, no new privileges, a file system that refuses', async () => {
-    for (const { name } of [...topology.services, { name: 'platform' }])
+    for (const { name } of [...topology.services, ...simulators, { name: 'platform' }])
       for (const { metadata } of await livePods(namespace, `app.kubernetes.io/name=${name}`)) {
         const args = ['exec', '-n', namespace, metadata.name, '-c', 'app', '--', 'node', '--eval', LOOK];
         expect(JSON.parse(await kubectl(args)), metadata.name).toMatchObject({

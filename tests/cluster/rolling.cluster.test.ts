@@ -29,9 +29,9 @@ async function underLoad(
   await work();
   await sleep(2_000);
   const report = await load.stop();
-  const { byStatus, orders, latency, began, ended } = report;
+  const { byStatus, orders, handedOver, latency, began, ended } = report;
   console.log(
-    `${what}: ${Math.round((ended - began) / 1000)} s of load, answers ${JSON.stringify(byStatus)}, ${orders.length} orders, ` +
+    `${what}: ${Math.round((ended - began) / 1000)} s of load, answers ${JSON.stringify(byStatus)}, ${orders.length} orders, ${handedOver.length} handed over, ` +
       `p50 ${latency.p50} ms, p99 ${latency.p99} ms, max ${latency.max} ms`,
   );
   return { load, report };

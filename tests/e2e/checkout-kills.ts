@@ -3,7 +3,6 @@ import type { CheckoutStep, Dashboard, HistoryEntry, Order } from '@sidecart/con
 import type { Shipment } from '@sidecart/contracts/shipping';
 import { expect } from 'vitest';
 import type { OrderSummary } from '../../clients/shop-api.ts';
-import type { Movement as MoneyMovement } from '../../provider/books.ts';
 import { checkoutFaults, type Evidence, type Witnessed } from './checkout-checks.ts';
 import {
   amend,
@@ -19,7 +18,7 @@ import {
 } from './checkout-client.ts';
 import { stepAt } from './checkout-story.ts';
 import { processVictim, seededRandom } from './kills.ts';
-import { call, deadLetters, type LocalShop, productWithStock, sleep, until } from './shop.ts';
+import { deadLetters, type LocalShop, productWithStock, sleep, until } from './shop.ts';
 
 /** All that a checkout runs through, and can be killed on the way. */
 export const CHECKOUT_VICTIMS = [
@@ -230,7 +229,6 @@ async function expectNoFault(all: Checkouts, client: Client, runs: readonly Run[
 
 async function gather({ shop, orders }: Checkouts, client: Client, runs: readonly Run[]): Promise<Evidence> {
   const { gateway, api, skus } = client;
-  const provider = shop.processes().find(({ name }) => name === 'provider')?.url ?? '';
   const witnessed = await Promise.all(runs.map(({ id }) => witness(client, id)));
   for (const { order } of witnessed) orders.set(order.id, order);
   const list: OrderSummary[] = [];
@@ -239,7 +237,7 @@ async function gather({ shop, orders }: Checkouts, client: Client, runs: readonl
   return {
     witnessed,
     list,
-    ledger: (await call(provider, 'GET', '/ledger')).body.items as MoneyMovement[],
+    ledger: await shop.ledger(),
     movements: (await Promise.all(skus.map((sku) => movementsOf(client, sku)))).flat(),
     stock: await Promise.all(
       skus.map(async (sku) => Stock.parse(await readJson(gateway, `/v1/stock/${sku}`))),

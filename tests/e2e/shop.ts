@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import postgres from 'postgres';
 import { removeRunFolder } from '../../local/run-folder.ts';
 import { type Shop, type ShopOptions, startShop } from '../../local/shop.ts';
+import type { Movement } from '../../provider/books.ts';
 import { until } from '../waiting.ts';
 
 // biome-ignore lint/performance/noBarrelFile: what every end-to-end test needs comes from here
@@ -20,6 +21,8 @@ export interface Target extends Pick<Shop, 'gatewayUrl' | 'endpoints' | 'compone
   /** Takes a service away until `release`, which resolves when it is back. */
   hold(service: string): Promise<void>;
   release(service: string): Promise<void>;
+  /** Every movement of money, by the provider's own books. */
+  ledger(): Promise<Movement[]>;
 }
 
 /** One of processes of this machine, with all the ways to disturb them. */
@@ -35,6 +38,10 @@ export async function testShop(options: Partial<ShopOptions> = {}): Promise<Loca
     log: (service) => readFile(shop.find(service).logFile, 'utf8'),
     hold: (service) => shop.find(service).hold(),
     release: (service) => shop.find(service).release(),
+    async ledger() {
+      const { url = '' } = shop.processes().find(({ name }) => name === 'provider') ?? {};
+      return (await call(url, 'GET', '/ledger')).body.items;
+    },
     async stop() {
       await shop.stop();
       removeRunFolder(runDir);
