@@ -12,6 +12,9 @@ export interface DeadLettersClient {
   edit(id: string, edit: object): Promise<{ outcome: string }>;
 }
 
+/** Nobody heard the question, or nobody answered in time. */
+export class NoAnswerError extends ShopError {}
+
 const PAGE = 200;
 const ANSWER_MS = 10_000;
 
@@ -35,7 +38,7 @@ export function deadLettersOf(
       ...(body && { body: JSON.stringify(body) }),
       signal: AbortSignal.timeout(ANSWER_MS),
     }).catch((cause: unknown) => {
-      throw new ShopError(`${service} does not answer at ${url}`, 'is it running? Look at its log', {
+      throw new NoAnswerError(`${service} does not answer at ${url}`, 'is it running? Look at its log', {
         cause,
       });
     });

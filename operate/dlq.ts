@@ -3,7 +3,7 @@ import type { DeadLetterSummary, DeadLetterView } from '@sidecart/messaging/dead
 import Table from 'cli-table3';
 import { exitWithUsage } from '../local/command-line.ts';
 import { ShopError } from '../local/shop-error.ts';
-import { type DeadLettersClient, deadLettersOf } from './dead-letters-client.ts';
+import { type DeadLettersClient, deadLettersOf, NoAnswerError } from './dead-letters-client.ts';
 import {
   askEach,
   type Command,
@@ -105,17 +105,34 @@ const COMMANDS: Record<string, Command<typeof OPTIONS>> = {
   },
 };
 
+/**
+ * Decides each of them. With several, one that cannot be decided is told of and the others go on; those of a service that does not
+ * answer are left out. Answers whether all went well.
+ */
 async function each(
   ids: string[],
   mayBeNone: boolean,
-  decide: (which: { service: string; id: string }) => Promise<{ outcome: string; detail?: string }>,
+  decide: (which: Which) => Promise<{ outcome: string; detail?: string }>,
 ): Promise<boolean> {
   let good = true;
+  const away = new Set<string>();
   for (const which of read(ids, mayBeNone ? 0 : undefined)) {
-    const { outcome, detail } = await decide(which);
-    const words = outcome.replaceAll('_', ' ');
-    console.log(`${which.service}/${which.id}: ${words}${detail === undefined ? '' : `: ${detail}`}`);
-    if (outcome === 'failed') good = false;
+    const name = `${which.service}/${which.id}`;
+    if (away.has(which.service)) {
+      console.error(`${name}: left out`);
+      continue;
+    }
+    try {
+      const { outcome, detail } = await decide(which);
+      const words = outcome.replaceAll('_', ' ');
+      console.log(`${name}: ${words}${detail === undefined ? '' : `: ${detail}`}`);
+      if (outcome === 'failed') good = false;
+    } catch (error) {
+      if (!(error instanceof ShopError) || ids.length === 1) throw error;
+      console.error(`${name}: ${error.message}\nCure: ${error.cure}`);
+      if (error instanceof NoAnswerError) away.add(which.service);
+      good = false;
+    }
   }
   return good;
 }
@@ -167,9 +184,11 @@ function tableOf(items: DeadLetterSummary[]): string {
   return table.toString();
 }
 
-function print(service: string, { body, encoding, actions, headers: _, ...item }: DeadLetterView): void {
+function print(service: string, { body, encoding, actions, headers, ...item }: DeadLetterView): void {
   for (const [name, value] of Object.entries({ ...item, id: `${service}/${item.id}` }))
     if (value !== null) console.log(`${name.padEnd(12)} ${value}`);
+  for (const [name, value] of Object.entries(headers))
+    console.log(`${'header'.padEnd(12)} ${name}: ${value}`);
   for (const { at, actor, action, note } of actions) console.log(`${at}  ${actor} ${action}: ${note}`);
   console.log(encoding === 'base64' ? `\nno text, in base64:\n${body}` : `\n${pretty(body)}`);
 }

@@ -24,7 +24,7 @@ import { classifyFailure, type Failure, HandlerTimeoutError, PoisonError, rootMe
 import type { Place } from './key-order.ts';
 import { nextEvent, readyKeys } from './key-order.ts';
 import { HANDLER_TIMEOUT_MS, MAX_STARTS } from './limits.ts';
-import { createPoisonGuard } from './poison.ts';
+import { type Begun, createPoisonGuard } from './poison.ts';
 import { repeat } from './repeat.ts';
 
 /** `done`: the broker may forget the message. `retry`: it must deliver it again. */
@@ -78,19 +78,37 @@ export function createConsumer(o: ConsumerOptions): Consumer {
   const timeoutMs = o.handlerTimeoutMs ?? HANDLER_TIMEOUT_MS;
   const delivered = new Map<string, number>();
 
-  /** Runs what may call a handler: in time, and counted while processes of this service die without a word. */
-  async function guarded<T>(topic: string, eventId: string, work: () => Promise<T>): Promise<T> {
-    const starts = await poison.begin(topic, eventId);
-    if (starts > MAX_STARTS) throw new PoisonError(starts - 1);
-    return withTimeout(timeoutMs, () => ending(topic, eventId, starts, work()));
+  /**
+   * Runs what may call a handler: in time, the wait for its turn included, and counted while processes of this service die without a
+   * word.
+   */
+  async function guarded<T>(
+    topic: string,
+    eventId: string,
+    work: (starts: number) => Promise<T>,
+  ): Promise<T> {
+    const beganAt = performance.now();
+    const begun = await poison.begin(topic, eventId, timeoutMs);
+    const left = begun.starts === 0 ? timeoutMs : timeoutMs - (performance.now() - beganAt);
+    try {
+      return await withTimeout(left, () => ending(begun, work(begun.starts)));
+    } finally {
+      begun.leave();
+    }
   }
 
-  /** Takes the count back when the work has ended, which may be long after its time: until then it may still kill. */
-  async function ending<T>(topic: string, eventId: string, starts: number, work: Promise<T>): Promise<T> {
+  /**
+   * Takes the count back when the work has ended, which may be long after its time: until then it may still kill. That of one that is
+   * not handled any more stays, in case it cannot be set aside now.
+   */
+  async function ending<T>(begun: Begun, work: Promise<T>): Promise<T> {
     try {
-      return await work;
-    } finally {
-      if (starts > 0) await poison.end(topic, eventId);
+      const result = await work;
+      await begun.end();
+      return result;
+    } catch (err) {
+      if (!(err instanceof PoisonError)) await begun.end();
+      throw err;
     }
   }
 
@@ -113,9 +131,10 @@ export function createConsumer(o: ConsumerOptions): Consumer {
 
     const { outcome, waiting } = await runInContext(contextOf(delivery), async (): Promise<Received> => {
       try {
-        return await guarded(topic, delivery.id, () =>
-          applyDelivery(database, { topic, topicHandlers, delivery, raw }),
-        );
+        return await guarded(topic, delivery.id, async (starts) => {
+          if (starts > MAX_STARTS) throw new PoisonError(starts - 1);
+          return applyDelivery(database, { topic, topicHandlers, delivery, raw });
+        });
       } catch (err) {
         const dead = deadMessage(topic, topicHandlers, delivery, raw, attempts);
         return { outcome: await fail(err, dead, (kept) => buryMessage(database.db, kept)) };
@@ -168,13 +187,12 @@ export function createConsumer(o: ConsumerOptions): Consumer {
     seen: (step: NextStep) => void,
   ): Promise<NextStep | undefined> {
     const next = poison.watching() ? await nextEvent(database.db, key) : undefined;
-    const starts = next === undefined ? 0 : await poison.begin(key.topic, next);
-    const apply = () =>
+    const apply = (starts: number) =>
       applyNext(database, topicHandlers, key, (step) => {
         seen(step);
         if (step.parked?.eventId === next && starts > MAX_STARTS) throw new PoisonError(starts - 1);
       });
-    return withTimeout(timeoutMs, () => ending(key.topic, next ?? '', starts, apply()));
+    return next === undefined ? withTimeout(timeoutMs, () => apply(0)) : guarded(key.topic, next, apply);
   }
 
   async function fail(

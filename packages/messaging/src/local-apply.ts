@@ -8,7 +8,7 @@ import { type Failure, HandlerTimeoutError, PoisonError } from './failures.ts';
 import type { Handler } from './handler.ts';
 import { MAX_STARTS } from './limits.ts';
 import { SELF, UNNUMBERED } from './outbox-insert.ts';
-import type { PoisonGuard } from './poison.ts';
+import type { Begun, PoisonGuard } from './poison.ts';
 import { runPrepared } from './prepared.ts';
 import type { OutboxMessage } from './relay-queue.ts';
 
@@ -18,7 +18,7 @@ export interface ApplyOptions {
   handlers: Readonly<Record<string, Handler>>;
   /** Deletes the rows and says how many were there; for tests. */
   remove: (tx: Transaction, messages: readonly OutboxMessage[]) => Promise<number>;
-  poison: Pick<PoisonGuard, 'begin' | 'end'>;
+  poison: Pick<PoisonGuard, 'begin'>;
   /** A handler that has not returned by then, in ms, has failed: its transaction is undone, and its slot goes on. */
   handlerTimeoutMs: number;
   /** The handler of a message took so long, in seconds. */
@@ -45,16 +45,21 @@ class LostError extends Error {}
  */
 export async function applyGuarded(o: ApplyOptions, messages: readonly OutboxMessage[]): Promise<Applied> {
   const [first] = messages as readonly [OutboxMessage];
+  let begun: Begun;
   try {
-    const starts = await o.poison.begin(SELF, first.eventId);
-    if (starts === 0) return applyMessages(o, messages);
-    if (starts > MAX_STARTS) throw new PoisonError(starts - 1);
+    begun = await o.poison.begin(SELF, first.eventId, o.handlerTimeoutMs);
   } catch (err) {
     return { kind: 'failed', at: 0, err };
   }
-  const applied = await applyMessages(o, [first]);
-  await o.poison.end(SELF, first.eventId);
-  return applied;
+  if (begun.starts === 0) return applyMessages(o, messages);
+  try {
+    if (begun.starts > MAX_STARTS) return { kind: 'failed', at: 0, err: new PoisonError(begun.starts - 1) };
+    const applied = await applyMessages(o, [first]);
+    await begun.end();
+    return applied;
+  } finally {
+    begun.leave();
+  }
 }
 
 /**

@@ -4,7 +4,7 @@ import { execa } from 'execa';
 import { afterAll, beforeAll, beforeEach, expect, onTestFinished, test } from 'vitest';
 import { z } from 'zod';
 import { createConsumer } from './consumer.ts';
-import { eventually, type Fixture, openFixture } from './fixture.ts';
+import { eventually, type Fixture, openFixture, outbox, remind } from './fixture.ts';
 import { on } from './handler.ts';
 import { MAX_STARTS } from './limits.ts';
 import { createPoisonGuard } from './poison.ts';
@@ -18,10 +18,15 @@ beforeEach(() => fixture.clear());
 afterAll(() => fixture?.close());
 
 /** Runs the fixture's process until it survives, at most `limit` times; returns how often it died. */
-async function deathsOf(watch: 'watch' | 'blind', numbers: number[], limit: number): Promise<number> {
+async function deathsOf(
+  watch: 'watch' | 'blind',
+  numbers: number[],
+  limit: number,
+  how: 'in turn' | 'together' | 'local' = 'in turn',
+): Promise<number> {
   const program = fileURLToPath(new URL('fixture-consumer.ts', import.meta.url));
   for (let deaths = 0; deaths < limit; deaths += 1) {
-    const args = ['--import', 'tsx', program, fixture.urls.url, watch, ...numbers.map(String)];
+    const args = ['--import', 'tsx', program, fixture.urls.url, watch, how, ...numbers.map(String)];
     const { exitCode, signal, stderr } = await execa(process.execPath, args, { reject: false });
     if (exitCode === 0) return deaths;
     expect({ signal, stderr }).toMatchObject({ signal: 'SIGKILL' });
@@ -46,6 +51,27 @@ test('a message that was only near when the process died is none', async () => {
   for (let i = 0; i < 3; i += 1) await deathsOf('watch', [5, 13], 1);
   expect(await deathsOf('watch', [5], 1)).toBe(0);
   expect(await fixture.admin`SELECT event_id FROM inbox_start`).toEqual([{ event_id: 'm13' }]);
+});
+
+const effects = async () =>
+  (await fixture.admin<{ n: number }[]>`SELECT n FROM effect ORDER BY n`).map(({ n }) => n);
+
+test('of messages that are delivered together each time only the one that kills is set aside', async () => {
+  expect(await deathsOf('watch', [3, 13, 5, 7], 12, 'together')).toBe(MAX_STARTS + 1);
+  expect(await fixture.admin`SELECT event_id, reason FROM dead_letter`).toEqual([
+    { event_id: 'm13', reason: 'poison' },
+  ]);
+  expect(await effects()).toEqual([3, 5, 7]);
+});
+
+test('and of messages to oneself, and of deliveries beside these', async () => {
+  const { db } = fixture.database;
+  await db.transaction((tx) => outbox.send(tx, ...[8, 13, 9].map((n) => remind(`k${n}`, n))));
+  expect(await deathsOf('watch', [3, 5], 12, 'local')).toBe(MAX_STARTS + 1);
+  expect(await fixture.admin`SELECT msg_key, reason FROM dead_letter`).toEqual([
+    { msg_key: 'k13', reason: 'poison' },
+  ]);
+  expect(await effects()).toEqual([3, 5, 8, 9]);
 });
 
 test('a handling that goes on after its time still counts: it may kill yet', async () => {
@@ -77,6 +103,6 @@ test('who ends in order leaves nothing to count', async () => {
   await guard.stop();
   const next = createPoisonGuard({ ...testDeps('inventory'), database: fixture.database });
   await next.start();
-  expect(await next.begin('orders', 'm1')).toBe(0);
+  expect(await next.begin('orders', 'm1', 1000)).toMatchObject({ starts: 0 });
   await next.stop();
 });

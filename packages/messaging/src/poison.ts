@@ -4,22 +4,40 @@ import type { Logger } from '@sidecart/kit/log';
 import { sql } from 'drizzle-orm';
 import { rootMessage } from './failures.ts';
 import { type Repetition, repeat } from './repeat.ts';
+import { createTurns } from './turns.ts';
 
 /**
  * Notices messages in whose handling the process dies. Starts and finishes are counted per message, but only for a while after a
  * process of this service ended without saying so: each count is a statement of its own that has to be on the disk before the handler runs,
  * and who never dies shall not pay for it. So a poisonous message costs one death more than it is given.
+ *
+ * A message that was at work when a process died is handled alone in its process until it ends: were it beside others, each death would
+ * count against all of them, and those that were only near would be set aside with the one that kills.
  */
 export interface PoisonGuard {
-  /** How often the handling of this message has begun and not ended, this time included; 0 when nobody counts. */
-  begin(topic: string, eventId: string): Promise<number>;
+  /**
+   * Waits for its turn, and counts the start.
+   * @throws HandlerTimeoutError when it has no turn within `ms`.
+   */
+  begin(topic: string, eventId: string, ms: number): Promise<Begun>;
   /** Whether starts are counted now. */
   watching(): boolean;
-  /** The handling has ended, one way or another. */
-  end(topic: string, eventId: string): Promise<void>;
   start(): Promise<void>;
   stop(): Promise<void>;
 }
+
+export interface Begun {
+  /** How often the handling of this message has begun and not ended, this time included; 0 when nobody counts. */
+  starts: number;
+  /** The others need not wait any longer. */
+  leave(): void;
+  /** The handling has ended, one way or another. */
+  end(): Promise<void>;
+}
+
+const UNCOUNTED: Begun = { starts: 0, leave() {}, async end() {} };
+/** Of the whole process: whatever handles messages in it dies with it. */
+const turns = createTurns();
 
 const BEAT_MS = 5000;
 /** A process that was silent for so long is dead, or as good as. */
@@ -57,22 +75,32 @@ export function createPoisonGuard(o: { database: Database; log: Logger }): Poiso
     }
   }
 
+  /** One that is not taken back counts as a death too many; five of them have to come together. */
+  async function end(topic: string, eventId: string): Promise<void> {
+    await db
+      .execute(sql`DELETE FROM inbox_start WHERE topic = ${topic} AND event_id = ${eventId}`)
+      .catch((err: unknown) => o.log.warn({ reason: rootMessage(err) }, 'An end could not be noted'));
+  }
+
   return {
-    async begin(topic, eventId) {
-      if (!watching) return 0;
-      const [row] = await db.execute<{ starts: number }>(sql`
-        INSERT INTO inbox_start AS s (topic, event_id, starts) VALUES (${topic}, ${eventId}, 1)
-        ON CONFLICT (topic, event_id) DO UPDATE SET starts = s.starts + 1, started_at = now() RETURNING starts`);
-      return row?.starts ?? 0;
+    async begin(topic, eventId, ms) {
+      if (!watching) return UNCOUNTED;
+      const [before] = await db.execute(
+        sql`SELECT FROM inbox_start WHERE topic = ${topic} AND event_id = ${eventId}`,
+      );
+      // Counted only now: who waits cannot have killed.
+      const leave = await turns.take(before !== undefined, ms);
+      try {
+        const [row] = await db.execute<{ starts: number }>(sql`
+          INSERT INTO inbox_start AS s (topic, event_id, starts) VALUES (${topic}, ${eventId}, 1)
+          ON CONFLICT (topic, event_id) DO UPDATE SET starts = s.starts + 1, started_at = now() RETURNING starts`);
+        return { starts: row?.starts ?? 0, leave, end: () => end(topic, eventId).finally(leave) };
+      } catch (err) {
+        leave();
+        throw err;
+      }
     },
     watching: () => watching,
-    async end(topic, eventId) {
-      if (!watching) return;
-      // One that is not taken back counts as a death too many; five of them have to come together.
-      await db
-        .execute(sql`DELETE FROM inbox_start WHERE topic = ${topic} AND event_id = ${eventId}`)
-        .catch((err: unknown) => o.log.warn({ reason: rootMessage(err) }, 'An end could not be noted'));
-    },
     async start() {
       const warn = (err: unknown) =>
         o.log.warn({ reason: rootMessage(err) }, 'This process could not be noted as running');

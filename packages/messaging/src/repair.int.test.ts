@@ -469,6 +469,25 @@ describe('a key whose beginning its sender has no more', () => {
 
 test('bad questions are told what is wrong', async () => {
   const { from } = open();
+  const ask = (body: object) => callJson(from, 'POST', '/sent/orders', body);
   for (const body of [{}, { ask: 'all' }, { ask: 'ids', since: '1; drop' }, { ask: 'messages', ids: [] }])
-    expect((await callJson(from, 'POST', '/sent/orders', body)).status).toBe(422);
+    expect((await ask(body)).status).toBe(422);
+  const { body } = await ask({ ask: 'ids' });
+  const [server] = body.target.split('/');
+  const nines = '9'.repeat(20);
+  for (const snapshot of [
+    '5:3:',
+    '5:9:4',
+    '5:9:9',
+    '5:9:8,7',
+    '5:9:,',
+    '0:9:',
+    `5:${nines}:`,
+    `5:9:${nines}`,
+  ])
+    expect((await ask({ ask: 'ids', since: `${server}/${snapshot}` })).status, snapshot).toBe(422);
+  for (const after of [`${nines}:1`, `1:${nines}`])
+    expect((await ask({ ask: 'ids', target: body.target, after })).status, after).toBe(422);
+  for (const snapshot of ['5:5:', '5:9:5,6,8'])
+    expect((await ask({ ask: 'ids', since: `${server}/${snapshot}` })).status, snapshot).toBe(200);
 });

@@ -14,10 +14,18 @@ const MESSAGES = 100;
 const MESSAGES_BYTES = 2_000_000;
 
 /** The server, its timeline and a snapshot of it: a restored database is another one, whatever its transaction numbers. */
-const Snapshot = z
-  .string()
-  .regex(/^\d{1,20}\.\d{1,10}\/\d{1,20}:\d{1,20}:[\d,]*$/, 'Expected what an earlier answer said');
+const Snapshot = z.string().refine(isSnapshot, 'Expected what an earlier answer said');
 const Number64 = z.string().regex(/^\d{1,18}$/, 'Expected a number as a string');
+
+/** Whether the server would take it for one: the end is not before the beginning, and what was under way lies between them, in order. */
+function isSnapshot(text: string): boolean {
+  const parts = /^\d{1,20}\.\d{1,10}\/([1-9]\d{0,18}):(\d{1,19}):((?:\d{1,19}(?:,\d{1,19})*)?)$/.exec(text);
+  if (!parts) return false;
+  const [, from = '', to = '', list = ''] = parts;
+  const open = list === '' ? [] : list.split(',').map(BigInt);
+  const all = [BigInt(from), ...open, BigInt(to)];
+  return all.every((xid, i) => xid >= (all[i - 1] ?? 0n)) && open.at(-1) !== BigInt(to);
+}
 
 /** What a receiver asks. */
 export const SentQuestion = z.discriminatedUnion('ask', [
@@ -28,7 +36,7 @@ export const SentQuestion = z.discriminatedUnion('ask', [
     target: Snapshot.optional(),
     after: z
       .string()
-      .regex(/^\d{1,20}:\d{1,20}$/)
+      .regex(/^\d{1,19}:\d{1,18}$/)
       .optional(),
   }),
   /** Messages by the ids of such a page. */

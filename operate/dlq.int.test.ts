@@ -1,0 +1,97 @@
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { createApp } from '@sidecart/kit/app';
+import { listen } from '@sidecart/kit/server';
+import { TEST_TOKEN, testDeps } from '@sidecart/kit/testing';
+import { createConsumer } from '@sidecart/messaging/consumer';
+import { mountDeadLetters } from '@sidecart/messaging/dead-letter-routes';
+import { delivery } from '@sidecart/messaging/testing';
+import { execa } from 'execa';
+import { afterAll, beforeAll, beforeEach, expect, onTestFinished, test } from 'vitest';
+import { z } from 'zod';
+import { loadTopology } from '../generator/topology.ts';
+import { testFolder } from '../local/testing.ts';
+import { type Fixture, openFixture } from '../packages/messaging/src/fixture.ts';
+import { on } from '../packages/messaging/src/handler.ts';
+import { receivers } from './service-access.ts';
+
+// The command in front of services with real dead letters; one of them can be told to fail.
+
+const services = receivers(loadTopology('topology.yaml'));
+const troubled = 'inventory';
+
+let fixture: Fixture;
+let empty: Fixture;
+beforeAll(async () => {
+  fixture = await openFixture('operate_dlq');
+  empty = await openFixture('operate_dlq_empty');
+});
+afterAll(async () => {
+  await fixture?.close();
+  await empty?.close();
+});
+beforeEach(() => fixture.clear());
+
+/** Dead letters 1 to 3 of `troubled` and of orders, which share a database here, and a command that works on them. */
+async function openShop(refuse: (path: string) => boolean = () => false) {
+  await fixture.admin`ALTER SEQUENCE dead_letter_id_seq RESTART`;
+  const processes = [];
+  for (const name of services) {
+    const { database } = name === troubled || name === 'orders' ? fixture : empty;
+    const deps = testDeps(name);
+    const consumer = createConsumer({
+      ...deps,
+      database,
+      topics: {
+        orders: { kind: 'fact', handlers: { Placed: on(z.object({ n: z.int() }), async () => {}) } },
+      },
+    });
+    const app = createApp(deps);
+    mountDeadLetters(app, { database, consumer });
+    const fetch = async (request: Request) => {
+      if (name === troubled && refuse(new URL(request.url).pathname))
+        return new Response('away', { status: 500 });
+      return app.fetch(request);
+    };
+    const server = await listen({ fetch, port: 0, host: '127.0.0.1' });
+    onTestFinished(() => server.close(0));
+    processes.push({ name, url: `http://127.0.0.1:${server.port}`, state: 'ready' });
+    if (name === troubled)
+      for (const n of [1, 2, 3]) {
+        const body = delivery('Placed', { n: 'a word' }, { id: `m${n}`, key: `k${n}` });
+        await consumer.receive('orders', new TextEncoder().encode(body), { 'x-from': 'a test' });
+      }
+  }
+  const folder = testFolder();
+  mkdirSync(join(folder, 'secrets'));
+  writeFileSync(join(folder, 'shop.json'), JSON.stringify({ processes }));
+  const apps = Object.fromEntries(processes.map(({ name }) => [name, { appToken: TEST_TOKEN }]));
+  writeFileSync(join(folder, 'secrets', 'shop.json'), JSON.stringify({ apps }));
+  return async (...args: string[]) => {
+    const command = ['local/bootstrap.mjs', 'operate/dlq.ts', ...args, '--as', 'ana'];
+    const env = { SIDECART_RUN_DIR: folder };
+    const { exitCode, stdout, stderr } = await execa(process.execPath, command, { env, reject: false });
+    return { code: exitCode, out: stdout, err: stderr };
+  };
+}
+
+test('a dead letter is shown with the headers that it came with', async () => {
+  const dlq = await openShop();
+  expect(await dlq('show', 'orders/1')).toMatchObject({
+    code: 0,
+    out: expect.stringMatching(/^header +x-from: a test$/m),
+  });
+});
+
+test('one that cannot be decided is told of, and the others are decided all the same', async () => {
+  const dlq = await openShop((path) => path.endsWith('/2/redrive'));
+  const { code, out, err } = await dlq('redrive', '--all', '--service', troubled);
+  expect(code).toBe(1);
+  expect(out).toMatch(/inventory\/1: failed[\s\S]*\ninventory\/3: failed/);
+  expect(err).toContain('inventory/2: inventory refused: 500 away');
+  expect(await dlq('discard', 'inventory/2', 'inventory/9', 'inventory/3', '--note', 'why')).toMatchObject({
+    code: 1,
+    out: 'inventory/2: discarded\ninventory/3: discarded',
+    err: expect.stringContaining('inventory/9: '),
+  });
+});
