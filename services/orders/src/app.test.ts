@@ -1,7 +1,7 @@
 import { DaprError } from '@sidecart/kit/dapr';
 import { callJson, untouchedDatabase } from '@sidecart/kit/testing';
 import { describe, expect, test } from 'vitest';
-import { config } from './config.ts';
+import { config, timeoutsOf } from './config.ts';
 import { gbp, ordersService, priced } from './fixture-orders.ts';
 import { openApiDocument } from './openapi.ts';
 import { createGetQuotes } from './quotes.ts';
@@ -10,6 +10,15 @@ const database = { ...untouchedDatabase(), onCommit: () => {} };
 const { app } = ordersService(database, {
   getQuotes: () => Promise.reject(new Error('products was asked')),
 });
+
+/** What a service has to be told. */
+const REQUIRED = {
+  PORT: '8103',
+  APP_ID: 'orders',
+  DAPR_HTTP_PORT: '3500',
+  DAPR_API_TOKEN: 'a'.repeat(16),
+  APP_API_TOKEN: 'b'.repeat(16),
+};
 
 const line = (more: object = {}) => ({ ...priced('HEART', 1, 255), ...more });
 const place = (body: unknown, headers: Record<string, string> = {}) =>
@@ -270,6 +279,19 @@ describe('the time that an order waits', () => {
   test.each(defaults)('%s is %d, or what the environment says', (name, ms) => {
     const schema = config.shape[name];
     expect([schema.parse(undefined), schema.parse('1500')]).toEqual([ms, 1500]);
+  });
+
+  test('is that of its own step, and all answers to later questions share one', () => {
+    const environment = Object.fromEntries(defaults.map(([name], i) => [name, String(i + 1)]));
+    const times = timeoutsOf(config.parse({ ...REQUIRED, ...environment }));
+    const { reserve, authorise, hand_over, deliver, ...answers } = times;
+    expect({ reserve, authorise, hand_over, deliver }).toEqual({
+      reserve: 1,
+      authorise: 2,
+      hand_over: 4,
+      deliver: 5,
+    });
+    expect(answers).toEqual({ cancel: 3, amend: 3, capture: 3, void: 3, refund: 3 });
   });
 
   test.each(['0', '-1', '1.5', 'soon', ''])('is not %j', (text) => {

@@ -9,8 +9,7 @@ import { createMessaging } from '@sidecart/messaging/messaging';
 import { receivingWorkers } from '@sidecart/messaging/repair';
 import { order } from './aggregate.ts';
 import { createOrdersApp } from './app.ts';
-import { stepTimeouts } from './checkout.ts';
-import { config } from './config.ts';
+import { config, timeoutsOf } from './config.ts';
 import { createGetQuotes } from './quotes.ts';
 import { ordersProjection } from './read-models/orders.ts';
 import { messagesToItself, subscriptions } from './subscriptions.ts';
@@ -28,13 +27,7 @@ await runService({
     const reading = { ...base, archive: tableArchive };
     const projector = createProjector({ ...reading, shapes: order.events, projections: [ordersProjection] });
     const store = createEventStore({ ...base, aggregate: order, onAppend: projector.appended });
-    const timeouts = stepTimeouts({
-      reserve: config.RESERVE_TIMEOUT_MS,
-      authorise: config.AUTHORISE_TIMEOUT_MS,
-      hand_over: config.HAND_OVER_TIMEOUT_MS,
-      deliver: config.DELIVER_TIMEOUT_MS,
-      answer: config.ANSWER_TIMEOUT_MS,
-    });
+    const timeouts = timeoutsOf(config);
     const { outbox, workers } = createMessaging({
       ...base,
       service,
