@@ -1,6 +1,7 @@
 import { DaprError } from '@sidecart/kit/dapr';
 import { callJson, untouchedDatabase } from '@sidecart/kit/testing';
 import { describe, expect, test } from 'vitest';
+import { archiveOf } from './archive.ts';
 import { config, timeoutsOf } from './config.ts';
 import { gbp, ordersService, priced } from './fixture-orders.ts';
 import { openApiDocument } from './openapi.ts';
@@ -297,6 +298,23 @@ describe('the time that an order waits', () => {
   test.each(['0', '-1', '1.5', 'soon', ''])('is not %j', (text) => {
     for (const [name] of defaults) expect(config.shape[name].safeParse(text).success).toBe(false);
   });
+});
+
+test('what was condensed is kept in the database, or behind the binding that the environment names', async () => {
+  const asked: string[] = [];
+  const dapr = {
+    async invokeBinding(component: string) {
+      asked.push(component);
+      throw new DaprError('unavailable', 'away');
+    },
+  };
+  const archive = (environment: object) =>
+    archiveOf(config.parse({ ...REQUIRED, ...environment }).ARCHIVE_BINDING, dapr);
+  const content = Buffer.from('x');
+  expect(await archive({}).put('a/1-2', content)).toBeUndefined();
+  expect(asked).toEqual([]);
+  await expect(archive({ ARCHIVE_BINDING: 'archive-orders' }).put('a/1-2', content)).rejects.toThrow('away');
+  expect(new Set(asked)).toEqual(new Set(['archive-orders']));
 });
 
 test('the OpenAPI document has every operation, with the header that it needs', () => {
