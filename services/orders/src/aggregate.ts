@@ -30,6 +30,7 @@ export const order: Aggregate<OrderState, OrderCommand, OrderEvent> = {
     PersonNeeded: { version: 1 },
     OrderSettled: { version: 1 },
   },
+  secret: ['paymentToken'],
   isClosed: isFinal,
   initialState,
   decide,

@@ -911,6 +911,11 @@ describe('the past of an order', () => {
     });
     expect(await read(id)).toEqual(before);
     expect((await callJson(app, 'GET', `/v1/orders/${id}/history`)).body).toEqual(history);
+    for (const path of ['', '/history']) {
+      const { body } = await callJson(app, 'GET', `/admin/events/streams/${id}${path}`);
+      expect(JSON.stringify(body)).toContain('"paymentToken":"(not shown)"');
+      expect(JSON.stringify(body)).not.toContain('tok_ok');
+    }
     const then = history.items[1].at;
     const at = await callJson(app, 'GET', `/v1/orders/${id}?at=${then}`);
     expect(at.body.progress.step).toBe('authorise');
