@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { createBooks, type Demand, type Entry, KeyReused } from './books.ts';
@@ -64,6 +65,23 @@ describe('a provider refuses', () => {
     expect(refund('s', 400)).toMatchObject({ state: 'succeeded' });
     expect(refund('t', 201)).toMatchObject({ state: 'refused', reason: 'exceeds_captured' });
     expect(refund('u', 200)).toMatchObject({ state: 'succeeded' });
+  });
+
+  test('a token that it does not know, which is no other name for tok_ok', () => {
+    const books = createBooks();
+    expect(books.perform('a', authorise('tok_tiemout')).operation).toMatchObject({
+      state: 'refused',
+      reason: 'unknown_token',
+    });
+    expect(books.ledger()).toEqual([]);
+  });
+
+  test('no token of the document, as unknown', () => {
+    const document = readFileSync(new URL('../docs/payments.md', import.meta.url), 'utf8');
+    const tokens = new Set(document.match(/`tok_\w+`/g)?.map((token) => token.slice(1, -1)));
+    expect(tokens.size).toBe(11);
+    for (const token of tokens)
+      expect([token, opened(token).books.find('a')?.reason]).not.toEqual([token, 'unknown_token']);
   });
 
   test('what it knows nothing of', () => {

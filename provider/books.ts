@@ -69,6 +69,21 @@ interface Authorisation {
   voided: boolean;
 }
 
+/** What there is to pay with; each has its mishap (docs/payments.md). */
+const TOKENS: readonly string[] = [
+  'tok_ok',
+  'tok_declined',
+  'tok_slow',
+  'tok_timeout',
+  'tok_twice',
+  'tok_late',
+  'tok_down',
+  'tok_capture_refused',
+  'tok_void_refused',
+  'tok_refund_refused',
+  'tok_expired',
+];
+
 const MOVEMENTS = {
   authorise: 'authorised',
   capture: 'captured',
@@ -112,6 +127,8 @@ export function createBooks(kept: readonly Entry[] = [], clock: () => Date = () 
     if (demand.kind === 'authorise') {
       const { kind, reference, amount, currency, token } = demand;
       const base = { key, kind, authorisation_id: `auth_${randomUUID()}`, reference, amount, currency, at };
+      // A mistyped mishap that went through would be one that a test only believes to have tried.
+      if (!TOKENS.includes(token)) return { ...base, state: 'refused', reason: 'unknown_token' };
       return token === 'tok_declined'
         ? { ...base, state: 'refused', reason: 'card_declined' }
         : { ...base, state: 'succeeded' };

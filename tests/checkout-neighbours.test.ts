@@ -1,7 +1,7 @@
 import { gbp } from '@sidecart/contracts/money';
 import { expect, test } from 'vitest';
 import * as reservation from '../services/inventory/src/reservation.ts';
-import { checkOrders } from '../services/orders/src/fixture-happenings.ts';
+import { checkOrders, EVERYTHING } from '../services/orders/src/fixture-happenings.ts';
 import type {
   Inventory,
   Neighbours,
@@ -17,7 +17,7 @@ import * as shipment from '../services/shipping/src/shipment.ts';
 
 // SEED=… repeats a run, RUNS=… says how many orders there are.
 const seed = Number(process.env.SEED ?? Date.now() % 2 ** 31);
-const runs = Number(process.env.RUNS ?? 1000);
+const runs = Number(process.env.RUNS ?? 2000);
 
 const orderId = 'ord_1';
 const at = '2026-03-14T09:26:53.589Z';
@@ -142,6 +142,7 @@ function shipping(say: Say): Shipping {
         run({ type: 'Pack', packageId: 'pkg_1', at });
       run({ type: 'HandOver', carrier: 'post', at });
     },
+    stop: () => run({ type: 'Cancel', orderId, at }),
     arrive(how) {
       if (state.status !== 'handed_over') return;
       run(how === 'lost' ? { type: 'Lose', reason: 'fell off', at } : { type: 'Deliver', at });
@@ -159,12 +160,8 @@ const neighbours: Neighbours = (onHand, say) => ({
 test('by the rules of all four services, whatever happens to an order: it ends, and their books agree', {
   timeout: 600_000,
 }, () => {
-  expect([...checkOrders({ seed, runs, neighbours }).keys()].sort()).toEqual([
-    'cancelled',
-    'delivered',
-    'lost',
-    'rejected',
-  ]);
+  const done = checkOrders({ seed, runs, neighbours });
+  if (runs >= 2000) expect(done).toEqual(EVERYTHING);
 });
 
 test('control: without the void the rules do not let it end', () => {

@@ -54,14 +54,21 @@ export async function benchCondense(job: Extract<CellJob, { kind: 'condense' }>)
       ...(await checkStream(sql, database, { ...job, stream, appends: appends.length })),
     );
     if (turn === 0) continue;
-    const during = appends.filter((one) => one.until > from && one.from < until);
-    held.push(Math.max(...during.map((one) => one.until - one.from)));
-    all.push(...during.map((one) => one.until - one.from));
     seconds += (until - from) / 1000;
+    const during = msDuring(appends, from, until);
+    // Of no appends the longest would be -Infinity, which is below every limit.
+    if (during.length === 0) faults.push(`${stream}: no append met the condensing`);
+    else held.push(Math.max(...during));
+    all.push(...during);
   }
   await database.close();
   await sql.end();
   return { count: job.streams * job.length, seconds, latencies: shares(held), during: shares(all), faults };
+}
+
+/** How long each append took that was under way at some time between. */
+export function msDuring(appends: readonly Append[], from: number, until: number): number[] {
+  return appends.filter((one) => one.until > from && one.from < until).map((one) => one.until - one.from);
 }
 
 const condense = (database: Database, stream: string) =>

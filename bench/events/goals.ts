@@ -11,15 +11,16 @@ const p99 = ({ latencies }: Result) => latencies?.p99 ?? Number.NaN;
 export function goalsOf(results: readonly Result[]): Goal[] {
   const of = (cell: string, arm: string, figure?: (result: Result) => number) =>
     roundsOf(results, cell, arm, figure);
-  const appends = (how: string, own: string, raw: string) =>
-    APPENDS.flatMap(({ cell }) => [
-      atLeast(`append, ${how}, ${cell}: of emmett`, of(cell, own), of(cell, PEER), 2),
-      atLeast(`append, ${how}, ${cell}: of raw`, of(cell, own), of(cell, raw), 0.7),
-    ]);
+  const ofRaw = (how: string, own: string, raw: string) =>
+    APPENDS.map(({ cell }) => atLeast(`append, ${how}, ${cell}: of raw`, of(cell, own), of(cell, raw), 0.7));
   const times = paired(of(LONG_WITH_SNAPSHOT, OWN, eachMs), of(SHORT_WITHOUT, OWN, eachMs), share);
   return [
-    ...appends('in a transaction', OWN, RAW),
-    ...appends('one statement', OWN_ALONE, RAW_ALONE),
+    // Like with like: the peer's appends are by themselves too. One in a transaction can carry other rows, which is another thing.
+    ...APPENDS.map(({ cell }) =>
+      atLeast(`append, by itself, ${cell}: of emmett`, of(cell, OWN_ALONE), of(cell, PEER), 2),
+    ),
+    ...ofRaw('by itself', OWN_ALONE, RAW_ALONE),
+    ...ofRaw('in a transaction', OWN, RAW),
     judged(
       `load of ${LONG_WITH_SNAPSHOT}: of the time of ${SHORT_WITHOUT} without`,
       'at most 2',

@@ -236,6 +236,27 @@ test('what a person has decided is no fault: nothing was taken, or the money is 
   expect(await keepBooks(orders, [stock()], payments)).toMatchObject({ faults: [], unsettled: [] });
 });
 
+test('what was settled without an answer is no fault, and told for as long as the money may still come', async () => {
+  const asked = {
+    operations: [
+      {
+        kind: 'capture' as const,
+        amount: gbp(170),
+        state: 'pending' as const,
+        attempts: 9,
+        requested_at: at,
+      },
+    ],
+  };
+  const { paid: _, ...unpaid } = order('1', 'delivered');
+  expect(await keepBooks([unpaid], [stock()], [payment('1', 'capturing', asked)])).toMatchObject({
+    faults: [],
+    unsettled: ['payment p1 is capturing'],
+  });
+  // Nobody was asked for it: that is looked for.
+  expect((await keepBooks([unpaid], [stock()], [held])).faults).toHaveLength(1);
+});
+
 test('what is still on its way is told', async () => {
   const waiting = (step: 'capture' | 'cancel' | 'person' | 'deliver') => ({
     progress: { step, since: at, waits_for: 'somebody' },

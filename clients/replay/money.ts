@@ -70,8 +70,10 @@ function enterOrder(books: MoneyBooks, order: Order, payment: Payment | undefine
 
   if (LEFT.includes(status)) {
     books.leftOrders++;
-    // Of an order that has left and whose money was refused, a person has decided.
-    if (paid !== total.amount && !(paid === 0 && wasRefused(payment, 'capture')))
+    // Of an order that has left and whose money was refused, or not answered for, a person has decided.
+    const isDecided = paid === 0 && (wasRefused(payment, 'capture') || isPending(payment, 'capture'));
+    if (isPending(payment, 'capture')) books.unsettled.push(`payment ${payment?.id} is ${payment?.status}`);
+    if (paid !== total.amount && !isDecided)
       fault(`${status}, its lines come to ${total.amount}, but ${paid} pence are paid`);
   } else if (paid > 0 || captured > 0) {
     fault(`${status}, but ${Math.max(paid, captured)} pence are taken`);
@@ -102,7 +104,16 @@ function enterHeld(books: MoneyBooks, order: Order, payment: Payment | undefined
 }
 
 function wasRefused(payment: Payment | undefined, kind: 'capture' | 'void'): boolean {
-  return payment?.operations.some((each) => each.kind === kind && each.state === 'refused') ?? false;
+  return has(payment, kind, 'refused');
+}
+
+/** The money may still come, though somebody has settled it without. */
+function isPending(payment: Payment | undefined, kind: 'capture'): boolean {
+  return has(payment, kind, 'pending');
+}
+
+function has(payment: Payment | undefined, kind: string, state: 'refused' | 'pending'): boolean {
+  return payment?.operations.some((each) => each.kind === kind && each.state === state) ?? false;
 }
 
 function amountsOf({ authorised, captured, refunded }: Payment): [number, number, number] {

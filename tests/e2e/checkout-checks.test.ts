@@ -3,7 +3,7 @@ import type { HistoryEntry, Order } from '@sidecart/contracts/orders';
 import { expect, test } from 'vitest';
 import type { Movement as MoneyMovement } from '../../provider/books.ts';
 import { checkoutFaults, type Evidence, type Witnessed } from './checkout-checks.ts';
-import { stepAt } from './checkout-story.ts';
+import { stepAt, storyFaults } from './checkout-story.ts';
 
 // The controls of the checkout kills: what is true is passed, and each thing that could go wrong is told.
 
@@ -346,26 +346,74 @@ test('the step of an instant is that of the history up to it', () => {
   expect(stepAt(delivered().history, Date.parse(at(0)) - 1)).toBeUndefined();
 });
 
-test('what a person has settled is no fault: money that was refused is not due, and a refund that was refused was not paid', () => {
-  const evidence = structuredClone(truth());
-  const unpaid = of(evidence, C);
-  const refused = { problem: 'capture_refused', detail: 'no' };
-  Object.assign(unpaid, {
-    order: order('ord_c', { status: 'delivered' }, [3, 2]),
-    shipment: { status: 'delivered', lines: three },
-    history: history(
-      placed,
-      ['StockHeld'],
-      confirmed,
-      ['OrderHandedOver'],
-      ['PersonNeeded', refused],
-      ['OrderSettled', { ...refused, resolution: 'written_off' }],
-      ['OrderDelivered'],
-    ),
-  });
-  const { lines: _, ...summary } = unpaid.order;
-  (evidence.list as object[])[C] = summary;
-  evidence.ledger = evidence.ledger.filter(({ key }) => !/ord_c\.(capture|refund)/.test(key));
-  Object.assign(evidence.dashboard, { takings: gbp(300), refunded: gbp(100), units_shipped: 3 });
-  expect(checkoutFaults({ ...evidence, unitsShipped: 3 })).toEqual([]);
+test.each(['capture_refused', 'capture_unanswered'])(
+  'what a person has settled is no fault: after %s no money is due',
+  (problem) => {
+    const evidence = structuredClone(truth());
+    const unpaid = of(evidence, C);
+    const refused = { problem, detail: 'no' };
+    Object.assign(unpaid, {
+      order: order('ord_c', { status: 'delivered' }, [3, 2]),
+      shipment: { status: 'delivered', lines: three },
+      history: history(
+        placed,
+        ['StockHeld'],
+        confirmed,
+        ['OrderHandedOver'],
+        ['PersonNeeded', refused],
+        ['OrderSettled', { ...refused, resolution: 'written_off' }],
+        ['OrderDelivered'],
+      ),
+    });
+    const { lines: _, ...summary } = unpaid.order;
+    (evidence.list as object[])[C] = summary;
+    evidence.ledger = evidence.ledger.filter(({ key }) => !/ord_c\.(capture|refund)/.test(key));
+    Object.assign(evidence.dashboard, { takings: gbp(300), refunded: gbp(100), units_shipped: 3 });
+    expect(checkoutFaults({ ...evidence, unitsShipped: 3 })).toEqual([]);
+  },
+);
+
+test('a hold that nobody let go is no fault once a person has settled it, and is one before', () => {
+  const settledBy = (...more: [string, object][]) =>
+    faultsAfter((e) => {
+      const { history: told } = of(e, B);
+      const at = told.findIndex(({ type }) => type === 'PaymentReleased');
+      told.splice(at, told.length, ...history(...Array(at).fill(['X']), ...more).slice(at));
+      e.ledger = e.ledger.filter(({ kind }) => kind !== 'voided');
+    });
+  const problem = { problem: 'void_unanswered' };
+  expect(
+    settledBy(['PersonNeeded', problem], ['OrderSettled', { ...problem, resolution: 'written_off' }]),
+  ).toBe('');
+  expect(
+    settledBy(['PersonNeeded', problem], ['OrderSettled', { ...problem, resolution: 'try_again' }]),
+  ).toContain('missing: ord_b.void');
+});
+
+test('a history that was settled without answers, which came after all, is a true one', () => {
+  const settled = (problem: string, more: object = {}): [string, object][] => [
+    ['PersonNeeded', { problem, ...more }],
+    ['OrderSettled', { problem, ...more, resolution: 'written_off' }],
+  ];
+  const told = history(
+    placed,
+    ['StockHeld'],
+    confirmed,
+    ['AmendmentRequested', { amendmentId: 'amd_1', lines: one }],
+    ...settled('amend_unanswered'),
+    ['OrderAmended', { amendmentId: 'amd_1', lines: one, total: gbp(300) }],
+    ['OrderHandedOver'],
+    ...settled('capture_unanswered'),
+    ['OrderDelivered'],
+    ['OrderShipped', { paid: gbp(300) }],
+    ['RefundRequested', requested],
+    ...settled('refund_unanswered', { refundId: 'rfd_1' }),
+    ['OrderRefunded', { refundId: 'rfd_1', amount: gbp(100) }],
+  );
+  const { order: is } = delivered();
+  expect(storyFaults(is, told)).toEqual([]);
+  const steps = told.map(({ at }) => stepAt(told, Date.parse(at)));
+  const way = ['reserve', 'authorise', 'hand_over', 'amend', 'person', 'hand_over', 'hand_over', 'capture'];
+  const rest = ['person', 'deliver', undefined, undefined, 'refund', 'person', undefined, undefined];
+  expect(steps).toEqual([...way, ...rest]);
 });

@@ -77,7 +77,7 @@ export function moneyFaults(
   if (LEFT.includes(status)) {
     due.push({ kind: 'authorised', key: `${id}.authorise`, amount: moneyOf(history, 'OrderConfirmed') });
     const captureKey = moved.find(({ kind }) => kind === 'captured')?.key ?? `${id}.capture`;
-    if (!wasWrittenOff(history))
+    if (!wasWrittenOff(history) || order.paid)
       due.push({ kind: 'captured', key: captureKey, amount: valueOfLeft(order, shipment) });
     for (const { type, details } of history) {
       if (type !== 'OrderRefunded') continue;
@@ -85,14 +85,17 @@ export function moneyFaults(
       due.push({ kind: 'refunded', key: `${id}.refund.${refundId}`, amount: amount.amount });
     }
     // Of what was lost, all comes back but what a person has seen to.
-    if (status === 'lost' && !settled(history, 'refund_refused')) {
+    if (status === 'lost' && !settled(history, 'refund_refused', 'refund_unanswered')) {
       const back = sum(moved.filter(({ kind }) => kind === 'refunded').map(({ amount }) => amount));
       const taken = sum(moved.filter(({ kind }) => kind === 'captured').map(({ amount }) => amount));
       if (back !== taken) due.push({ kind: 'refunded', key: `${id}, all that was lost`, amount: taken });
     }
   } else if (status === 'cancelled' && held) {
     due.push({ kind: 'authorised', key: `${id}.authorise`, amount: held.amount });
-    due.push({ kind: 'voided', key: `${id}.void`, amount: held.amount });
+    // A person may have settled it without, and it may have been let go all the same.
+    const isReleased = history.some(({ type }) => type === 'PaymentReleased');
+    if (isReleased || !settled(history, 'void_refused', 'void_unanswered'))
+      due.push({ kind: 'voided', key: `${id}.void`, amount: held.amount });
   }
   return difference(`money of ${id} (${status})`, due.map(of), moved.map(of));
 }
@@ -220,14 +223,17 @@ function moneyOf(history: readonly HistoryEntry[], type: string): number {
   return details?.authorised?.amount ?? Number.NaN;
 }
 
-function settled(history: readonly HistoryEntry[], problem: string): boolean {
+function settled(history: readonly HistoryEntry[], ...problems: string[]): boolean {
   return history.some(
     ({ type, details }) =>
-      type === 'OrderSettled' && details.problem === problem && details.resolution !== 'try_again',
+      type === 'OrderSettled' &&
+      problems.includes(String(details.problem)) &&
+      details.resolution !== 'try_again',
   );
 }
 
-const wasWrittenOff = (history: readonly HistoryEntry[]) => settled(history, 'capture_refused');
+const wasWrittenOff = (history: readonly HistoryEntry[]) =>
+  settled(history, 'capture_refused', 'capture_unanswered');
 
 function difference(what: string, due: string[], moved: string[]): string[] {
   const missing = [...due];

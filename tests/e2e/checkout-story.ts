@@ -16,7 +16,9 @@ interface Told {
   pieces: Map<string, number>;
   paid: number;
   refunded: number;
-  refunds: Map<string, 'asked' | 'paid' | 'refused'>;
+  refunds: Map<string, 'asked' | 'paid' | 'refused' | 'given up'>;
+  /** A person has settled it without its money, which may come all the same. */
+  withoutMoney: boolean;
   problems: Set<string>;
 }
 
@@ -99,6 +101,7 @@ function tell(history: readonly HistoryEntry[], fault: (entry: HistoryEntry, why
     paid: 0,
     refunded: 0,
     refunds: new Map(),
+    withoutMoney: false,
     problems: new Set(),
   };
   for (const entry of history) {
@@ -154,7 +157,7 @@ const HAPPENS: Partial<Record<string, (t: Told, d: Details) => boolean>> = {
   },
   OrderShipped(t, { paid }) {
     for (const problem of ['capture_refused', 'capture_unanswered']) t.problems.delete(problem);
-    const could = t.step === 'capture' && paid?.amount === t.total;
+    const could = (t.step === 'capture' || t.withoutMoney) && paid?.amount === t.total;
     t.paid = paid?.amount ?? 0;
     leaves(t);
     return could;
@@ -167,7 +170,7 @@ const HAPPENS: Partial<Record<string, (t: Told, d: Details) => boolean>> = {
     return could;
   },
   OrderRefunded(t, { refundId = '', amount }) {
-    const could = ['asked', 'refused'].includes(t.refunds.get(refundId) ?? '');
+    const could = ['asked', 'refused', 'given up'].includes(t.refunds.get(refundId) ?? '');
     t.refunds.set(refundId, 'paid');
     t.refunded += amount?.amount ?? 0;
     t.problems.delete(`refund_refused ${refundId}`);
@@ -187,12 +190,26 @@ const HAPPENS: Partial<Record<string, (t: Told, d: Details) => boolean>> = {
   },
   OrderSettled(t, d) {
     const could = t.problems.delete(problemOf(d));
-    const goesOn = d.resolution !== 'try_again';
-    if (goesOn && d.problem === 'capture_refused') leaves(t);
-    if (goesOn && d.problem === 'void_refused') t.step = undefined;
+    if (d.resolution !== 'try_again') GOES_ON[d.problem ?? '']?.(t, d);
     return could;
   },
 };
+
+/** Without an answer, by what a person has decided. */
+const GOES_ON: Partial<Record<string, (t: Told, d: Details) => void>> = {
+  capture_refused: withoutMoney,
+  capture_unanswered: withoutMoney,
+  void_refused: (t) => passes(t, ['void'], { step: undefined }),
+  void_unanswered: (t) => passes(t, ['void'], { step: undefined }),
+  // The amendment stays open: what leaves tells whether it was made.
+  amend_unanswered: (t) => passes(t, ['amend'], { step: 'hand_over' }),
+  refund_unanswered: (t, { refundId = '' }) => t.refunds.set(refundId, 'given up'),
+};
+
+function withoutMoney(t: Told): void {
+  t.withoutMoney = true;
+  leaves(t);
+}
 
 function passes(t: Told, from: readonly (AwaitedStep | undefined)[], to: Partial<Told>): boolean {
   const could = from.includes(t.step);

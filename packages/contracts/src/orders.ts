@@ -97,7 +97,7 @@ export const Settlement = z
     refund_id: RefundId.optional().meta({ description: 'The refund that the problem is about.' }),
     resolution: z.enum(['try_again', 'done_elsewhere', 'written_off']).meta({
       description:
-        '`try_again` asks once more; `done_elsewhere`: a person has seen to it in another way; `written_off`: nothing more will be done.',
+        '`try_again` asks once more; `done_elsewhere`: a person has seen to it in another way; `written_off`: nothing more will be done. Where nobody has answered, these two come after `try_again` only.',
     }),
     note: text(500),
   })

@@ -1,9 +1,11 @@
+import { sql } from 'drizzle-orm';
 import type postgres from 'postgres';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { ownPostgres } from '../../../tests/own-postgres.ts';
 import { adoptDatabase } from './adopt.ts';
 import { condenseStream } from './condense.ts';
-import { eventually, type Fixture, openFixture, pause } from './fixture.ts';
+import { eventually, type Fixture, openFixture, openTransaction, pause } from './fixture.ts';
+import { LOCKS } from './lock-classes.ts';
 import { listSubscriptions } from './subscription.ts';
 
 let fixture: Fixture;
@@ -157,6 +159,30 @@ describe('adopting', () => {
     expect(await adoptDatabase(fixture.database)).toEqual({ events: 0, projections: [] });
     expect(await maxXid(fixture)).toBe(before);
     expect(await fixture.liveGeneration()).toBe(1);
+  });
+
+  it('waits for one that condenses: by the position that it undoes, events would be deleted that nobody has read', async () => {
+    fixture.project();
+    await fixture.fill('a', 3);
+    await eventually(async () => expect(await fixture.balances()).toMatchObject([{ events: 3 }]));
+    const end = await openTransaction(fixture.database, (tx) =>
+      tx.execute(sql`SELECT pg_advisory_xact_lock_shared(${LOCKS.condensing}::int, 0)`),
+    );
+    await fixture.admin`UPDATE subscriptions SET origin = '1/1'`;
+    let isAdopted = false;
+    const adopted = adoptDatabase(fixture.database).then((done) => {
+      isAdopted = true;
+      return done;
+    });
+    await eventually(async () =>
+      expect(
+        await fixture.admin`SELECT FROM pg_locks WHERE locktype = 'advisory' AND NOT granted
+        AND database = (SELECT oid FROM pg_database WHERE datname = current_database())`,
+      ).toHaveLength(1),
+    );
+    expect(isAdopted).toBe(false);
+    await end();
+    expect((await adopted).projections).toEqual(['balances']);
   });
 
   it('gives up what was being built, and takes over more events than fit into one statement, while others append', async () => {

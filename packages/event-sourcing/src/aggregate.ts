@@ -27,6 +27,8 @@ export interface Aggregate<State, Command, Event extends Tagged> extends Decider
   readonly state: Shape;
   /** Every type of event there is or ever was, with its shape. */
   readonly events: { readonly [T in Event['type']]: Shape };
+  /** Names of fields, of events and of the state, whose values an operator is not shown: what a customer pays with. */
+  readonly secret?: readonly string[];
   /** Whether nothing more will happen: what may be condensed by policy. */
   isClosed?(state: State): boolean;
 }

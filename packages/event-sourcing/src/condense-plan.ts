@@ -3,6 +3,7 @@ import { runPrepared } from '@sidecart/messaging/prepared';
 import { type AnyAggregate, CONDENSED } from './aggregate.ts';
 import { LINE, type Packed, pack } from './archive.ts';
 import type { CondenseDeps } from './condense.ts';
+import { refuseCondensing } from './condense-refusals.ts';
 import { ArchiveUnavailableError, CondenseRefusedError } from './errors.ts';
 import { streamHead } from './history.ts';
 import type { EventRow } from './load.ts';
@@ -31,7 +32,8 @@ const PAGE = 500;
 
 /**
  * Reads, replays and packs a stream page by page, and puts the archive away. Nothing is locked meanwhile, and nothing is changed in
- * the database: whether the rows are still these ones is seen when they are deleted.
+ * the database: whether the rows are still these ones is seen when they are deleted. What is refused already costs two questions; an
+ * archive that was put away for one that is refused later stays, as somebody else may have come to need it under the same name.
  *
  * @throws CondenseRefusedError, ArchiveUnavailableError.
  */
@@ -50,6 +52,7 @@ export async function planCondensing(
     );
   const { version: last } = head;
   const toVersion = upTo ?? last;
+  await refuseCondensing(o.database.db, o, streamId, toVersion);
   const replay = createReplay(o.aggregate, streamId, toVersion);
   const versions: number[] = [];
   let events = 0;

@@ -125,6 +125,10 @@ describe('condensing is refused, and nothing is changed,', () => {
     ...(await fixture.admin`SELECT to_jsonb(a) AS row FROM events_archive a ORDER BY id`),
   ];
 
+  const leaveMessage = (id: string) => fixture.admin`
+    INSERT INTO outbox (slot, topic, msg_key, event_id, key_seq, type, payload, headers)
+    VALUES (0, 'accounts', ${id}, '01a2b3c4-0000-7000-8000-000000000000', 1, 'T', '{}', '{}')`;
+
   it('of a stream that is not there, or is of another type', async () => {
     await refused('no_stream', () => condense('a'));
     await fixture.fill('a', 3);
@@ -255,6 +259,36 @@ describe('condensing is refused, and nothing is changed,', () => {
     await condense('a', undefined, { topics: ['others'] });
   });
 
+  it('before anything is read, compressed or put away for it', async () => {
+    const { store, kept } = archiveElsewhere();
+    const statements: number[] = [];
+    const database = withBefore(async () => void statements.push(1));
+    await fixture.fill('a', 20);
+    await leaveMessage('a');
+    await refused('message_unsent', () => condense('a', undefined, { archive: store, database }));
+    await beginBuilding(fixture.database, 'balances', 1, { asked: true });
+    await refused('projection_behind', () => condense('a', undefined, { archive: store, database }));
+    expect(kept.size).toBe(0);
+    // The head and both questions; the head and the first of them. No page of the stream.
+    expect(statements).toHaveLength(3 + 2);
+  });
+
+  it('also for what comes up while it is put away; what was put is found by its name, and is the same one when asked again', async () => {
+    await fixture.fill('a', 20);
+    const { store, kept } = archiveElsewhere(async () => {
+      if (kept.size === 1 && !left) await leaveMessage('a');
+      left = true;
+    });
+    let left = false;
+    await refused('message_unsent', () => condense('a', undefined, { archive: store }));
+    const [name] = kept.keys();
+    expect(name).toMatch(/^a\/1-20-[0-9a-f]{16}$/);
+    await fixture.admin`DELETE FROM outbox`;
+    await condense('a', undefined, { archive: store });
+    expect([...kept.keys()]).toEqual([name]);
+    expect(await fixture.admin`SELECT location FROM events_archive`).toEqual([{ location: name }]);
+  });
+
   it('when somebody else condenses it at the same time', async () => {
     await fixture.fill('a', 20);
     const { store } = archiveElsewhere(() => condense('a', 10));
@@ -267,10 +301,10 @@ describe('condensing is refused, and nothing is changed,', () => {
   it('when somebody else condenses it between two pages that are read', async () => {
     await fixture.fill('a', 1300);
     let asked = 0;
-    // The head of the stream, the first page, the second.
+    // The head of the stream, two questions, the first page, the second.
     const database = withBefore(async () => {
       asked += 1;
-      if (asked === 3) await condense('a', 600);
+      if (asked === 5) await condense('a', 600);
     });
     await expect(condense('a', undefined, { database })).rejects.toMatchObject({ code: 'changed_meanwhile' });
     expect((await load('a')).state.balance).toBe(1299);

@@ -4,9 +4,9 @@ import { runPrepared } from '@sidecart/messaging/prepared';
 import { type AnyAggregate, CONDENSED } from './aggregate.ts';
 import { type ArchiveStore, LINE, LINES_CHECKSUM } from './archive.ts';
 import { type Plan, planCondensing } from './condense-plan.ts';
-import { CondenseRefusedError, foreignPosition } from './errors.ts';
+import { refuseCondensing } from './condense-refusals.ts';
+import { CondenseRefusedError } from './errors.ts';
 import { LOCKS } from './lock-classes.ts';
-import { FOREIGN_POSITION } from './subscription.ts';
 
 export interface CondenseDeps {
   database: Database;
@@ -57,8 +57,8 @@ async function replace(tx: Transaction, o: CondenseDeps, plan: Plan, decision: D
   await runPrepared(tx, 'condensing_shared', 'SELECT pg_advisory_xact_lock_shared($1::int, 0)', [
     LOCKS.condensing,
   ]);
-  await refuseWhileBehind(tx, streamId, toVersion);
-  await refuseWhileMessages(tx, streamId, o.topics);
+  // Asked before the plan as well; only what is so under this lock counts.
+  await refuseCondensing(tx, o, streamId, toVersion);
   const [gone] = await runPrepared<{ count: number; checksum: string; at: string }>(
     tx,
     'condense_delete',
@@ -118,52 +118,4 @@ async function archive(tx: Transaction, plan: Plan, { by, reason }: Decision): P
       reason,
     ],
   );
-}
-
-/** A read model that has not done these events would never see them. */
-async function refuseWhileBehind(tx: Transaction, streamId: string, toVersion: number): Promise<void> {
-  const [row] = await runPrepared<{ name: string; state: string; foreign: boolean }>(
-    tx,
-    'condense_behind',
-    `SELECT name, state, ${FOREIGN_POSITION} AS foreign FROM subscriptions s
-     WHERE state <> 'retired' AND (${FOREIGN_POSITION} OR EXISTS (
-       SELECT FROM events e WHERE e.stream_id = $1::text AND e.version <= $2::bigint AND e.type <> '${CONDENSED}'
-         AND NOT pg_visible_in_snapshot(e.xid, s.done)))
-     ORDER BY state LIMIT 1`,
-    [streamId, String(toVersion)],
-  );
-  if (row?.foreign) throw new CondenseRefusedError('foreign_position', foreignPosition(row.name));
-  if (row)
-    throw new CondenseRefusedError(
-      'projection_behind',
-      row.state === 'building'
-        ? `Projection ${row.name} is being rebuilt: wait until it has ended`
-        : `Projection ${row.name} has not done all events of ${streamId}: try again when it has`,
-    );
-}
-
-async function refuseWhileMessages(
-  tx: Transaction,
-  streamId: string,
-  topics: readonly string[],
-): Promise<void> {
-  const [row] = await runPrepared<{ unsent: boolean; kept: boolean }>(
-    tx,
-    'condense_messages',
-    `SELECT EXISTS (SELECT FROM outbox WHERE msg_key = $1::text)
-       OR EXISTS (SELECT FROM outbox_delayed WHERE msg_key = $1::text)
-       OR EXISTS (SELECT FROM outbox_local WHERE msg_key = $1::text) AS unsent,
-     EXISTS (SELECT FROM sent WHERE topic IN (SELECT json_array_elements_text($2::text::json)) AND msg_key = $1::text) AS kept`,
-    [streamId, JSON.stringify(topics)],
-  );
-  if (row?.unsent)
-    throw new CondenseRefusedError(
-      'message_unsent',
-      `A message of ${streamId} is not yet sent: try again later`,
-    );
-  if (row?.kept)
-    throw new CondenseRefusedError(
-      'message_kept',
-      `Messages of ${streamId} are still kept for receivers that miss them: try again when they are dropped`,
-    );
 }

@@ -16,12 +16,12 @@ beforeAll(async () => {
 afterAll(() => fixture?.close());
 beforeEach(() => fixture.clear());
 
-function service(o: { archive?: ArchiveStore } = {}) {
+function service(o: { archive?: ArchiveStore; secret?: string[] } = {}) {
   const app = createApp(testDeps('accounts'));
   const projector = fixture.project();
   mountEventStore(app, {
     database: fixture.database,
-    aggregates: [account],
+    aggregates: [{ ...account, ...(o.secret && { secret: o.secret }) }],
     archive: o.archive ?? tableArchive,
     topics: ['accounts'],
     projector,
@@ -88,6 +88,24 @@ describe('projections', () => {
     ).toHaveLength(1);
     expect((await call('DELETE', '/projections/gone')).body).toEqual({ outcome: 'forgotten' });
     expect((await call('POST', '/streams/a/condense', { reason })).status).toBe(200);
+  });
+});
+
+describe('a secret of a stream', () => {
+  it('is in no history and no state, live, at a moment or condensed; and is when it is none', async () => {
+    const { call } = service({ secret: ['owner'] });
+    await fixture.fill('a', 3);
+    await done('a', 3);
+    const { body: before } = await call('GET', '/streams/a/history');
+    expect(before.events[0].data).toEqual({ owner: '(not shown)' });
+    const at = encodeURIComponent(new Date().toISOString());
+    const paths = ['/streams/a', `/streams/a?at=${at}`, '/streams/a/history'];
+    const texts = async (ask: typeof call) =>
+      Promise.all(paths.map(async (path) => JSON.stringify((await ask('GET', path)).body)));
+    expect((await texts(call)).join()).not.toContain('Ada');
+    await call('POST', '/streams/a/condense', { reason });
+    expect((await texts(call)).join()).not.toContain('Ada');
+    for (const text of await texts(service().call)) expect(text).toContain('Ada');
   });
 });
 

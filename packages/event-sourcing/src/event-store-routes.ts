@@ -105,7 +105,7 @@ export function mountEventStore(
     if (!found)
       throw new ProblemError('no_stream', { detail: `There was no ${aggregate.type} ${streamId} yet.` });
     const { state, version } = found;
-    return c.json({ stream_id: streamId, type: aggregate.type, version, state });
+    return c.json({ stream_id: streamId, type: aggregate.type, version, state: masked(aggregate, state) });
   });
 
   app.get('/admin/events/streams/:id/history', async (c) => {
@@ -121,7 +121,7 @@ export function mountEventStore(
         version,
         at,
         type,
-        data,
+        data: masked(aggregate, data),
         meta,
       })),
       condensings,
@@ -157,6 +157,12 @@ export function mountEventStore(
   });
 
   app.post('/admin/events/adopt', async (c) => c.json(await adoptDatabase(database)));
+}
+
+/** Wherever it is: a state may be deep. */
+function masked({ secret = [] }: AnyAggregate, value: unknown): unknown {
+  const text = JSON.stringify(value, (key, each) => (secret.includes(key) ? '(not shown)' : each));
+  return JSON.parse(text);
 }
 
 function decision(body: { reason: string }): Decision {

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { appendEvents } from './append.ts';
 import { ConcurrencyError } from './errors.ts';
-import { account, type Fixture, openFixture } from './fixture.ts';
+import { account, eventually, type Fixture, openFixture, openTransaction } from './fixture.ts';
 
 let fixture: Fixture;
 beforeAll(async () => {
@@ -38,6 +38,34 @@ describe('a stream', () => {
     await expect(append(2)).rejects.toThrow(ConcurrencyError);
     expect(await append(1)).toBe(2);
   });
+
+  it.each([
+    ['commits', async () => {}, 3],
+    ['gives it up', () => Promise.reject(new Error('given up')), 2],
+  ])(
+    'that is just being made by one who %s is waited for, and decided on anew',
+    async (_how, last, pence) => {
+      const end = await openTransaction(fixture.database, (tx) =>
+        fixture.store.handle(tx, 'acc_1', { type: 'Deposit', pence: 1 }),
+      );
+      // As one that is new, and as one that was looked for and is not there.
+      const isNew = [true, undefined];
+      const waiting = isNew.map((is) =>
+        fixture.database.db.transaction((tx) =>
+          fixture.store.handle(tx, 'acc_1', { type: 'Deposit', pence: 1 }, { ...(is && { isNew: is }) }),
+        ),
+      );
+      await eventually(async () =>
+        expect(
+          await fixture.admin`SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'`,
+        ).toHaveLength(2),
+      );
+      await end(last).catch(() => {});
+      await Promise.all(waiting);
+      const { state, version } = await fixture.store.load(fixture.database.db, 'acc_1');
+      expect([state.balance, version]).toEqual([pence, pence]);
+    },
+  );
 
   it('of a hundred writers at once, each wins one version', async () => {
     await fixture.run('acc_1', { type: 'Open', owner: 'Ada' });

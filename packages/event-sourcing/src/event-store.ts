@@ -45,8 +45,11 @@ export interface EventStore<State, Command extends Tagged, Event extends Tagged>
   worker: Worker;
 }
 
-/** The first one without the lock, as nearly nobody meets another; the next ones with it. The third is for one race only: who else made the stream may not have committed. */
-const ATTEMPTS = 3;
+/**
+ * The first one without the lock, as nearly nobody meets another; the second with it. A third is not needed: whoever was refused at the
+ * stream's row has waited for the one who changed or made it, so the row is there and is locked.
+ */
+const ATTEMPTS = 2;
 const SNAPSHOT_EVERY = 100;
 
 /**

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { CONDENSED } from './aggregate.ts';
 import type { ArchiveStore } from './archive.ts';
-import { type Fixture, openFixture, openTransaction } from './fixture.ts';
+import { archiveElsewhere, type Fixture, openFixture, openTransaction } from './fixture.ts';
 import { condenseByPolicy, condensePage, type PolicyOutcome } from './policy.ts';
 
 let fixture: Fixture;
@@ -76,6 +76,21 @@ describe('condensing by policy', () => {
         },
       }),
     );
+  });
+
+  it('puts nothing away for what is refused', async () => {
+    for (const id of ['a', 'b']) {
+      await closed(id);
+      await age(id);
+    }
+    await fixture.admin`INSERT INTO outbox_delayed (due_at, topic, msg_key, event_id, type, payload, headers)
+      VALUES (now() + interval '1 day', 'self', 'a', '01a2b3c4-0000-7000-8000-000000000000', 'T', '{}', '{}')`;
+    const { store, kept } = archiveElsewhere();
+    const done = await condenseByPolicy({ ...fixture.deps, archive: store }, policy, decision);
+    expect(done).toEqual(
+      outcome({ condensed: 1, events: 6, refused: { message_unsent: { streams: 1, example: 'a' } } }),
+    );
+    expect([...kept.keys()]).toEqual([expect.stringMatching(/^b\//)]);
   });
 
   it('calls busy what others hold for too long, and goes on', async () => {

@@ -6,7 +6,8 @@ import { evolve, initialState, isFinal, type OrderState } from './order-state.ts
 /** Orders as they are stored. A changed shape gets a new version here, an upcaster from the old one, and a stored sample of that. */
 export const order: Aggregate<OrderState, OrderCommand, OrderEvent> = {
   type: 'order',
-  state: { version: 1 },
+  // 2 knows what was asked for more than once; of an older state a person has to ask once more.
+  state: { version: 2, upcast: { 1: (state) => state } },
   events: {
     OrderPlaced: { version: 1 },
     StockHeld: { version: 1 },
@@ -29,6 +30,7 @@ export const order: Aggregate<OrderState, OrderCommand, OrderEvent> = {
     PersonNeeded: { version: 1 },
     OrderSettled: { version: 1 },
   },
+  secret: ['paymentToken'],
   isClosed: isFinal,
   initialState,
   decide,

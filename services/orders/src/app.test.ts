@@ -1,7 +1,8 @@
 import { DaprError } from '@sidecart/kit/dapr';
 import { callJson, untouchedDatabase } from '@sidecart/kit/testing';
 import { describe, expect, test } from 'vitest';
-import { config } from './config.ts';
+import { archiveOf } from './archive.ts';
+import { config, timeoutsOf } from './config.ts';
 import { gbp, ordersService, priced } from './fixture-orders.ts';
 import { openApiDocument } from './openapi.ts';
 import { createGetQuotes } from './quotes.ts';
@@ -10,6 +11,15 @@ const database = { ...untouchedDatabase(), onCommit: () => {} };
 const { app } = ordersService(database, {
   getQuotes: () => Promise.reject(new Error('products was asked')),
 });
+
+/** What a service has to be told. */
+const REQUIRED = {
+  PORT: '8103',
+  APP_ID: 'orders',
+  DAPR_HTTP_PORT: '3500',
+  DAPR_API_TOKEN: 'a'.repeat(16),
+  APP_API_TOKEN: 'b'.repeat(16),
+};
 
 const line = (more: object = {}) => ({ ...priced('HEART', 1, 255), ...more });
 const place = (body: unknown, headers: Record<string, string> = {}) =>
@@ -272,9 +282,39 @@ describe('the time that an order waits', () => {
     expect([schema.parse(undefined), schema.parse('1500')]).toEqual([ms, 1500]);
   });
 
+  test('is that of its own step, and all answers to later questions share one', () => {
+    const environment = Object.fromEntries(defaults.map(([name], i) => [name, String(i + 1)]));
+    const times = timeoutsOf(config.parse({ ...REQUIRED, ...environment }));
+    const { reserve, authorise, hand_over, deliver, ...answers } = times;
+    expect({ reserve, authorise, hand_over, deliver }).toEqual({
+      reserve: 1,
+      authorise: 2,
+      hand_over: 4,
+      deliver: 5,
+    });
+    expect(answers).toEqual({ cancel: 3, amend: 3, capture: 3, void: 3, refund: 3 });
+  });
+
   test.each(['0', '-1', '1.5', 'soon', ''])('is not %j', (text) => {
     for (const [name] of defaults) expect(config.shape[name].safeParse(text).success).toBe(false);
   });
+});
+
+test('what was condensed is kept in the database, or behind the binding that the environment names', async () => {
+  const asked: string[] = [];
+  const dapr = {
+    async invokeBinding(component: string) {
+      asked.push(component);
+      throw new DaprError('unavailable', 'away');
+    },
+  };
+  const archive = (environment: object) =>
+    archiveOf(config.parse({ ...REQUIRED, ...environment }).ARCHIVE_BINDING, dapr);
+  const content = Buffer.from('x');
+  expect(await archive({}).put('a/1-2', content)).toBeUndefined();
+  expect(asked).toEqual([]);
+  await expect(archive({ ARCHIVE_BINDING: 'archive-orders' }).put('a/1-2', content)).rejects.toThrow('away');
+  expect(new Set(asked)).toEqual(new Set(['archive-orders']));
 });
 
 test('the OpenAPI document has every operation, with the header that it needs', () => {

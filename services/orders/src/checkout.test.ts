@@ -128,6 +128,26 @@ describe('what is asked of the others', () => {
   });
 });
 
+test('a cancellation that somebody has seen to by hand is told to shipping, and is like any other', () => {
+  const settled: OrderEvent = {
+    type: 'OrderSettled',
+    problem: 'cancel_unanswered',
+    resolution: 'done_elsewhere',
+    note: 'n',
+    at: AT,
+  };
+  expect(asked(history.cancelling, settled, event.cancelled).map(({ type }) => type)).toEqual([
+    'CancelShipment',
+    'ReleaseStock',
+    'VoidPayment',
+  ]);
+  const left: OrderEvent = { type: 'OrderHandedOver', at: AT };
+  const written: OrderEvent = { ...settled, resolution: 'written_off' };
+  expect(asked(history.cancelling, written, event.cancelRefused, left)).toEqual([
+    { type: 'CapturePayment', order_id, amount: TOTAL },
+  ]);
+});
+
 describe('what the world is told', () => {
   const all: [OrderEvent, readonly OrderEvent[], string | undefined][] = [
     [event.placed, [], 'OrderPlaced'],

@@ -103,7 +103,11 @@ export function commandsOf(event: OrderEvent, order: Order): Command[] {
       return restock ? [refund, release(order, 'came back', { id: refund_id, lines })] : [refund];
     }
     case 'OrderSettled':
-      return event.resolution === 'try_again' ? askAgain(event, order) : [];
+      if (event.resolution === 'try_again') return askAgain(event, order);
+      // Somebody has stopped it by hand: whenever shipping hears of it, its books say so too.
+      return event.problem === 'cancel_unanswered' && order.status === 'cancelled'
+        ? [cancelShipment(order)]
+        : [];
     default:
       return [];
   }

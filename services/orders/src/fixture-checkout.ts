@@ -7,6 +7,7 @@ import { commandsOf, deadlinesOf, factOf, type StepTimeouts } from './checkout.t
 import { fakeNeighbours, type Neighbours, type Said, type Sent } from './fixture-neighbours.ts';
 import { decide } from './order.ts';
 import type { OrderCommand, OrderEvent, Problem, Resolution } from './order-events.ts';
+import { samePieces } from './order-lines.ts';
 import { evolve, initialState, isFinal, type OrderState } from './order-state.ts';
 import { toOrder } from './view.ts';
 
@@ -25,10 +26,34 @@ export type Happening =
   | { do: 'lose' }
   | { do: 'amend'; lines: StockLine[] }
   | { do: 'refund'; lines: StockLine[] | undefined; restock: boolean }
-  | { do: 'settle'; resolution: Resolution; n: number };
+  | { do: 'settle'; resolution: Resolution; n: number }
+  /** Nobody answers in time, twice; then a person settles it without. The answers may still come. */
+  | { do: 'give up'; resolution: Resolution };
 
 /** What is left out, to show that it is missed. */
-export type Part = 'release' | 'void' | 'deadlines';
+export type Part = 'release' | 'void' | 'deadlines' | 'settling without an answer';
+
+/** What gets lost each time, the question or its answer: a dead letter that was discarded. */
+export interface Silence {
+  about: 'capture' | 'void' | 'refund' | 'cancel' | 'amend' | 'hand over';
+  lost: 'question' | 'answer';
+}
+const QUESTIONS: Record<Silence['about'], readonly string[]> = {
+  capture: ['CapturePayment'],
+  void: ['VoidPayment'],
+  refund: ['RefundPayment'],
+  cancel: ['CancelShipment'],
+  amend: ['AmendShipment'],
+  'hand over': [],
+};
+const ANSWERS: Record<Silence['about'], readonly Said['type'][]> = {
+  capture: ['NotePaymentCaptured', 'NoteCaptureRefused'],
+  void: ['NotePaymentVoided', 'NoteVoidRefused'],
+  refund: ['NotePaymentRefunded', 'NoteRefundRefused'],
+  cancel: ['NoteShipmentCancelled'],
+  amend: ['NoteShipmentAmended'],
+  'hand over': ['NoteShipmentHandedOver'],
+};
 
 interface Message {
   to: 'inventory' | 'payments' | 'shipping' | 'orders';
@@ -53,7 +78,7 @@ const TAKER: Record<string, Message['to']> = {
   CancelShipment: 'shipping',
 };
 /** More rounds than any order needs to end. */
-const ROUNDS = 100;
+const ROUNDS = 200;
 
 /** Does these things to a new order, lets everything come to its end, and compares the books. Throws when they do not agree. */
 export function runCheckout(
@@ -65,8 +90,12 @@ export function runCheckout(
     endings: readonly number[];
     neighbours?: Neighbours | undefined;
     without?: Part | undefined;
+    silence?: Silence | undefined;
   },
 ): { events: OrderEvent[]; status: OrderState['status'] } {
+  const lost: readonly string[] = o.silence
+    ? (o.silence.lost === 'question' ? QUESTIONS : ANSWERS)[o.silence.about]
+    : [];
   let state: OrderState = initialState();
   const events: OrderEvent[] = [];
   const facts: string[] = [];
@@ -77,7 +106,9 @@ export function runCheckout(
   let ids = 0;
   let clock = 0;
   const now = () => new Date(Date.UTC(2026, 2, 14) + 1000 * clock++).toISOString();
-  const say = (answer: Said) => undelivered.push({ to: 'orders', message: { answer } });
+  const say = (answer: Said) => {
+    if (!lost.includes(answer.type)) undelivered.push({ to: 'orders', message: { answer } });
+  };
   const onHand = new Map(LINES.map(({ sku }) => [sku, o.stock]));
   const { inventory, payments, shipping } = (o.neighbours ?? fakeNeighbours)(onHand, say);
 
@@ -95,6 +126,7 @@ export function runCheckout(
       for (const { type, data } of sent) {
         const to = TAKER[type];
         const isLost =
+          lost.includes(type) ||
           (o.without === 'release' && type === 'ReleaseStock') ||
           (o.without === 'void' && type === 'VoidPayment');
         if (to && !isLost) undelivered.push({ to, message: { type, data } });
@@ -146,6 +178,7 @@ export function runCheckout(
   function settle(n: number, resolution: Resolution): void {
     if (state.status === 'none') return;
     const open = state.problems[n % Math.max(1, state.problems.length)];
+    if (open && !mayBeSaid(open.problem, resolution, state.lines)) return;
     ask({
       type: 'SettleOrder',
       problem: open?.problem,
@@ -155,6 +188,31 @@ export function runCheckout(
       newRefundId: `rfd_${ids++}`,
       at: now(),
     });
+  }
+
+  /** A person looks at the shelf before saying that it is stopped, or has left. */
+  function mayBeSaid(problem: Problem, resolution: Resolution, lines: readonly StockLine[]): boolean {
+    const isUnanswered = problem.endsWith('unanswered') && problem !== 'deliver_unanswered';
+    if (resolution === 'try_again' || !isUnanswered) return true;
+    if (o.without === 'settling without an answer') return false;
+    if (problem !== 'cancel_unanswered') return true;
+    const left = shipping.left();
+    if (resolution === 'written_off') return samePieces(left, lines);
+    if (left.length > 0) return false;
+    shipping.stop();
+    return true;
+  }
+
+  /** All that is overdue. */
+  function passTime(): void {
+    for (let n = deadlines.length; n > 0; n--) fire(0);
+  }
+
+  function giveUp(resolution: Resolution): void {
+    passTime();
+    settle(0, 'try_again');
+    passTime();
+    settle(0, resolution);
   }
 
   const does: { [D in Happening['do']]: (one: Extract<Happening, { do: D }>) => void } = {
@@ -167,6 +225,7 @@ export function runCheckout(
     refund: ({ lines, restock }) =>
       ask({ type: 'RefundOrder', refundId: `rfd_${ids++}`, lines, restock, reason: 'torn', at: now() }),
     settle: ({ n, resolution }) => settle(n, resolution),
+    'give up': ({ resolution }) => giveUp(resolution),
     'hand over': () => shipping.handOver(),
     arrive: () => shipping.arrive('delivered'),
     lose: () => shipping.arrive('lost'),
@@ -178,6 +237,13 @@ export function runCheckout(
       if (undelivered.length > 0) deliver(n % undelivered.length, false);
   }
 
+  function lastWord(problem: Problem, chance: number): Resolution {
+    if (problem === 'deliver_unanswered') return 'done_elsewhere';
+    if (problem === 'amend_unanswered') return 'written_off';
+    if (problem === 'cancel_unanswered') return shipping.left().length > 0 ? 'written_off' : 'done_elsewhere';
+    return chance % 4 < 2 ? 'written_off' : 'done_elsewhere';
+  }
+
   /** Everything is delivered, everything that is overdue is seen to, and somebody settles what is left. */
   function end(): void {
     for (let round = 0; round < ROUNDS; round++) {
@@ -185,10 +251,12 @@ export function runCheckout(
       deliverAll(chance, round < ROUNDS / 4 && chance % 3 === 0 ? 'refused' : 'done');
       if (state.status !== 'none' && state.problems.length > 0) {
         const { problem } = state.problems[0] as { problem: Problem };
-        const tired = round > ROUNDS / 2 || chance % 2 > 0;
-        const final =
-          problem === 'deliver_unanswered' ? 'done_elsewhere' : problem.endsWith('refused') && 'written_off';
-        settle(0, (tired && final) || 'try_again');
+        // Where nothing is lost every answer comes, and whoever does not give up needs no other way.
+        const willCome = !o.silence && problem.endsWith('unanswered') && problem !== 'deliver_unanswered';
+        const tired = !willCome && (round > ROUNDS / 2 || chance % 2 > 0);
+        const before = events.length;
+        if (tired) settle(0, lastWord(problem, chance));
+        if (events.length === before) settle(0, 'try_again');
       } else if (deadlines.length > 0) fire(chance % deadlines.length);
       else if (undelivered.length === 0) return;
     }
@@ -219,6 +287,7 @@ export function runCheckout(
     shipping,
     stock: o.stock,
     cut: o.endings[0] ?? 0,
+    lost,
   });
   return { events, status: state.status };
 }
@@ -238,32 +307,38 @@ function compareBooks(
     facts: string[];
     stock: number;
     cut: number;
+    lost: readonly string[];
   },
 ): void {
-  const { state, events, facts, inventory, payments, shipping } = o;
+  const { state, events, facts, inventory, payments, shipping, lost } = o;
   if (state.status === 'none') throw new Error('There is no order');
   const book = payments.book();
   const left = shipping.left();
-  const settled = (problem: Problem) =>
-    events.some((e) => e.type === 'OrderSettled' && e.problem === problem && e.resolution !== 'try_again');
+  const settled = (...problems: Problem[]) =>
+    events.some(
+      (e) => e.type === 'OrderSettled' && problems.includes(e.problem) && e.resolution !== 'try_again',
+    );
 
   expect(isFinal(state), `at its end: ${JSON.stringify(state.waiting ?? state.problems)}`).toBe(true);
   expect(['delivered', 'lost', 'rejected', 'cancelled']).toContain(state.status);
   expect(['delivered', 'lost'].includes(state.status), 'it has left').toBe(left.length > 0);
 
   const due = left.reduce((sum, line) => sum + priceOf(line), 0);
-  const captured = settled('capture_refused') ? [0, due] : [due];
+  const captured = settled('capture_refused', 'capture_unanswered') ? [0, due] : [due];
   expect(captured, 'money taken').toContain(book.captured);
-  expect({ paid: state.paid.amount, refunded: state.refunded.amount }, 'what the order says of it').toEqual({
-    paid: book.captured,
-    refunded: book.refunded,
-  });
+  // An order knows nothing of what it is never told.
+  const [paid, refunded] = [state.paid.amount, state.refunded.amount];
+  const told = {
+    paid: lost.includes('NotePaymentCaptured') ? 0 : book.captured,
+    refunded: lost.includes('NotePaymentRefunded') ? 0 : book.refunded,
+  };
+  expect({ paid, refunded }, 'what the order says of it').toEqual(told);
   expect(book.refunded).toBeLessThanOrEqual(book.captured);
   const settledPieces = state.lines.reduce((sum, line) => sum + line.settled * line.unitPrice.amount, 0);
   if (state.status === 'lost')
-    expect(book.refunded, 'paid back of what was lost').toBe(Math.max(0, book.captured - settledPieces));
+    expect(refunded, 'paid back of what was lost').toBe(Math.max(0, paid - settledPieces));
   if (left.length === 0)
-    expect(payments.isHeld() && !settled('void_refused'), 'money still held').toBe(false);
+    expect(payments.isHeld() && !settled('void_refused', 'void_unanswered'), 'money still held').toBe(false);
 
   const kept = left.map(({ sku, quantity }) => [
     sku,

@@ -1,5 +1,5 @@
 import fc from 'fast-check';
-import { type Happening, type Part, runCheckout } from './fixture-checkout.ts';
+import { type Happening, type Part, runCheckout, type Silence } from './fixture-checkout.ts';
 import type { Neighbours } from './fixture-neighbours.ts';
 
 // What happens to an order, by chance.
@@ -44,6 +44,20 @@ const happening: fc.Arbitrary<Happening> = fc.oneof(
       resolution: fc.constantFrom('try_again' as const, 'done_elsewhere' as const, 'written_off' as const),
     }),
   },
+  {
+    weight: 4,
+    arbitrary: fc.record({
+      do: fc.constant('give up' as const),
+      resolution: fc.constantFrom('done_elsewhere' as const, 'written_off' as const),
+    }),
+  },
+);
+const silence: fc.Arbitrary<Silence | undefined> = fc.option(
+  fc.record({
+    about: fc.constantFrom<Silence['about'][]>('capture', 'void', 'refund', 'cancel', 'amend', 'hand over'),
+    lost: fc.constantFrom('question' as const, 'answer' as const),
+  }),
+  { nil: undefined },
 );
 const easily = { do: 'deliver everything' as const, outcome: 'done' as const };
 const left = { do: 'hand over' as const };
@@ -53,25 +67,44 @@ const order = fc.record({
   happenings: fc.array(happening, { maxLength: 60, size: 'max' }),
   stock: fc.constantFrom(10, 10, 10, 2),
   endings: fc.array(n, { minLength: 1, maxLength: 20, size: 'max' }),
+  silence,
 });
 
-/** Does it to many orders, and counts where they end. Throws for the smallest course of events after which the books do not agree. */
-export function checkOrders(o: {
-  seed: number;
-  runs: number;
-  neighbours?: Neighbours;
-  without?: Part;
-}): Map<string, number> {
+/** Does it to many orders, and counts where they end and what was settled without an answer. Throws for the smallest course of events after which the books do not agree. */
+export function checkOrders(o: { seed: number; runs: number; neighbours?: Neighbours; without?: Part }): {
+  ends: string[];
+  settled: string[];
+} {
   const ends = new Map<string, number>();
+  const settled = new Map<string, number>();
+  const count = (counts: Map<string, number>, what: string) => counts.set(what, (counts.get(what) ?? 0) + 1);
   const run = fc.check(
     fc.property(order, ({ beginning, happenings, ...choices }) => {
-      const { status } = runCheckout([...beginning, ...happenings], { ...choices, ...o });
-      ends.set(status, (ends.get(status) ?? 0) + 1);
+      const { status, events } = runCheckout([...beginning, ...happenings], { ...choices, ...o });
+      count(ends, status);
+      for (const event of events)
+        if (event.type === 'OrderSettled' && event.resolution !== 'try_again')
+          count(settled, `${event.problem} ${event.resolution}`);
     }),
     { seed: o.seed, numRuns: o.runs },
   );
   if (run.failed)
     throw new Error(`SEED=${o.seed}: ${run.errorInstance}\n${JSON.stringify(run.counterexample, null, 1)}`);
-  console.log(`SEED=${o.seed}`, Object.fromEntries(ends));
-  return ends;
+  console.log(`SEED=${o.seed}`, Object.fromEntries([...ends, ...settled]));
+  return { ends: [...ends.keys()].sort(), settled: [...settled.keys()].sort() };
+}
+
+/** All that may become of an order, and all that a person may decide about one. */
+export const EVERYTHING = {
+  ends: ['cancelled', 'delivered', 'lost', 'rejected'],
+  settled: [
+    'amend_unanswered written_off',
+    ...['cancel_unanswered', 'capture_refused', 'capture_unanswered'].flatMap(otherwise),
+    'deliver_unanswered done_elsewhere',
+    ...['refund_refused', 'refund_unanswered', 'void_refused', 'void_unanswered'].flatMap(otherwise),
+  ],
+};
+
+function otherwise(problem: string): string[] {
+  return [`${problem} done_elsewhere`, `${problem} written_off`];
 }

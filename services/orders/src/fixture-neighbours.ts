@@ -42,6 +42,8 @@ export interface Payments {
 export interface Shipping {
   take(message: Sent): void;
   handOver(): void;
+  /** A person sees to it that it does not leave. */
+  stop(): void;
   arrive(how: 'delivered' | 'lost'): void;
   /** What has left; nothing: none has. */
   left(): readonly StockLine[];
@@ -236,7 +238,7 @@ function fakeShipping(say: Say): Shipping {
   let lines: readonly StockLine[] = [];
   const amendments = new Set<string>();
 
-  return {
+  const shipping: Shipping = {
     take({ type, data }: Sent): void {
       const mayChange = status === 'none' || status === 'preparing';
       if (type === 'CreateShipment' && status === 'none') {
@@ -265,6 +267,8 @@ function fakeShipping(say: Say): Shipping {
         how === 'lost' ? { type: 'NoteShipmentLost', reason: 'fell off' } : { type: 'NoteShipmentDelivered' },
       );
     },
+    stop: () => shipping.take({ type: 'CancelShipment', data: {} }),
     left: () => (['handed over', 'delivered', 'lost'].includes(status) ? lines : []),
   };
+  return shipping;
 }

@@ -1,6 +1,5 @@
 import { catalog } from '@sidecart/contracts/catalog';
 import { TOPOLOGY } from '@sidecart/contracts/topology.generated';
-import { tableArchive } from '@sidecart/event-sourcing/archive';
 import { createEventStore } from '@sidecart/event-sourcing/event-store';
 import { createProjector } from '@sidecart/event-sourcing/projector';
 import { runService } from '@sidecart/kit/service';
@@ -9,8 +8,8 @@ import { createMessaging } from '@sidecart/messaging/messaging';
 import { receivingWorkers } from '@sidecart/messaging/repair';
 import { order } from './aggregate.ts';
 import { createOrdersApp } from './app.ts';
-import { stepTimeouts } from './checkout.ts';
-import { config } from './config.ts';
+import { archiveOf } from './archive.ts';
+import { config, timeoutsOf } from './config.ts';
 import { createGetQuotes } from './quotes.ts';
 import { ordersProjection } from './read-models/orders.ts';
 import { messagesToItself, subscriptions } from './subscriptions.ts';
@@ -25,16 +24,10 @@ await runService({
   build({ config, ...base }) {
     const topology = TOPOLOGY[service];
     const clock = () => new Date();
-    const reading = { ...base, archive: tableArchive };
+    const reading = { ...base, archive: archiveOf(config.ARCHIVE_BINDING, base.dapr) };
     const projector = createProjector({ ...reading, shapes: order.events, projections: [ordersProjection] });
     const store = createEventStore({ ...base, aggregate: order, onAppend: projector.appended });
-    const timeouts = stepTimeouts({
-      reserve: config.RESERVE_TIMEOUT_MS,
-      authorise: config.AUTHORISE_TIMEOUT_MS,
-      hand_over: config.HAND_OVER_TIMEOUT_MS,
-      deliver: config.DELIVER_TIMEOUT_MS,
-      answer: config.ANSWER_TIMEOUT_MS,
-    });
+    const timeouts = timeoutsOf(config);
     const { outbox, workers } = createMessaging({
       ...base,
       service,

@@ -4,7 +4,7 @@ import { describe, expect, test } from 'vitest';
 import { order } from './aggregate.ts';
 import { command, event, history, LATER, LESS_PIECES, needed, type Where } from './fixture-histories.ts';
 import { decide } from './order.ts';
-import type { OrderCommand, OrderEvent, Problem, Step } from './order-events.ts';
+import type { OrderCommand, OrderEvent, Problem, Resolution, Step } from './order-events.ts';
 import { evolve, initialState, isFinal, type Order } from './order-state.ts';
 
 const given = specification(order);
@@ -372,6 +372,85 @@ describe('of shipping', () => {
     given([...history['handed over'], event.lost])
       .when(command.delivered)
       .thenEvents([]);
+  });
+});
+
+describe('an answer that comes after a person has settled it without', () => {
+  const settled = (problem: Problem, resolution: Resolution, refundId?: string): OrderEvent => ({
+    type: 'OrderSettled',
+    problem,
+    refundId,
+    resolution,
+    note: 'n',
+    at: LATER,
+  });
+  const refunding = [...history.delivered, event.refundRequested];
+  const OTHERWISE = ['done_elsewhere', 'written_off'] as const;
+
+  test.each(OTHERWISE)('%s: money is taken after all: it is paid, once', (resolution) => {
+    const before = [...history['handed over'], settled('capture_unanswered', resolution)];
+    expect(after(before)).toMatchObject({ status: 'shipped', paid: gbp(0), waiting: { step: 'deliver' } });
+    given(before)
+      .when(command.captured)
+      .thenEvents([later(event.shipped)]);
+    given(before).when(command.captureRefused).thenEvents([]);
+    expect(isFinal(after([...before, event.delivered]))).toBe(true);
+  });
+
+  test.each(OTHERWISE)('%s: the money is let go after all, or is not', (resolution) => {
+    const before = [...history.voiding, settled('void_unanswered', resolution)];
+    expect(isFinal(after(before))).toBe(true);
+    given(before)
+      .when(command.voided)
+      .thenEvents([later(event.released)]);
+    given(before).when(command.voidRefused).thenEvents([]);
+  });
+
+  test.each(OTHERWISE)('%s: a refund: its pieces are paid back after all, or are not', (resolution) => {
+    const before = [...refunding, settled('refund_unanswered', resolution, 'rfd_1')];
+    expect(after(before)).toMatchObject({ refunded: gbp(0), refunds: { rfd_1: { status: 'given_up' } } });
+    expect(after(before).lines[0]).toMatchObject({ refunded: 0, settled: 2, restocked: 2 });
+    expect(isFinal(after(before))).toBe(true);
+    given(before)
+      .when(command.refunded)
+      .thenEvents([later(event.refunded)]);
+    given(before).when(command.refundRefused).thenEvents([]);
+    const paid = after([...before, event.refunded]);
+    expect(paid).toMatchObject({ refunded: gbp(510), refunds: { rfd_1: { status: 'paid' } } });
+    expect(paid.lines[0]).toMatchObject({ refunded: 2, settled: 0 });
+  });
+
+  test('stopped by hand: shipping may say so too; that it has left is a contradiction', () => {
+    const before = [...history.cancelling, settled('cancel_unanswered', 'done_elsewhere'), event.cancelled];
+    given(before).when(command.shipmentCancelled).thenEvents([]);
+    given(before).when(command.handedOver).thenThrows(NO);
+  });
+
+  test('counted as left: shipping may say so too, of the same pieces; anything else is a contradiction', () => {
+    const left: OrderEvent = { type: 'OrderHandedOver', at: LATER };
+    const written = settled('cancel_unanswered', 'written_off');
+    const before = [...history.cancelling, written, event.cancelRefused, left];
+    expect(after(before)).toMatchObject({ handedOver: true, waiting: { step: 'capture' } });
+    expect(after(before).cancellation).toBeUndefined();
+    given(before).when(command.handedOver).thenEvents([]);
+    given(before)
+      .when({ ...command.handedOver, lines: LESS_PIECES })
+      .thenThrows(NO);
+    given(before).when(command.shipmentCancelled).thenThrows(NO);
+  });
+
+  test('an amendment that is no longer waited for is made when shipping says so, or when it leaves so', () => {
+    const before = [...history.amending, settled('amend_unanswered', 'written_off')];
+    expect(after(before)).toMatchObject({ amendment: { id: 'amd_1' }, waiting: { step: 'hand_over' } });
+    given(before)
+      .when(command.shipmentAmended)
+      .thenEvents([later(event.amended)]);
+    given(before)
+      .when({ ...command.handedOver, lines: LESS_PIECES })
+      .thenEvents([later(event.amended), later(event.handedOver)]);
+    given(before)
+      .when(command.handedOver)
+      .thenEvents([{ type: 'AmendmentRefused', amendmentId: 'amd_1', at: LATER }, later(event.handedOver)]);
   });
 });
 

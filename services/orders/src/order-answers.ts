@@ -104,8 +104,12 @@ function shipmentCancelled({ type, at }: Of<'NoteShipmentCancelled'>, order: Ord
 /** It has left: whatever was asked for meanwhile comes too late, except what it has left with. */
 function handedOver(answer: Of<'NoteShipmentHandedOver'>, order: Order): OrderEvent[] {
   const { type, shipmentId, lines, carrier, tracking, at } = answer;
-  if (order.handedOver) return [];
   const { amendment: asked } = order;
+  if (order.handedOver) {
+    // Where a person had to say that it has left, the money was taken for what the order was for.
+    if (!samePieces(lines, order.lines)) throw contradiction(order, type);
+    return [];
+  }
   const isAmended = asked !== undefined && samePieces(lines, asked.lines);
   // The money for other pieces than left must not be taken.
   if (!isPacked(order) || !(isAmended || samePieces(lines, order.lines))) throw contradiction(order, type);

@@ -149,10 +149,11 @@ export type OrderEvent =
       released: readonly StockLine[];
       reason?: string | undefined;
     })
+  /** Without a shipment: shipping has not said so, but a person. */
   | (Happened & {
       type: 'OrderHandedOver';
-      shipmentId: string;
-      carrier: string;
+      shipmentId?: string | undefined;
+      carrier?: string | undefined;
       tracking?: string | undefined;
     })
   | (Happened & { type: 'OrderShipped'; paymentId?: string | undefined; paid: Money })

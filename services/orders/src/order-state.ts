@@ -9,15 +9,19 @@ export interface Waiting {
   step: Step;
   since: string;
   entry: number;
+  /** A person has asked once more. */
+  again?: true | undefined;
 }
 
 export interface Refund {
   amount: Money;
   lines: readonly StockLine[];
   restock: boolean;
-  status: 'asked' | 'paid' | 'refused' | 'closed';
+  /** `given_up`: nobody has answered, and a person has settled it; it may be paid all the same. */
+  status: 'asked' | 'paid' | 'refused' | 'given_up' | 'closed';
   since: string;
   entry: number;
+  again?: true | undefined;
 }
 
 export interface OpenProblem {
@@ -177,11 +181,10 @@ function change(order: Order, event: OrderEvent): Order {
     case 'OrderRefunded':
       return {
         ...withRefund(solveRefund(order, event.refundId), event.refundId, 'paid'),
-        // Paid after all, though it was refused: no person need see to it.
-        lines:
-          order.refunds[event.refundId]?.status === 'refused'
-            ? counted(order.lines, piecesOf(order, event.refundId), { refunded: 1, settled: -1 })
-            : order.lines,
+        // Paid after all, though it was refused or given up: no person need see to it.
+        lines: ['refused', 'given_up'].includes(order.refunds[event.refundId]?.status ?? '')
+          ? counted(order.lines, piecesOf(order, event.refundId), { refunded: 1, settled: -1 })
+          : order.lines,
         refunded: addMoney([order.refunded, event.amount]),
       };
     case 'RefundRefused':
@@ -202,6 +205,12 @@ function change(order: Order, event: OrderEvent): Order {
 function enter(order: Order, step: Step, at: string): Order {
   const entries = order.entries + 1;
   return { ...order, entries, waiting: { step, since: at, entry: entries } };
+}
+
+/** Because a person has asked once more. */
+function reenter(order: Order, step: Step, at: string): Order {
+  const { entries } = order;
+  return { ...order, entries: entries + 1, waiting: { step, since: at, entry: entries + 1, again: true } };
 }
 
 function ended(order: Order): Order {
@@ -282,26 +291,32 @@ function settled(order: Order, event: Extract<OrderEvent, { type: 'OrderSettled'
     ...order,
     problems: order.problems.filter((open) => open.problem !== problem || open.refundId !== refundId),
   };
+  const isAgain = resolution === 'try_again';
   switch (problem) {
     case 'capture_refused':
     case 'capture_unanswered':
-      return resolution === 'try_again' ? enter(solved, 'capture', at) : shipped(solved, order.paid, at);
+      return isAgain ? reenter(solved, 'capture', at) : shipped(solved, order.paid, at);
     case 'refund_refused': {
       const pieces = piecesOf(order, refundId);
-      const again = resolution === 'try_again' ? { settled: -1 as const } : {};
+      const again = isAgain ? { settled: -1 as const } : {};
       return { ...withRefund(solved, refundId ?? '', 'closed'), lines: counted(order.lines, pieces, again) };
     }
-    case 'refund_unanswered':
-      return askAgain(solved, refundId ?? '', at);
+    case 'refund_unanswered': {
+      if (isAgain) return askAgain(solved, refundId ?? '', at);
+      const lines = counted(order.lines, piecesOf(order, refundId), { refunded: -1, settled: 1 });
+      return { ...withRefund(solved, refundId ?? '', 'given_up'), lines };
+    }
     case 'cancel_unanswered':
-      return enter(solved, 'cancel', at);
+      // Settled otherwise, the events that come with it say what has become of it.
+      return isAgain ? reenter(solved, 'cancel', at) : solved;
     case 'amend_unanswered':
-      return enter(solved, 'amend', at);
+      // The amendment stays open: what leaves tells whether it was made.
+      return isAgain ? reenter(solved, 'amend', at) : enter(solved, 'hand_over', at);
     case 'deliver_unanswered':
-      return resolution === 'try_again' ? enter(solved, 'deliver', at) : solved;
+      return isAgain ? reenter(solved, 'deliver', at) : solved;
     case 'void_refused':
     case 'void_unanswered':
-      return resolution === 'try_again' ? enter(solved, 'void', at) : ended(solved);
+      return isAgain ? reenter(solved, 'void', at) : ended(solved);
   }
 }
 
@@ -312,6 +327,9 @@ function askAgain(order: Order, id: string, at: string): Order {
   return {
     ...order,
     entries,
-    refunds: { ...order.refunds, [id]: { ...refund, status: 'asked', since: at, entry: entries } },
+    refunds: {
+      ...order.refunds,
+      [id]: { ...refund, status: 'asked', since: at, entry: entries, again: true },
+    },
   };
 }

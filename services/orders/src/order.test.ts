@@ -321,13 +321,6 @@ describe('refunding', () => {
       .thenThrows('refund_too_much');
   });
 
-  test('no more than was paid', () => {
-    const little = { ...event.shipped, paid: gbp(100) } as OrderEvent;
-    given([...history['handed over'], little, event.delivered])
-      .when(command.refund)
-      .thenThrows('refund_too_much');
-  });
-
   test('what was written off has no money to give back', () => {
     const writtenOff = settled('capture_refused', 'written_off');
     given([...history['handed over'], needed('capture_refused'), writtenOff])
@@ -358,6 +351,12 @@ const TROUBLE: Record<Problem, OrderEvent[]> = {
   deliver_unanswered: [...history.shipped, needed('deliver_unanswered')],
 };
 const refundOf = (problem: Problem) => (problem.startsWith('refund') ? 'rfd_1' : undefined);
+/** Not answered, asked again, and not answered in time either. */
+const TWICE = (problem: Problem): OrderEvent[] => [
+  ...TROUBLE[problem],
+  settled(problem, 'try_again', refundOf(problem)),
+  needed(problem, refundOf(problem)),
+];
 
 describe('settling', () => {
   const settle = (resolution: Resolution, more: object = {}): OrderCommand => ({
@@ -370,16 +369,20 @@ describe('settling', () => {
     ['void_refused', ['try_again', 'done_elsewhere', 'written_off']],
     ['refund_refused', ['try_again', 'done_elsewhere', 'written_off']],
     ['deliver_unanswered', ['try_again', 'done_elsewhere']],
-    ['capture_unanswered', ['try_again']],
-    ['void_unanswered', ['try_again']],
-    ['refund_unanswered', ['try_again']],
-    ['cancel_unanswered', ['try_again']],
-    ['amend_unanswered', ['try_again']],
+    ['capture_unanswered', ['try_again', 'done_elsewhere', 'written_off']],
+    ['void_unanswered', ['try_again', 'done_elsewhere', 'written_off']],
+    ['refund_unanswered', ['try_again', 'done_elsewhere', 'written_off']],
+    ['cancel_unanswered', ['try_again', 'done_elsewhere', 'written_off']],
+    ['amend_unanswered', ['try_again', 'written_off']],
   ];
+  const UNANSWERED = POSSIBLE.map(([problem]) => problem).filter(
+    (problem) => problem.endsWith('unanswered') && problem !== 'deliver_unanswered',
+  );
 
   test.each(POSSIBLE)('%s can be settled by %j and no other way', (problem, possible) => {
     for (const resolution of ['try_again', 'done_elsewhere', 'written_off'] as const) {
-      const settling = given(TROUBLE[problem]).when(settle(resolution));
+      const before = UNANSWERED.includes(problem) ? TWICE(problem) : TROUBLE[problem];
+      const settling = given(before).when(settle(resolution));
       if (!possible.includes(resolution)) settling.thenThrows('settlement_not_possible');
       else {
         const also: OrderEvent[] = [];
@@ -396,6 +399,10 @@ describe('settling', () => {
           });
         if (problem === 'deliver_unanswered' && resolution === 'done_elsewhere')
           also.push(later(event.delivered));
+        if (problem === 'cancel_unanswered' && resolution === 'done_elsewhere')
+          also.push(later(event.cancelled));
+        if (problem === 'cancel_unanswered' && resolution === 'written_off')
+          also.push(later(event.cancelRefused), { type: 'OrderHandedOver', at: LATER });
         settling.thenEvents([settled(problem, resolution, refundOf(problem)), ...also]);
       }
     }
@@ -406,6 +413,48 @@ describe('settling', () => {
     given([...TROUBLE[problem], ...once])
       .when(settle(first))
       .thenThrows('nothing_to_settle');
+  });
+
+  test.each(UNANSWERED)('%s is first tried again: an answer that is late would be the rule', (problem) => {
+    for (const resolution of ['done_elsewhere', 'written_off'] as const)
+      if (resolution === 'written_off' || problem !== 'amend_unanswered')
+        expect(refusal(TROUBLE[problem], settle(resolution))).toEqual({
+          kind: 'conflict',
+          code: 'settlement_too_early',
+          at: ['/resolution settlement_too_early'],
+        });
+  });
+
+  test('one refund that was asked for twice says nothing of another', () => {
+    const other = { ...event.refundRequested, refundId: 'rfd_2', lines: [{ sku: 'LANTERN', quantity: 1 }] };
+    const both = [...TWICE('refund_unanswered'), other as OrderEvent, needed('refund_unanswered', 'rfd_2')];
+    given(both)
+      .when(settle('written_off', { refundId: 'rfd_2' }))
+      .thenThrows('settlement_too_early');
+  });
+
+  test('a step that was entered anew is asked for once more, whatever was asked before', () => {
+    const again = [...TWICE('amend_unanswered'), event.cancelRequested, needed('cancel_unanswered')];
+    given(again).when(settle('done_elsewhere')).thenThrows('settlement_too_early');
+  });
+
+  test('a cancellation: what is told to have arrived was not stopped', () => {
+    given([...TWICE('cancel_unanswered'), event.delivered])
+      .when(settle('done_elsewhere'))
+      .thenThrows('order_not_cancellable');
+  });
+
+  test('a cancellation that came to nothing takes an amendment with it: it has left as it was', () => {
+    const both = [...history.amending, event.cancelRequested, needed('cancel_unanswered')];
+    const twice = [...both, settled('cancel_unanswered', 'try_again'), needed('cancel_unanswered')];
+    given(twice)
+      .when(settle('written_off'))
+      .thenEvents([
+        settled('cancel_unanswered', 'written_off'),
+        { type: 'AmendmentRefused', amendmentId: 'amd_1', at: LATER },
+        later(event.cancelRefused),
+        { type: 'OrderHandedOver', at: LATER },
+      ]);
   });
 
   const two = [

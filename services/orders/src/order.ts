@@ -1,5 +1,5 @@
 import { duplicateLines } from '@sidecart/contracts/common';
-import { addMoney, sameMoney } from '@sidecart/contracts/money';
+import { sameMoney } from '@sidecart/contracts/money';
 import { DomainError, type FieldError, refuse } from '@sidecart/kit/domain-error';
 import { decideAnswer } from './order-answers.ts';
 import type { NewLine, OrderCommand, OrderEvent, Problem, Quote, Resolution } from './order-events.ts';
@@ -70,29 +70,30 @@ function refundOrder(command: Command<'RefundOrder'>, order: Order): OrderEvent[
     throw new DomainError('conflict', 'order_not_refundable', { status: order.status });
   const { lines, amount } = refundOf(order.lines, command.lines);
   const { refundId, restock, reason, at } = command;
-  if (amount.amount > order.paid.amount - promised(order))
-    throw new DomainError('conflict', 'refund_too_much', { paid: order.paid });
   return [{ type: 'RefundRequested', refundId, amount, lines, restock, reason, at }];
 }
 
-/** What was paid back, or will be unless the provider refuses. */
-function promised({ refunds, refunded }: Order): number {
-  const asked = Object.values(refunds).filter(({ status }) => status === 'asked');
-  return refunded.amount + addMoney(asked.map(({ amount }) => amount)).amount;
-}
-
-/** What a person may decide about each problem. Who only waits for an answer can but ask again: it will come. */
+/** What a person may decide about each problem. */
 const RESOLUTIONS: Record<Problem, readonly Resolution[]> = {
   capture_refused: ['try_again', 'done_elsewhere', 'written_off'],
-  capture_unanswered: ['try_again'],
-  void_unanswered: ['try_again'],
+  capture_unanswered: ['try_again', 'done_elsewhere', 'written_off'],
+  void_unanswered: ['try_again', 'done_elsewhere', 'written_off'],
   void_refused: ['try_again', 'done_elsewhere', 'written_off'],
   refund_refused: ['try_again', 'done_elsewhere', 'written_off'],
-  refund_unanswered: ['try_again'],
-  cancel_unanswered: ['try_again'],
-  amend_unanswered: ['try_again'],
+  refund_unanswered: ['try_again', 'done_elsewhere', 'written_off'],
+  cancel_unanswered: ['try_again', 'done_elsewhere', 'written_off'],
+  amend_unanswered: ['try_again', 'written_off'],
   deliver_unanswered: ['try_again', 'done_elsewhere'],
 };
+
+/** Nobody has said no to these: most answers come after all, so they are asked for once more before a person decides without. */
+const ASKED_TWICE: readonly Problem[] = [
+  'capture_unanswered',
+  'void_unanswered',
+  'refund_unanswered',
+  'cancel_unanswered',
+  'amend_unanswered',
+];
 
 function settleOrder(command: Command<'SettleOrder'>, order: Order): OrderEvent[] {
   const open = openProblem(command, order);
@@ -108,6 +109,7 @@ function settleOrder(command: Command<'SettleOrder'>, order: Order): OrderEvent[
         possible: RESOLUTIONS[problem],
       },
     ]);
+  if (resolution !== 'try_again') refuseTooEarly(open, order);
   return [
     { type: 'OrderSettled', problem, refundId, resolution, note, at },
     ...settledBy(command, open, order),
@@ -123,6 +125,19 @@ function openProblem({ problem, refundId }: Command<'SettleOrder'>, order: Order
   );
 }
 
+function refuseTooEarly({ problem, refundId }: OpenProblem, order: Order): void {
+  const asked = refundId === undefined ? order.waiting : order.refunds[refundId];
+  if (!ASKED_TWICE.includes(problem) || asked?.again) return;
+  throw new DomainError('conflict', 'settlement_too_early', {}, [
+    {
+      pointer: '/resolution',
+      code: 'settlement_too_early',
+      detail: `Of ${problem} only try_again, until that is not answered in time either`,
+      possible: ['try_again'],
+    },
+  ]);
+}
+
 function settledBy(
   command: Command<'SettleOrder'>,
   { problem, refundId }: OpenProblem,
@@ -131,6 +146,8 @@ function settledBy(
   const { resolution, note, newRefundId, at } = command;
   if (problem === 'deliver_unanswered' && resolution === 'done_elsewhere')
     return [{ type: 'OrderDelivered', at }];
+  if (problem === 'cancel_unanswered' && resolution !== 'try_again')
+    return resolution === 'done_elsewhere' ? stopped(order, at) : notStopped(order, at);
   const refund = order.refunds[refundId ?? ''];
   if (problem === 'refund_refused' && resolution === 'try_again' && refund) {
     const { amount, lines } = refund;
@@ -139,6 +156,22 @@ function settledBy(
     return [{ type: 'RefundRequested', ...again }];
   }
   return [];
+}
+
+/** Somebody has seen to it that it does not leave. */
+function stopped(order: Order, at: string): OrderEvent[] {
+  if (hasLeft(order)) throw new DomainError('conflict', 'order_not_cancellable', { status: order.status });
+  const { cause = 'customer' as const, reason } = order.cancellation ?? {};
+  return [{ type: 'OrderCancelled', cause, reason, at }];
+}
+
+/** It cannot be called back, so it counts as handed over, and its money is taken. */
+function notStopped({ amendment, cancellation }: Order, at: string): OrderEvent[] {
+  return [
+    ...(amendment ? [{ type: 'AmendmentRefused' as const, amendmentId: amendment.id, at }] : []),
+    ...(cancellation ? [{ type: 'CancellationRefused' as const, at }] : []),
+    { type: 'OrderHandedOver', at },
+  ];
 }
 
 /** One code for the whole order, the gravest first; the errors name each line with its own. */

@@ -1,4 +1,5 @@
 import type { Catalog } from '@sidecart/contracts/catalog';
+import type { AwaitedStep } from '@sidecart/contracts/orders';
 import { appendEvents } from '@sidecart/event-sourcing/append';
 import { lockStream } from '@sidecart/event-sourcing/load';
 import { fingerprint } from '@sidecart/kit/idempotency';
@@ -674,19 +675,74 @@ describe('what needs a person', () => {
     const answer = await settle(id, { resolution: 'written_off' });
     expect(answer).toMatchObject({
       status: 409,
-      body: { code: 'settlement_not_possible', errors: [{ possible: ['try_again'] }] },
+      body: { code: 'settlement_too_early', errors: [{ possible: ['try_again'] }] },
     });
+  });
+
+  test('an answer that never comes: asked once more, then settled without; when it comes after all it is noted', async () => {
+    const id = await orderThatIs(app, 'handed over');
+    await overdue(id, 'capture', 4);
+    const named = { problem: 'capture_unanswered' };
+    await settle(id, { ...named, resolution: 'try_again' });
+    expect((await settle(id, { ...named, resolution: 'written_off' })).body.code).toBe('nothing_to_settle');
+    await overdue(id, 'capture', 5);
+    expect(await settle(id, { ...named, resolution: 'written_off' })).toMatchObject({
+      status: 200,
+      body: { status: 'shipped', progress: { step: 'deliver' } },
+    });
+    await answersAbout(app, id).delivered();
+    const written = await read(id);
+    expect([written.status, written.progress, written.paid]).toEqual(['delivered', undefined, undefined]);
+    await answersAbout(app, id).captured();
+    expect(await read(id)).toMatchObject({ status: 'delivered', paid: gbp(2765) });
+    expect(await deadLetters(id)).toEqual([]);
+  });
+
+  test('a cancellation that nobody answers for: stopped by hand, all is taken back', async () => {
+    const id = await orderThatIs(app, 'confirmed');
+    await cancel(id);
+    await overdue(id, 'cancel', 4);
+    await settle(id, { resolution: 'try_again' });
+    await overdue(id, 'cancel', 5);
+    const answer = await settle(id, { resolution: 'done_elsewhere' });
+    expect(answer.body).toMatchObject({ status: 'cancelled', progress: { step: 'void' } });
+    expect((await typesTold(id)).slice(-4).sort()).toEqual(
+      ['CancelShipment', 'OrderCancelled', 'ReleaseStock', 'VoidPayment'].sort(),
+    );
+    await answersAbout(app, id).shipmentCancelled();
+    await answersAbout(app, id).voided();
+    expect(await stepOf(id)).toEqual(['cancelled', undefined]);
+    expect(await deadLetters(id)).toEqual([]);
+  });
+
+  test('an amendment that nobody answers for has no other way than to be given up', async () => {
+    const id = await orderThatIs(app, 'confirmed');
+    await post(id, 'amendments', { lines: [{ sku: 'HEART', quantity: 1 }] });
+    await overdue(id, 'amend', 4);
+    expect((await settle(id, { resolution: 'done_elsewhere' })).body).toMatchObject({
+      code: 'settlement_not_possible',
+      errors: [{ possible: ['try_again', 'written_off'] }],
+    });
+    await settle(id, { resolution: 'try_again' });
+    await overdue(id, 'amend', 5);
+    await settle(id, { resolution: 'written_off' });
+    expect(await stepOf(id)).toEqual(['confirmed', 'hand_over']);
+    await answersAbout(app, id).handedOver([
+      { sku: 'HEART', quantity: 1 },
+      { sku: 'LANTERN', quantity: 2 },
+    ]);
+    expect(await lastTold(id, 'CapturePayment')).toMatchObject({ amount: gbp(2255) });
   });
 });
 
 /** The deadline comes now. */
-async function overdue(id: string, step: 'reserve' | 'authorise' | 'capture', entry: number): Promise<void> {
+async function overdue(id: string, step: AwaitedStep, entry: number): Promise<void> {
   await sendDeadline(id, step, entry);
   await service.work();
   await due(id);
 }
 
-function sendDeadline(id: string, step: 'reserve' | 'authorise' | 'capture', entry: number): Promise<void> {
+function sendDeadline(id: string, step: AwaitedStep, entry: number): Promise<void> {
   const command = { type: 'CheckoutStepOverdue' as const, data: { order_id: id, step, entry } };
   return own.database.db.transaction((tx) => service.handling.outbox.send(tx, command));
 }
@@ -855,6 +911,11 @@ describe('the past of an order', () => {
     });
     expect(await read(id)).toEqual(before);
     expect((await callJson(app, 'GET', `/v1/orders/${id}/history`)).body).toEqual(history);
+    for (const path of ['', '/history']) {
+      const { body } = await callJson(app, 'GET', `/admin/events/streams/${id}${path}`);
+      expect(JSON.stringify(body)).toContain('"paymentToken":"(not shown)"');
+      expect(JSON.stringify(body)).not.toContain('tok_ok');
+    }
     const then = history.items[1].at;
     const at = await callJson(app, 'GET', `/v1/orders/${id}?at=${then}`);
     expect(at.body.progress.step).toBe('authorise');

@@ -42,7 +42,7 @@ export const problems = defineProblems({
   order_busy: {
     status: 409,
     title: 'The order waits for an answer about an earlier change',
-    cure: 'Repeat the request when its progress is hand_over again.',
+    cure: 'Repeat the request when its progress is hand_over again. Where shipping never answers, cancel it.',
   },
   amend_only_less: {
     status: 422,
@@ -83,6 +83,11 @@ export const problems = defineProblems({
     status: 409,
     title: 'This problem cannot be settled so',
     cure: 'Choose a resolution that errors names.',
+  },
+  settlement_too_early: {
+    status: 409,
+    title: 'It was asked for only once, and the answer may still come',
+    cure: 'Settle it with try_again; when that is not answered in time either, it can be settled otherwise.',
   },
   order_exists: {
     status: 409,

@@ -203,7 +203,7 @@ const settleOrderRoute = createRoute({
   tags: ['orders'],
   summary: 'Settle what the shop cannot',
   description:
-    'About the problem that `progress` names. Name it too, by its code and refund, so that a request that comes twice does not settle the next one. Who settled it and why is kept in the history.',
+    'About the problem that `progress` names. Name it too, by its code and refund, so that a request that comes twice does not settle the next one. Who settled it and why is kept in the history. What nobody has answered is first tried again.',
   request: { params, body: jsonBodyOf(Settlement) },
   responses: {
     200: jsonAnswer('The order.', Order),
@@ -212,6 +212,8 @@ const settleOrderRoute = createRoute({
       'not_found',
       'nothing_to_settle',
       'settlement_not_possible',
+      'settlement_too_early',
+      'order_not_cancellable',
       'validation_failed',
     ),
   },

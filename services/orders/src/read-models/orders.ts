@@ -31,7 +31,7 @@ const LIVE = sql`(SELECT generation FROM subscriptions WHERE name = ${PROJECTION
 
 export const ordersProjection: Projection<OrderEvent> = {
   name: PROJECTION,
-  codeVersion: 1,
+  codeVersion: 2,
   needsMeta: false,
   async apply(tx, generation, events) {
     const states = await statesOf(tx, generation, new Set(events.map(({ streamId }) => streamId)));
