@@ -1,6 +1,5 @@
 import { baseConfig } from '@sidecart/kit/config';
 import { z } from 'zod';
-import { type StepTimeouts, stepTimeouts } from './checkout.ts';
 
 const MINUTE = 60_000;
 const DAY = 24 * 60 * MINUTE;
@@ -29,17 +28,6 @@ export const config = baseConfig.extend({
       'the Dapr binding that keeps what was condensed, e.g. archive-orders; without it the database does',
     ),
 });
-
-/** Each time for its own step. */
-export function timeoutsOf(o: z.output<typeof config>): StepTimeouts {
-  return stepTimeouts({
-    reserve: o.RESERVE_TIMEOUT_MS,
-    authorise: o.AUTHORISE_TIMEOUT_MS,
-    hand_over: o.HAND_OVER_TIMEOUT_MS,
-    deliver: o.DELIVER_TIMEOUT_MS,
-    answer: o.ANSWER_TIMEOUT_MS,
-  });
-}
 
 function timeout(ms: number, what: string) {
   return z.coerce
