@@ -2,10 +2,11 @@ import { DaprError } from '@sidecart/kit/dapr';
 import { callJson, untouchedDatabase } from '@sidecart/kit/testing';
 import { describe, expect, test } from 'vitest';
 import { archiveOf } from './archive.ts';
-import { config, timeoutsOf } from './config.ts';
+import { config } from './config.ts';
 import { gbp, ordersService, priced } from './fixture-orders.ts';
 import { openApiDocument } from './openapi.ts';
 import { createGetQuotes } from './quotes.ts';
+import { timeoutsOf } from './timeouts.ts';
 
 const database = { ...untouchedDatabase(), onCommit: () => {} };
 const { app } = ordersService(database, {

@@ -1,6 +1,5 @@
 import { baseConfig } from '@sidecart/kit/config';
 import { z } from 'zod';
-import { type StepTimeouts, stepTimeouts } from './checkout.ts';
 
 const MINUTE = 60_000;
 const DAY = 24 * 60 * MINUTE;
@@ -21,25 +20,8 @@ export const config = baseConfig.extend({
     'any other answer of payments or shipping before a person is asked',
   ),
   DELIVER_TIMEOUT_MS: timeout(30 * DAY, 'word of its arrival before a person is asked'),
-  ARCHIVE_BINDING: z
-    .string()
-    .min(1)
-    .optional()
-    .describe(
-      'the Dapr binding that keeps what was condensed, e.g. archive-orders; without it the database does',
-    ),
+  ARCHIVE_BINDING: z.string().optional().describe('the Dapr binding of archives, e.g. archive-orders'),
 });
-
-/** Each time for its own step. */
-export function timeoutsOf(o: z.output<typeof config>): StepTimeouts {
-  return stepTimeouts({
-    reserve: o.RESERVE_TIMEOUT_MS,
-    authorise: o.AUTHORISE_TIMEOUT_MS,
-    hand_over: o.HAND_OVER_TIMEOUT_MS,
-    deliver: o.DELIVER_TIMEOUT_MS,
-    answer: o.ANSWER_TIMEOUT_MS,
-  });
-}
 
 function timeout(ms: number, what: string) {
   return z.coerce

@@ -9,10 +9,11 @@ import { receivingWorkers } from '@sidecart/messaging/repair';
 import { order } from './aggregate.ts';
 import { createOrdersApp } from './app.ts';
 import { archiveOf } from './archive.ts';
-import { config, timeoutsOf } from './config.ts';
+import { config } from './config.ts';
 import { createGetQuotes } from './quotes.ts';
 import { ordersProjection } from './read-models/orders.ts';
 import { messagesToItself, subscriptions } from './subscriptions.ts';
+import { timeoutsOf } from './timeouts.ts';
 
 const service = 'orders';
 
