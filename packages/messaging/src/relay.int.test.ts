@@ -601,7 +601,10 @@ describe('start, outage and stop', () => {
   test('a missing outbox is refused at the start', async () => {
     const { admin } = fixture;
     await admin`ALTER TABLE outbox RENAME TO elsewhere`;
-    await expect(start(async () => {})).rejects.toThrow('Missing tables: outbox. Cure: run the migrations');
+    await expect(start(async () => {})).rejects.toMatchObject({
+      message: 'Missing tables: outbox. Cure: run the migrations',
+      cure: 'run the migrations',
+    });
     await admin`ALTER TABLE elsewhere RENAME TO outbox`;
   });
 
