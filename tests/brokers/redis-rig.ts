@@ -2,6 +2,7 @@ import type { ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import http from 'node:http';
 import net, { type AddressInfo, type Socket } from 'node:net';
+import { delivery } from '@sidecart/messaging/testing';
 import { onTestFinished, type TestContext } from 'vitest';
 import { freePort } from '../../local/ports.ts';
 import { redisCommand, redisUrl } from '../../local/redis.ts';
@@ -27,7 +28,7 @@ export interface RedisRig {
   /** Publishes through the sender's sidecar; the status, and the text of its answer. */
   publish(id: string, topic?: string): Promise<{ status: number; text: string }>;
   /** What the reader answers to a delivery; 200 unless set. */
-  answer: (id: string) => number | Promise<number>;
+  answer: (id: string, body: string) => number | Promise<number>;
   /** Every delivery to the reader so far, in the order of its answer. */
   deliveries: { id: string; status: number }[];
   /** Ids that were answered with 200 at least once. */
@@ -67,8 +68,8 @@ export async function openRedisRig(
   const broker = redisBroker.secret(wire.port, 'secret');
 
   const rig: Pick<RedisRig, 'answer' | 'deliveries'> = { answer: () => 200, deliveries: [] };
-  const appPort = await listen(async (id) => {
-    const status = await rig.answer(id);
+  const appPort = await listen(async (id, body) => {
+    const status = await rig.answer(id, body);
     rig.deliveries.push({ id, status });
     return status;
   });
@@ -79,7 +80,7 @@ export async function openRedisRig(
     redis: { start, kill: () => killed(redis), vanish: wire.cut },
     startReader: () => startSidecar('readers', { broker, app: { port: appPort } }),
     async publish(id: string, topic = 'books') {
-      const event = { specversion: '1.0', id, source: '/test', type: 'BookAdded', data: {} };
+      const event = JSON.parse(delivery('BookAdded', { n: 1 }, { id, key: id }));
       const response = await fetch(`http://127.0.0.1:${sender.http}/v1.0/publish/pubsub-books/${topic}`, {
         method: 'POST',
         headers: { 'content-type': 'application/cloudevents+json' },
@@ -125,11 +126,11 @@ async function openWire(target: number): Promise<{ port: number; cut(): void }> 
 }
 
 /** The reader's app: hands each delivery to `receive`, and answers with the status that it gives. */
-async function listen(receive: (id: string) => Promise<number>): Promise<number> {
+async function listen(receive: (id: string, body: string) => Promise<number>): Promise<number> {
   const app = http.createServer(async (request, response) => {
     let body = '';
     for await (const chunk of request) body += chunk;
-    response.writeHead(await receive(JSON.parse(body).id)).end();
+    response.writeHead(await receive(JSON.parse(body).id, body)).end();
   });
   app.listen(0, '127.0.0.1');
   await once(app, 'listening');

@@ -1,5 +1,12 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { expect, test } from 'vitest';
+import { createApp } from '@sidecart/kit/app';
+import { TEST_TOKEN, testDeps } from '@sidecart/kit/testing';
+import { createConsumer, mountConsumer } from '@sidecart/messaging/consumer';
+import { on } from '@sidecart/messaging/handler';
+import { sql } from 'drizzle-orm';
+import { expect, onTestFinished, test } from 'vitest';
+import { z } from 'zod';
+import { openFixture } from '../../packages/messaging/src/fixture.ts';
 import {
   closeProbe,
   missingGroups,
@@ -51,6 +58,64 @@ test.for([
     expect(rig.handled().size).toBe(0);
   },
 );
+
+/** The app that a service makes, with an effect for each message; without `routes` it does not take messages yet. */
+async function openReader(o: { routes: boolean }) {
+  const fixture = await openFixture('redis_reader');
+  onTestFinished(() => fixture.close());
+  const deps = testDeps('readers');
+  const handler = on(z.object({ n: z.int() }), async (tx, { data }) => {
+    await tx.execute(sql`INSERT INTO effect VALUES (${data.n})`);
+  });
+  const topics = { books: { kind: 'fact' as const, handlers: { BookAdded: handler } } };
+  const app = createApp(deps);
+  if (o.routes) mountConsumer(app, createConsumer({ ...deps, database: fixture.database, topics }));
+  const headers = { 'content-type': 'application/cloudevents+json', 'dapr-api-token': TEST_TOKEN };
+  return {
+    answer: async (_id: string, body: string) =>
+      (await app.request('/messages/books', { method: 'POST', body, headers })).status,
+    effects: async () => (await fixture.admin`SELECT FROM effect`).length,
+  };
+}
+
+test('published twice under one id it is stored twice, and has one effect', async (context) => {
+  const rig = await openRedisRig(context);
+  const reader = await openReader({ routes: true });
+  rig.answer = reader.answer;
+  for (const _ of [1, 2]) await rig.publish('book-1');
+  expect(await rig.ask('XLEN', 'books')).toBe(2);
+  await rig.startReader();
+  await until('both to be handled', () => rig.deliveries.length >= 2);
+  await until('both to be acknowledged', async () => (await open(rig)) === 0);
+  expect(rig.deliveries.map(({ status }) => status)).toEqual([200, 200]);
+  expect(await reader.effects()).toBe(1);
+});
+
+test('an app without its route drops nothing, for however long', async (context) => {
+  const rig = await openRedisRig(context);
+  const [bare, reader] = [await openReader({ routes: false }), await openReader({ routes: true })];
+  rig.answer = bare.answer;
+  await rig.startReader();
+  await publishAll(rig);
+  await sleep(8_000);
+  expect(new Set(rig.deliveries.map(({ status }) => status))).toEqual(new Set([503]));
+  rig.answer = reader.answer;
+  await until('all to be handled', async () => (await reader.effects()) === ids.length);
+});
+
+test('control: an app that answers 404 loses what is delivered to it', async (context) => {
+  const rig = await openRedisRig(context);
+  rig.answer = () => 404;
+  await rig.startReader();
+  await publishAll(rig);
+  await until(
+    'all to be given up',
+    async () => rig.deliveries.length >= ids.length && (await open(rig)) === 0,
+  );
+  rig.answer = () => 200;
+  await sleep(3_000);
+  expect(rig.handled().size).toBe(0);
+});
 
 test('what a killed sidecar had read is delivered by another', async (context) => {
   const rig = await openRedisRig(context);

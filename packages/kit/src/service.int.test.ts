@@ -154,6 +154,8 @@ test.each<[string, Record<string, string>, RegExp]>([
   expect(fatal).toHaveLength(1);
   expect(fatal[0]).toMatchObject({ message: 'start-up failed', cure: expect.stringMatching(/.{10}/) });
   expect(JSON.stringify(fatal[0]?.err)).toMatch(what);
+  // An error that knows its cure is believed.
+  if (env.FIXTURE === 'worker-fails') expect(fatal[0]?.cure).toBe('make sixteen of them');
 });
 
 test('a port that is taken', async () => {

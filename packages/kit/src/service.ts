@@ -99,7 +99,7 @@ export async function runService<S extends z.ZodObject = typeof baseConfig, D ex
       return await work();
     } catch (err) {
       if (!stopping) {
-        log.fatal({ err, cure }, 'start-up failed');
+        log.fatal({ err, cure: cureOf(err) ?? cure }, 'start-up failed');
         process.exit(1);
       }
       throw new StoppedWhileStarting();
@@ -139,6 +139,11 @@ export async function runService<S extends z.ZodObject = typeof baseConfig, D ex
   } catch (err) {
     if (!(err instanceof StoppedWhileStarting)) throw err;
   }
+}
+
+/** What the error itself says of it knows more than who called. */
+function cureOf(err: unknown): string | undefined {
+  return err instanceof Error && 'cure' in err && typeof err.cure === 'string' ? err.cure : undefined;
 }
 
 class StoppedWhileStarting extends Error {}

@@ -35,7 +35,8 @@ await runService({
       async start() {
         log.info({ name }, 'worker started');
         if (FIXTURE === 'worker-slow') await sleep(500);
-        if (FIXTURE === 'worker-fails') throw new Error('no slots');
+        if (FIXTURE === 'worker-fails')
+          throw Object.assign(new Error('no slots'), { cure: 'make sixteen of them' });
       },
       async stop() {
         if (FIXTURE === 'worker-hangs' && name === 'second') await new Promise(() => {});

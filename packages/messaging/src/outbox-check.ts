@@ -1,9 +1,14 @@
 import type postgres from 'postgres';
 import { OUTBOX_SLOTS, slotOf } from './slot.ts';
 
-/** The database is there, and not as the relay needs it. Waiting does not help; the message says what does. */
+/** The database is there, and not as the relay needs it. Waiting does not help; the cure does, which the message ends with, too. */
 export class OutboxSetupError extends Error {
   override name = 'OutboxSetupError';
+  readonly cure: string;
+  constructor(message: string, cure: string) {
+    super(`${message}. Cure: ${cure}`);
+    this.cure = cure;
+  }
 }
 
 const TABLES = ['outbox', 'outbox_local', 'outbox_delayed', 'outbox_sequence', 'sent'];
@@ -23,7 +28,7 @@ export async function checkOutbox(sql: postgres.Sql): Promise<void> {
       SELECT to_regclass(name) FROM json_array_elements_text(${JSON.stringify(TABLES)}::text::json) AS name)`;
   const missing = TABLES.filter((table) => !present.some(({ name }) => name === table));
   if (missing.length > 0)
-    throw new OutboxSetupError(`Missing tables: ${missing.join(', ')}. Cure: run the migrations`);
+    throw new OutboxSetupError(`Missing tables: ${missing.join(', ')}`, 'run the migrations');
   for (const queue of QUEUES) {
     await checkIds(sql, queue);
     await checkSlots(sql, queue);
@@ -37,8 +42,8 @@ async function checkIds(sql: postgres.Sql, table: string): Promise<void> {
     WHERE seqincrement > 0 AND seqrelid = pg_get_serial_sequence(${table}, 'id')::regclass`;
   if (found?.cache === '1') return;
   throw new OutboxSetupError(
-    `The ids of ${table} must come from an ascending sequence with CACHE 1, found ${found?.cache ?? 'none'}. ` +
-      `Cure: ALTER TABLE ${table} ALTER COLUMN id SET CACHE 1`,
+    `The ids of ${table} must come from an ascending sequence with CACHE 1, found ${found?.cache ?? 'none'}`,
+    `ALTER TABLE ${table} ALTER COLUMN id SET CACHE 1`,
   );
 }
 
@@ -57,6 +62,7 @@ async function checkSlots(sql: postgres.Sql, table: string): Promise<void> {
   if (!wrong) return;
   throw new OutboxSetupError(
     `${table} has rows that were written for another number of slots than ${OUTBOX_SLOTS}: key ${wrong.msg_key} waits in slot ` +
-      `${wrong.slot} and belongs to slot ${slotOf(wrong.msg_key)}. Cure: run the version that wrote them until ${table} is empty, then this one`,
+      `${wrong.slot} and belongs to slot ${slotOf(wrong.msg_key)}`,
+    `run the version that wrote them until ${table} is empty, then this one`,
   );
 }

@@ -414,6 +414,48 @@ describe('one relay at a time', () => {
     expectInOrder(broker.arrived, written);
   });
 
+  test('a slot is given up only when what was acknowledged of it is gone, or the next owner would publish it again', async () => {
+    const { admin } = fixture;
+    // A removal takes longer than it takes another relay to find a slot that is free.
+    await admin.unsafe(`
+      CREATE FUNCTION slowly() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(0.7); RETURN NULL; END';
+      CREATE TRIGGER slowly BEFORE DELETE ON outbox FOR EACH STATEMENT EXECUTE FUNCTION slowly()`);
+    try {
+      const broker = recorder(() => pause(30));
+      await write(...Array.from({ length: 800 }, (_, i) => placed(`k${i % 50}`, i)));
+      await start(broker.publish, { pollMs: 20 });
+      await eventually(() => expect(broker.arrived.length).toBeGreaterThan(100));
+      await start(broker.publish, { pollMs: 20 });
+      await emptied(30_000);
+      expect(new Set(broker.arrived.map(({ id }) => id)).size).toBe(800);
+      expect(broker.arrived).toHaveLength(800);
+    } finally {
+      await Promise.all(relays.splice(0).map((relay) => relay.stop()));
+      await admin.unsafe('DROP TRIGGER slowly ON outbox; DROP FUNCTION slowly()');
+    }
+  });
+
+  test('a relay that was frozen publishes nothing before it has heard from the database again', async () => {
+    // What happens before anything that came meanwhile is looked at: the server has given its slots away.
+    let justThawed = false;
+    const early: string[] = [];
+    const broker = recorder(async ({ id }, nth) => {
+      if (justThawed) early.push(id);
+      await pause(10); // the relay is at rest
+      if (nth !== 1) return;
+      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 700);
+      justThawed = true;
+      setImmediate(() => {
+        justThawed = false;
+      });
+    });
+    await write(placed('a', 1), placed('b', 2), placed('c', 3));
+    await start(broker.publish, { concurrency: 1, idleSessionTimeoutMs: 400 });
+    await emptied();
+    expect(early).toEqual([]);
+    expect(new Set(broker.arrived.map(({ id }) => id)).size).toBe(3);
+  });
+
   test('control: slots that are lost and not given up have two of a key in flight, in order all the same', async () => {
     const broker = recorder(() => pause(1500));
     await start(broker.publish, { pollMs: 20, applicationName: 'first' });
@@ -559,7 +601,10 @@ describe('start, outage and stop', () => {
   test('a missing outbox is refused at the start', async () => {
     const { admin } = fixture;
     await admin`ALTER TABLE outbox RENAME TO elsewhere`;
-    await expect(start(async () => {})).rejects.toThrow('Missing tables: outbox. Cure: run the migrations');
+    await expect(start(async () => {})).rejects.toMatchObject({
+      message: 'Missing tables: outbox. Cure: run the migrations',
+      cure: 'run the migrations',
+    });
     await admin`ALTER TABLE elsewhere RENAME TO outbox`;
   });
 

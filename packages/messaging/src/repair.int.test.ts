@@ -5,6 +5,7 @@ import { sql } from 'drizzle-orm';
 import { afterAll, beforeAll, beforeEach, describe, expect, onTestFinished, test } from 'vitest';
 import { z } from 'zod';
 import { createConsumer } from './consumer.ts';
+import { PermanentError } from './failures.ts';
 import { eventually, type Fixture, openFixture, outbox, pause, placed } from './fixture.ts';
 import { on } from './handler.ts';
 import { createRepair } from './repair.ts';
@@ -49,6 +50,7 @@ function open(
     graceMs?: number;
     lostMs?: number;
     fails?: (n: number) => boolean;
+    refuses?: (n: number) => boolean;
   } = {},
 ) {
   const from = createApp(testDeps('orders'));
@@ -74,6 +76,7 @@ function open(
             z.object({ n: z.int() }),
             async (tx, { data }) => {
               if (o.fails?.(data.n)) throw new Error('a bug');
+              if (o.refuses?.(data.n)) throw new PermanentError('never');
               await tx.execute(sql`INSERT INTO effect VALUES (${data.n})`);
             },
             { ordered: o.ordered ?? false },
@@ -465,6 +468,21 @@ describe('a key whose beginning its sender has no more', () => {
     );
     expect(await effects()).toEqual([1]);
   });
+});
+
+test('a key that a dead letter holds lacks nothing, also when its sender has the message no more', async () => {
+  await send('a', 1, 2);
+  await acknowledged();
+  const { repair, deliver } = open({ ordered: true, refuses: (n) => n === 1 });
+  await deliver('a', 1);
+  await deliver('a', 2);
+  await sender.admin`TRUNCATE sent`;
+  await repair.start();
+  await pause(1000);
+  expect(await receiver.admin`SELECT reason, state FROM dead_letter`).toEqual([
+    { reason: 'invariant', state: 'waiting' },
+  ]);
+  expect(await effects()).toEqual([]);
 });
 
 test('bad questions are told what is wrong', async () => {
