@@ -5,7 +5,7 @@ import { createClient, follow, place } from '../e2e/checkout-client.ts';
 import { killWhileOrdersAreOnTheirWay, seededRandom, stockOff, type Victim } from '../e2e/kills.ts';
 import { openShop } from '../e2e/open-shop.ts';
 import { call, productWithStock, type Target, until } from '../e2e/shop.ts';
-import { type ClusterAccess, topology } from './cluster-shop.ts';
+import { type ClusterAccess, simulators, topology } from './cluster-shop.ts';
 import { kubectl, list } from './kubectl.ts';
 import { isReady, livePods, nameLabel } from './workloads.ts';
 
@@ -63,10 +63,9 @@ async function podVictim(where: string, selector: string): Promise<Victim> {
   };
 }
 
-const simulators = topology.externals.flatMap(({ name, simulatorPort }) => (simulatorPort ? [name] : []));
 const ours = [
   ...topology.services.map(({ name }) => name),
-  ...simulators,
+  ...simulators.map(({ name }) => name),
   'platform',
   'postgres',
   brokerServer(topology.broker).name,
@@ -82,7 +81,7 @@ describe('pods deleted between an order’s placement and its end lose nothing',
     await killWhileOrdersAreOnTheirWay(shop, await podVictim('dapr-system', `app=${name}`), random);
   });
 
-  test.each(simulators)('of %s, between money that is held and goods that leave', async (name) => {
+  test.each(simulators)('of $name, between money that is held and goods that leave', async ({ name }) => {
     const skus = [
       await productWithStock(shop.gatewayUrl, 20),
       await productWithStock(shop.gatewayUrl, 20),

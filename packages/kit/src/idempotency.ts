@@ -3,6 +3,7 @@ import { and, eq, sql } from 'drizzle-orm';
 import { index, pgTable, primaryKey, text, timestamp } from 'drizzle-orm/pg-core';
 import type { Executor, Transaction } from './db.ts';
 import { ProblemError } from './problem.ts';
+import { type PurgeOptions, purgeInParts } from './purge.ts';
 
 /** Which resource a key made; a service re-exports it from its schema.ts so that it is in its migrations. */
 export const idempotencyKeys = pgTable(
@@ -100,21 +101,12 @@ export async function claimIdempotent(
   return { claimed: false, resource: sameBody(row, o) };
 }
 
-/** Rows in one statement. All of a busy hour, or of a time when nobody purged, would take longer than a statement may. */
-const PURGE_ROWS = 50_000;
-
-/** Deletes what is older than 24 hours; returns how many. `signal` ends it between two statements. */
-export async function purgeIdempotencyKeys(
-  db: Executor,
-  { rows = PURGE_ROWS, signal }: { rows?: number; signal?: AbortSignal } = {},
-): Promise<number> {
-  for (let purged = 0; ; ) {
-    const { count } = await db.execute(sql`
-      DELETE FROM ${idempotencyKeys} WHERE ctid = ANY (ARRAY(
-        SELECT ctid FROM ${idempotencyKeys} WHERE ${idempotencyKeys.createdAt} <= now() - ${LIFETIME} LIMIT ${rows}))`);
-    purged += count;
-    if (count < rows || signal?.aborted) return purged;
-  }
+/** Deletes what is older than 24 hours, in parts; returns how many. */
+export function purgeIdempotencyKeys(db: Executor, o: PurgeOptions = {}): Promise<number> {
+  const part = (rows: number) => sql`
+    DELETE FROM ${idempotencyKeys} WHERE ctid = ANY (ARRAY(
+      SELECT ctid FROM ${idempotencyKeys} WHERE ${idempotencyKeys.createdAt} <= now() - ${LIFETIME} LIMIT ${rows}))`;
+  return purgeInParts(db, part, o);
 }
 
 function sameBody(row: { fingerprint: string; resource: string }, o: { fingerprint: string }): string {

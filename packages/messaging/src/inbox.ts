@@ -1,4 +1,5 @@
 import type { Executor } from '@sidecart/kit/db';
+import { type PurgeOptions, purgeInParts } from '@sidecart/kit/purge';
 import { and, eq, sql } from 'drizzle-orm';
 import { INBOX_DAYS } from './limits.ts';
 import { runPrepared } from './prepared.ts';
@@ -47,19 +48,10 @@ export async function setOutcome(
     .where(and(eq(inbox.topic, topic), eq(inbox.eventId, eventId)));
 }
 
-/** Rows in one statement. All that became too old in a busy hour, or while nobody purged, would take longer than a statement may. */
-const PURGE_ROWS = 50_000;
-
-/** Deletes inbox rows that no redelivery can ask for any more; returns how many. `signal` ends it between two statements. */
-export async function purgeInbox(
-  db: Executor,
-  { rows = PURGE_ROWS, signal }: { rows?: number; signal?: AbortSignal } = {},
-): Promise<number> {
-  for (let purged = 0; ; ) {
-    const { count } = await db.execute(sql`
-      DELETE FROM inbox WHERE ctid = ANY (ARRAY(
-        SELECT ctid FROM inbox WHERE received_at < now() - make_interval(days => ${INBOX_DAYS}) LIMIT ${rows}))`);
-    purged += count;
-    if (count < rows || signal?.aborted) return purged;
-  }
+/** Deletes inbox rows that no redelivery can ask for any more, in parts; returns how many. */
+export function purgeInbox(db: Executor, o: PurgeOptions = {}): Promise<number> {
+  const part = (rows: number) => sql`
+    DELETE FROM inbox WHERE ctid = ANY (ARRAY(
+      SELECT ctid FROM inbox WHERE received_at < now() - make_interval(days => ${INBOX_DAYS}) LIMIT ${rows}))`;
+  return purgeInParts(db, part, o);
 }

@@ -129,8 +129,8 @@ export function createRepair(o: RepairOptions): Worker {
     const until = performance.now() + FETCH_MS;
     for (let batches = 0; ; batches += 1) {
       const late = await overdue(database, edge, graceMs, BATCH);
-      if (batches === 0) await count(edge);
       if (late.length === 0 || signal.aborted) return;
+      if (batches === 0) await count(edge); // here too, as fetching takes a while
       await keepLease(database, edge);
       const { messages, gone } = await ask<SentMessages>(edge, {
         ask: 'messages',
