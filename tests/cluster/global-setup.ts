@@ -2,7 +2,7 @@ import { rmSync } from 'node:fs';
 import type { TestProject } from 'vitest/node';
 import { ShopError } from '../../local/shop-error.ts';
 import type { ClusterAccess } from './cluster-shop.ts';
-import { topology } from './cluster-shop.ts';
+import { simulators, topology } from './cluster-shop.ts';
 import { ensureDapr } from './dapr-installed.ts';
 import { buildImages, installLocal } from './install.ts';
 import { removeNamespace } from './namespace.ts';
@@ -43,7 +43,7 @@ async function bringUp(project: TestProject): Promise<() => Promise<void>> {
   );
   await removeNamespace(namespace);
   const images = await buildImages(
-    [...[...topology.services, ...topology.externals].map(({ name }) => name), 'platform'],
+    [...[...topology.services, ...simulators].map(({ name }) => name), 'platform'],
     tagOfThisRun(),
     say,
   );

@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs';
 import { expect } from 'vitest';
 import type { Topology } from '../../generator/topology.ts';
 import { deadLetters, productWithStock, query, stockOf, type Target, until } from '../e2e/shop.ts';
+import { eventually } from '../waiting.ts';
 import type { ClusterAccess } from './cluster-shop.ts';
 import { topology } from './cluster-shop.ts';
 import { apply, kubectl } from './kubectl.ts';
@@ -124,14 +125,8 @@ export async function expectNothingLost(shop: Target, load: Load, report: LoadRe
     return stock.reduce((sum, s) => sum + s.committed, 0);
   };
   await until('the stock to move once', async () => (await committed()) === left, 60_000, 500);
-  // Shipping hears of an order after its confirmation.
-  let faults: string[] = [];
-  const look = async () => {
-    faults = bookFaults(ends, await booksOf(shop, ids));
-    return faults.length === 0;
-  };
-  await until('the books to agree', look, 60_000, 500).catch(() => {});
-  expect(faults).toEqual([]);
+  // Shipping hears of an order after its confirmation. Books that cannot be read are no books that agree.
+  await eventually(async () => expect(bookFaults(ends, await booksOf(shop, ids))).toEqual([]), 60_000);
   expect(await deadLetters(shop)).toEqual([]);
 }
 
