@@ -1,8 +1,8 @@
 import { expect, test } from 'vitest';
-import { keySteps } from './new-keys.ts';
+import { keySteps, secretsForSimulators } from './new-keys.ts';
 
 const base = {
-  externals: [{ name: 'provider', users: ['payments'], secret: ['api_key'] }],
+  externals: [{ name: 'provider', users: ['payments'], secret: ['api_key'], simulatorPort: 8190 }],
   made: ['payments-provider', 'orders-db'],
   kubectl: 'kubectl --context=kind-some --namespace=shop',
   isOutside: false,
@@ -27,6 +27,14 @@ test('where no simulator runs, made-up values are said to be such, and who has t
 test('so are they before the first start, when database or broker are those of somebody else', () => {
   const steps = keySteps({ ...base, deployments: {}, isOutside: true });
   expect(steps).toEqual([expect.stringMatching(/^payments-provider has made-up values, .*\)\.$/)]);
+});
+
+test('made-up values are of no use to an API that nothing stands in for, before the first start too', () => {
+  const externals = [{ name: 'provider', users: ['payments'], secret: ['api_key'] }];
+  expect(secretsForSimulators(externals)).toEqual([]);
+  expect(keySteps({ ...base, externals, deployments: {} })).toEqual([
+    expect.stringMatching(/^payments-provider has made-up values, which provider does not know\. /),
+  ]);
 });
 
 test.each([

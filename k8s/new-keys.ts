@@ -1,13 +1,14 @@
 import { type External, externalSecret } from '../generator/topology.ts';
 import type { InitContainers } from './new-passwords.ts';
 
-type Row = Pick<External, 'name' | 'users' | 'secret'>;
+type Row = Pick<External, 'name' | 'users' | 'secret' | 'simulatorPort'>;
 
-/** Names of the Secrets for the APIs of others: a real one has values of its own. */
+const secretsFor = ({ name, users, secret }: Row): string[] =>
+  secret.length > 0 ? users.map((user) => externalSecret(user, name)) : [];
+
+/** Names of the Secrets for the APIs of others that a simulator stands in for: a real one has values of its own. */
 export function secretsForSimulators(externals: Row[]): string[] {
-  return externals
-    .filter(({ secret }) => secret.length > 0)
-    .flatMap(({ name, users }) => users.map((user) => externalSecret(user, name)));
+  return externals.filter(({ simulatorPort }) => simulatorPort !== undefined).flatMap(secretsFor);
 }
 
 /**
@@ -25,16 +26,18 @@ export function keySteps(o: {
   kubectl: string;
 }): string[] {
   return o.externals.flatMap((external) => {
-    const { name, users } = external;
-    const made = secretsForSimulators([external]).filter((secret) => o.made.includes(secret));
+    const { name, users, simulatorPort } = external;
+    const made = secretsFor(external).filter((secret) => o.made.includes(secret));
     if (made.length === 0) return [];
     const all = made.join(', ');
     const running = [name, ...users].filter((one) => one in o.deployments);
-    const isSimulated = name in o.deployments || (running.length === 0 && !o.isOutside);
+    const hasSimulator = simulatorPort !== undefined;
+    const isSimulated = hasSimulator && (name in o.deployments || (running.length === 0 && !o.isOutside));
+    const whoKnows = hasSimulator ? `no ${name} but the simulator knows` : `${name} does not know`;
     const again = `  ${o.kubectl} rollout restart ${running.map((one) => `deployment/${one}`).join(' ')}`;
     if (!isSimulated)
       return [
-        `${all} has made-up values, which no ${name} but the simulator knows. Put its own there (docs/payments.md, "A real provider")${running.length > 0 ? ', then:' : '.'}`,
+        `${all} has made-up values, which ${whoKnows}. Put its own there (docs/payments.md, "A real provider")${running.length > 0 ? ', then:' : '.'}`,
         ...(running.length > 0 ? [again] : []),
       ];
     return running.length === 0
