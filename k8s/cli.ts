@@ -26,7 +26,7 @@ one that exists and is for another place than an option says is an error.
   --context NAME    the cluster, by its name in kubectl's configuration; without it the current one, if it is local by its name
   --help            this text`;
 
-const DATABASES_USAGE = `npm run k8s -- databases [options]
+const DATABASES_USAGE = `npm run --silent k8s -- databases [options]
 
 Prints the SQL that makes each service's database and its two roles, with the passwords of the Secrets, for psql as a superuser.
 Repeating it changes nothing but passwords. It shows secrets: pipe it.

@@ -15,8 +15,11 @@ test('psql makes databases and roles of it that can log in, and does so again', 
   };
   const server = new URL(own.superUrl);
   server.pathname = '/postgres';
+  // What npm writes to its output before that of the command, unless it is to be silent.
+  const banner = '\n> sidecart@0.1.0 k8s\n> node local/bootstrap.mjs k8s/cli.ts databases --context some\n\n';
+  const psql = (input: string) => spawnSync('psql', [server.href, '--quiet'], { input, encoding: 'utf8' });
   try {
-    for (const _ of [1, 2]) {
+    for (const before of ['', banner]) {
       const input = databasesScript(
         [
           { name, database: true },
@@ -26,8 +29,11 @@ test('psql makes databases and roles of it that can log in, and does so again', 
       )
         // The server is shared with other tests, which connect to its own databases.
         .replaceAll(/^REVOKE ALL ON DATABASE (postgres|template1) .*$/gm, '');
-      const run = spawnSync('psql', [server.href, '--quiet'], { input, encoding: 'utf8' });
+      const run = psql(`${before}${input}`);
       expect([run.status, run.stderr]).toEqual([0, '']);
+      // Control: with what npm says still in its ears psql stops at the first statement.
+      if (before === banner)
+        expect(psql(before + input.replace('\\reset', '')).stderr).toContain('syntax error');
     }
     for (const [user, password] of [
       [`${name}_app`, "a'pp"],

@@ -26,6 +26,8 @@ export function databasesScript(services: { name: string; database: boolean }[],
       ];
     });
   return [
+    // Without --silent npm says what it runs, into the same pipe: psql is to forget that.
+    '\\reset',
     '\\set ON_ERROR_STOP on',
     ...parts.flat(),
     '\\connect postgres',

@@ -90,6 +90,12 @@ describe('helm, from the checkout, whose folder dapr/ it could take for a chart'
   });
 });
 
+test('what npm itself says gets into no pipe', () => {
+  const piped = documentedCommands().filter(({ command }) => /^npm run .*\|/.test(command));
+  expect(piped.length).toBeGreaterThan(0);
+  expect(piped.filter(({ command }) => !command.startsWith('npm run --silent '))).toEqual([]);
+});
+
 /** What is written to, or read where a secret is given: `-keyout F`, `--broker @F`, `> F` and the like. */
 const FILES = /(?:-keyout |-out |--key=|--cert=|--ca |--cacert |--broker @|--out |> )([\w./-]+)/g;
 

@@ -19,7 +19,7 @@ test('a database of somebody else’s is told by its superuser', () => {
     deployments: { ...deployments, platform: [] },
     kubectl,
   });
-  expect(steps[1]).toContain('npm run k8s -- databases');
+  expect(steps[1]).toContain('npm run --silent k8s -- databases');
   expect(steps).toHaveLength(3);
 });
 

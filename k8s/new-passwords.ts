@@ -36,7 +36,7 @@ export function passwordSteps(o: { made: string[]; deployments: InitContainers; 
           `  ${o.kubectl} rollout status ${names(['platform'])}`,
         ]
       : [
-          '  npm run k8s -- databases, its output to psql as a superuser (docs/kubernetes.md, "Own backing services")',
+          '  npm run --silent k8s -- databases, its output to psql as a superuser (docs/kubernetes.md, "Own backing services")',
         ]),
     `  ${o.kubectl} rollout restart ${names(services)}`,
   ];
