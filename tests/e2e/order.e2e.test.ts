@@ -2,6 +2,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { openShop } from './open-shop.ts';
 import {
   call,
+  DATABASES,
   deadLetters,
   gbp,
   orderEnds,
@@ -129,7 +130,7 @@ describe('an order through the gateway', () => {
 
   test('leaves no dead letter and an empty outbox', async () => {
     expect(await deadLetters(shop)).toEqual([]);
-    for (const database of ['products', 'inventory', 'orders', 'payments', 'shipping'])
+    for (const database of DATABASES)
       await until(
         `an empty outbox in ${database}`,
         async () => (await query(shop, database, 'SELECT 1 FROM outbox')).length === 0,

@@ -2,7 +2,9 @@ import { randomUUID } from 'node:crypto';
 import { mkdtemp, readFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import postgres from 'postgres';
+import { loadTopology } from '../../generator/topology.ts';
 import { removeRunFolder } from '../../local/run-folder.ts';
 import { type Shop, type ShopOptions, startShop } from '../../local/shop.ts';
 import type { Movement } from '../../provider/books.ts';
@@ -13,6 +15,11 @@ export { sleep, until } from '../waiting.ts';
 
 /** Set by `--broker` (tests/run.ts): run the shop on this broker instead of the one that topology.yaml names. */
 export const BROKER = process.env.SIDECART_TEST_BROKER;
+
+/** By the table, so that a service that joins it is looked at too. */
+export const DATABASES = loadTopology(fileURLToPath(new URL('../../topology.yaml', import.meta.url)))
+  .services.filter(({ database }) => database)
+  .map(({ name }) => name);
 
 /** A running shop as the end-to-end tests see it, be it processes of this machine or pods of a cluster. */
 export interface Target extends Pick<Shop, 'gatewayUrl' | 'endpoints' | 'components' | 'adminUrl' | 'stop'> {
@@ -209,7 +216,7 @@ export async function query<T extends object>(
 /** Dead letters of every service; a healthy run has none. */
 export async function deadLetters(shop: Pick<Target, 'adminUrl'>): Promise<object[]> {
   const all: object[] = [];
-  for (const database of ['products', 'inventory', 'orders', 'payments', 'shipping'])
+  for (const database of DATABASES)
     all.push(...(await query(shop, database, `SELECT '${database}' AS database, * FROM dead_letter`)));
   return all;
 }
