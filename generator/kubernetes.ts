@@ -226,7 +226,7 @@ function externalPolicies({ externals, edge }: Topology): Output {
 }
 
 /** Where an API of others is not. */
-const PRIVATE = ['10.0.0.0/8', '172.16.0.0/12', '192.168.0.0/16', '169.254.0.0/16'];
+const PRIVATE = ['10.0.0.0/8', '172.16.0.0/12', '192.168.0.0/16', '100.64.0.0/10', '169.254.0.0/16'];
 
 /** What stands in for the APIs of others in the local overlay: each is a program of its own image, without a sidecar. */
 function simulators({ externals, edge }: Topology): Output {
