@@ -107,7 +107,7 @@ export function createConsumer(o: ConsumerOptions): Consumer {
       await begun.end();
       return result;
     } catch (err) {
-      if (!(err instanceof PoisonError)) await begun.end();
+      await begun.end({ keepCount: err instanceof PoisonError });
       throw err;
     }
   }

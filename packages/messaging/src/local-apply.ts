@@ -52,14 +52,19 @@ export async function applyGuarded(o: ApplyOptions, messages: readonly OutboxMes
     return { kind: 'failed', at: 0, err };
   }
   if (begun.starts === 0) return applyMessages(o, messages);
-  try {
-    if (begun.starts > MAX_STARTS) return { kind: 'failed', at: 0, err: new PoisonError(begun.starts - 1) };
-    const applied = await applyMessages(o, [first]);
-    await begun.end();
-    return applied;
-  } finally {
-    begun.leave();
+  if (begun.starts > MAX_STARTS) {
+    await begun.end({ keepCount: true });
+    return { kind: 'failed', at: 0, err: new PoisonError(begun.starts - 1) };
   }
+  let handling: Promise<void> = Promise.resolve();
+  const applied = await applyMessages(o, [first], (running) => {
+    handling = running;
+  });
+  const ended = handling.catch(() => {}).then(() => begun.end());
+  // One that was given up may still kill: it counts until it has ended, and nobody waits for that.
+  if (applied.kind === 'failed' && applied.err instanceof HandlerTimeoutError) begun.leave();
+  else await ended;
+  return applied;
 }
 
 /**
@@ -67,14 +72,18 @@ export async function applyGuarded(o: ApplyOptions, messages: readonly OutboxMes
  * ends commit together. A row that is not there to be deleted was handled by somebody else, who owned the slot before or
  * after: then all of it is undone.
  */
-async function applyMessages(o: ApplyOptions, messages: readonly OutboxMessage[]): Promise<Applied> {
+async function applyMessages(
+  o: ApplyOptions,
+  messages: readonly OutboxMessage[],
+  onBegun: (handling: Promise<void>) => void = () => {},
+): Promise<Applied> {
   let at = 0;
   let ms = 0;
   try {
     await o.database.db.transaction(async (tx) => {
       const beganAt = performance.now();
       for (; at < messages.length && ms < BATCH_MS; at++) {
-        await handleOne(o, tx, messages[at] as OutboxMessage);
+        await handleOne(o, tx, messages[at] as OutboxMessage, onBegun);
         ms = performance.now() - beganAt;
       }
       if ((await o.remove(tx, messages.slice(0, at))) < at) throw new LostError();
@@ -91,7 +100,12 @@ function envelopeOf(service: string, message: OutboxMessage) {
   return buildEnvelope(service, { ...message, keySeq });
 }
 
-async function handleOne(o: ApplyOptions, tx: Transaction, message: OutboxMessage): Promise<void> {
+async function handleOne(
+  o: ApplyOptions,
+  tx: Transaction,
+  message: OutboxMessage,
+  onBegun: (handling: Promise<void>) => void,
+): Promise<void> {
   const handler = Object.hasOwn(o.handlers, message.type) ? o.handlers[message.type] : undefined;
   // Only another version of this service can have sent it, in a rolling update or before a roll-back: it waits for that one.
   if (!handler) throw new Error(`No local handler for ${message.type}`);
@@ -99,6 +113,7 @@ async function handleOne(o: ApplyOptions, tx: Transaction, message: OutboxMessag
   const read = readMessage(handler, envelope);
   const beganAt = performance.now();
   const running = runInContext(contextOf({ id: envelope.id, envelope }), () => handler.handle(tx, read));
+  onBegun(running);
   const late = () => new HandlerTimeoutError(`Not handled within ${o.handlerTimeoutMs} ms`);
   await withDeadline(o.handlerTimeoutMs, running, late);
   o.observe(message.type, (performance.now() - beganAt) / 1000);

@@ -1,13 +1,16 @@
 import { fileURLToPath } from 'node:url';
 import { testDeps } from '@sidecart/kit/testing';
+import { sql } from 'drizzle-orm';
 import { execa } from 'execa';
-import { afterAll, beforeAll, beforeEach, expect, onTestFinished, test } from 'vitest';
+import { afterAll, beforeAll, beforeEach, describe, expect, onTestFinished, test } from 'vitest';
 import { z } from 'zod';
 import { createConsumer } from './consumer.ts';
-import { eventually, type Fixture, openFixture, outbox, remind } from './fixture.ts';
+import { eventually, type Fixture, openFixture, outbox, pause, remind } from './fixture.ts';
 import { on } from './handler.ts';
 import { MAX_STARTS } from './limits.ts';
+import { createLocalWorker } from './local-worker.ts';
 import { createPoisonGuard } from './poison.ts';
+import { redriveDeadLetter } from './redrive.ts';
 import { delivery } from './testing.ts';
 
 let fixture: Fixture;
@@ -16,6 +19,10 @@ beforeAll(async () => {
 });
 beforeEach(() => fixture.clear());
 afterAll(() => fixture?.close());
+
+/** Starts are counted from now on. */
+const someDeath = () =>
+  fixture.admin`INSERT INTO consumer_run (id, instance, found_dead_at) VALUES (gen_random_uuid(), 'x', now())`;
 
 /** Runs the fixture's process until it survives, at most `limit` times; returns how often it died. */
 async function deathsOf(
@@ -95,6 +102,73 @@ test('a handling that goes on after its time still counts: it may kill yet', asy
   ]);
   release();
   await eventually(async () => expect(await fixture.admin`SELECT FROM inbox_start`).toHaveLength(0));
+});
+
+test('one that is redriven, and has to wait for those before it, is handled in its turn', async () => {
+  await someDeath();
+  await fixture.admin`INSERT INTO inbox_start (topic, event_id, starts) VALUES ('orders', 'm2', ${MAX_STARTS})`;
+  const add = on(
+    z.object({ n: z.int() }),
+    async (tx, { data }) => void (await tx.execute(sql`INSERT INTO effect VALUES (${data.n})`)),
+    { ordered: true },
+  );
+  const { database } = fixture;
+  const consumer = createConsumer({
+    ...testDeps('inventory'),
+    database,
+    topics: { orders: { kind: 'fact', handlers: { Placed: add } } },
+  });
+  await consumer.worker.start();
+  onTestFinished(consumer.worker.stop);
+  const send = (n: number) => {
+    const body = delivery('Placed', { n }, { id: `m${n}`, key: 'k', sequence: n });
+    return consumer.receive('orders', new TextEncoder().encode(body), {});
+  };
+  await send(2);
+  const [dead] = await fixture.admin`SELECT id, reason FROM dead_letter`;
+  expect(dead?.reason).toBe('poison');
+  expect(await redriveDeadLetter({ database, consumer }, BigInt(dead?.id), 'ana')).toEqual({
+    outcome: 'parked',
+  });
+  await send(1);
+  await eventually(async () => expect(await effects()).toEqual([1, 2]));
+  expect(await fixture.admin`SELECT FROM dead_letter WHERE state = 'waiting'`).toHaveLength(0);
+});
+
+describe('a handler that never returns', () => {
+  const never = on(z.object({ n: z.int() }), () => new Promise(() => {}));
+  const starts = () => fixture.admin`SELECT topic, starts FROM inbox_start`;
+  beforeEach(async () => void (await someDeath()));
+
+  test('may kill once, however often its message comes again beside it, and whatever becomes of that', async () => {
+    const consumer = createConsumer({
+      ...testDeps('inventory'),
+      database: fixture.database,
+      handlerTimeoutMs: 100,
+      topics: { orders: { kind: 'fact', handlers: { Placed: never } } },
+    });
+    await consumer.worker.start();
+    onTestFinished(consumer.worker.stop);
+    const body = new TextEncoder().encode(delivery('Placed', { n: 1 }, { id: 'm1', key: 'k' }));
+    for (let i = 0; i < 3; i += 1) expect(await consumer.receive('orders', body, {})).toBe('retry');
+    await pause(2500); // those that wait for the first in the database fail
+    expect(await starts()).toEqual([{ topic: 'orders', starts: 1 }]);
+  });
+
+  test('nor does it matter that a worker for messages to oneself has given it up', async () => {
+    const local = createLocalWorker({
+      ...testDeps('orders'),
+      service: 'orders',
+      database: fixture.database,
+      handlerTimeoutMs: 100,
+      handlers: { Remind: never },
+    });
+    await local.start();
+    onTestFinished(() => local.stop());
+    await fixture.database.db.transaction((tx) => outbox.send(tx, remind('k', 1)));
+    await pause(1500);
+    expect(await starts()).toEqual([{ topic: 'self', starts: 1 }]);
+  });
 });
 
 test('who ends in order leaves nothing to count', async () => {

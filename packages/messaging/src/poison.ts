@@ -1,4 +1,4 @@
-import type { Database } from '@sidecart/kit/db';
+import type { Database, Executor } from '@sidecart/kit/db';
 import { uuidv7 } from '@sidecart/kit/ids';
 import type { Logger } from '@sidecart/kit/log';
 import { sql } from 'drizzle-orm';
@@ -31,8 +31,8 @@ export interface Begun {
   starts: number;
   /** The others need not wait any longer. */
   leave(): void;
-  /** The handling has ended, one way or another. */
-  end(): Promise<void>;
+  /** The handling has ended, one way or another. `keepCount`: the message was not handled, as it has killed too often. */
+  end(o?: { keepCount: boolean }): Promise<void>;
 }
 
 const UNCOUNTED: Begun = { starts: 0, leave() {}, async end() {} };
@@ -48,6 +48,8 @@ const WATCH = '10 minutes';
 export function createPoisonGuard(o: { database: Database; log: Logger }): PoisonGuard {
   const { db, applicationName } = o.database;
   const id = uuidv7();
+  /** How many handlings of a message are under way here. One that outlasts its time, and comes again beside itself, has killed nobody yet. */
+  const underWay = new Map<string, number>();
   let watching = false;
   let beating: Repetition | undefined;
 
@@ -75,11 +77,25 @@ export function createPoisonGuard(o: { database: Database; log: Logger }): Poiso
     }
   }
 
+  /** How many others of the message there are. */
+  function entered(name: string): number {
+    const others = underWay.get(name) ?? 0;
+    underWay.set(name, others + 1);
+    return others;
+  }
+
+  function left(name: string): number {
+    const others = (underWay.get(name) ?? 1) - 1;
+    if (others > 0) underWay.set(name, others);
+    else underWay.delete(name);
+    return others;
+  }
+
   /** One that is not taken back counts as a death too many; five of them have to come together. */
-  async function end(topic: string, eventId: string): Promise<void> {
-    await db
-      .execute(sql`DELETE FROM inbox_start WHERE topic = ${topic} AND event_id = ${eventId}`)
-      .catch((err: unknown) => o.log.warn({ reason: rootMessage(err) }, 'An end could not be noted'));
+  async function takeBack(topic: string, eventId: string): Promise<void> {
+    await forgetDeaths(db, topic, eventId).catch((err: unknown) =>
+      o.log.warn({ reason: rootMessage(err) }, 'An end could not be noted'),
+    );
   }
 
   return {
@@ -90,12 +106,23 @@ export function createPoisonGuard(o: { database: Database; log: Logger }): Poiso
       );
       // Counted only now: who waits cannot have killed.
       const leave = await turns.take(before !== undefined, ms);
+      const name = `${topic} ${eventId}`;
+      const more = entered(name) > 0 ? 0 : 1;
       try {
         const [row] = await db.execute<{ starts: number }>(sql`
           INSERT INTO inbox_start AS s (topic, event_id, starts) VALUES (${topic}, ${eventId}, 1)
-          ON CONFLICT (topic, event_id) DO UPDATE SET starts = s.starts + 1, started_at = now() RETURNING starts`);
-        return { starts: row?.starts ?? 0, leave, end: () => end(topic, eventId).finally(leave) };
+          ON CONFLICT (topic, event_id) DO UPDATE SET starts = s.starts + ${more}::int, started_at = now() RETURNING starts`);
+        return {
+          starts: row?.starts ?? 0,
+          leave,
+          async end({ keepCount } = { keepCount: false }) {
+            const others = left(name);
+            if (others === 0 && !keepCount) await takeBack(topic, eventId);
+            leave();
+          },
+        };
       } catch (err) {
+        left(name);
         leave();
         throw err;
       }
@@ -112,4 +139,9 @@ export function createPoisonGuard(o: { database: Database; log: Logger }): Poiso
       await db.execute(sql`DELETE FROM consumer_run WHERE id = ${id}`).catch(() => {});
     },
   };
+}
+
+/** What it did before counts no more: somebody has decided that it is to be handled. */
+export async function forgetDeaths(db: Executor, topic: string, eventId: string): Promise<void> {
+  await db.execute(sql`DELETE FROM inbox_start WHERE topic = ${topic} AND event_id = ${eventId}`);
 }

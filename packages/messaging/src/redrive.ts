@@ -8,6 +8,7 @@ import { contextOf, placeOf, readDelivery, readMessage } from './delivery.ts';
 import { classifyFailure, rootMessage, UnreadableError } from './failures.ts';
 import { outcomeOf, recordOnce, setOutcome } from './inbox.ts';
 import { lockKey, type Place, park, pass } from './key-order.ts';
+import { forgetDeaths } from './poison.ts';
 import { deadLetter, deadLetterAction } from './schema.ts';
 
 type Row = typeof deadLetter.$inferSelect;
@@ -115,6 +116,7 @@ async function handleAgain(
   if (place && handler?.ordered) {
     const { last } = await lockKey(tx, place);
     if (place.seq > last + 1n) {
+      await forgetDeaths(tx, row.topic, envelope.id);
       await park(tx, place, { eventId: envelope.id, body: row.body, headers: row.headers });
       await setOutcome(tx, row.topic, envelope.id, 'parked');
       return { outcome: 'parked' };

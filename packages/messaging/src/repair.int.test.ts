@@ -51,8 +51,12 @@ function open(
     lostMs?: number;
     fails?: (n: number) => boolean;
     refuses?: (n: number) => boolean;
+    edges?: (typeof EDGE)[];
+    /** What a handler does first. */
+    handling?: () => Promise<void>;
   } = {},
 ) {
+  const edges = o.edges ?? [EDGE];
   const from = createApp(testDeps('orders'));
   mountSent(from, { service: 'orders', database: sender.database });
   const asked: unknown[] = [];
@@ -64,33 +68,30 @@ function open(
     },
   };
   const deps = testDeps('inventory');
+  const handlers = {
+    Placed: on(
+      z.object({ n: z.int() }),
+      async (tx, { data }) => {
+        await o.handling?.();
+        if (o.fails?.(data.n)) throw new Error('a bug');
+        if (o.refuses?.(data.n)) throw new PermanentError('never');
+        await tx.execute(sql`INSERT INTO effect VALUES (${data.n})`);
+      },
+      { ordered: o.ordered ?? false },
+    ),
+  };
   const consumer = createConsumer({
     ...deps,
     database: receiver.database,
     sweepMs: 50,
-    topics: {
-      orders: {
-        kind: 'fact',
-        handlers: {
-          Placed: on(
-            z.object({ n: z.int() }),
-            async (tx, { data }) => {
-              if (o.fails?.(data.n)) throw new Error('a bug');
-              if (o.refuses?.(data.n)) throw new PermanentError('never');
-              await tx.execute(sql`INSERT INTO effect VALUES (${data.n})`);
-            },
-            { ordered: o.ordered ?? false },
-          ),
-        },
-      },
-    },
+    topics: Object.fromEntries(edges.map(({ topic }) => [topic, { kind: 'fact' as const, handlers }])),
   });
   const repair = createRepair({
     ...deps,
     dapr,
     database: receiver.database,
     consumer,
-    edges: [EDGE],
+    edges,
     intervalMs: o.intervalMs ?? 50,
     graceMs: o.graceMs ?? 100,
     lostMs: o.lostMs ?? 200,
@@ -143,6 +144,27 @@ describe('messages that the broker acknowledged and lost', () => {
     await (replicas[0] as ReturnType<typeof open>).deliver('a', 7);
     expect(new Set(await effects()).size).toBe(250);
     expect(await effects()).toHaveLength(250);
+  });
+
+  test('of however many topics at once, are handled by two at a time: deliveries want some of the pool too', async () => {
+    for (const key of ['a', 'b', 'c', 'd']) await send(key, 1, 2, 3, 4);
+    await acknowledged();
+    const topics = ['orders', 'products', 'payments'];
+    for (const [i, topic] of topics.entries())
+      await sender.admin`UPDATE sent SET topic = ${topic} WHERE id % 3 = ${i}`;
+    let [working, most] = [0, 0];
+    const { repair } = open({
+      edges: topics.map((topic) => ({ topic, sender: topic })),
+      async handling() {
+        working += 1;
+        most = Math.max(most, working);
+        await pause(30);
+        working -= 1;
+      },
+    });
+    await repair.start();
+    await eventually(async () => expect(await effects()).toHaveLength(16));
+    expect(most).toBe(2);
   });
 
   test('come in order to a handler that asks for it', async () => {

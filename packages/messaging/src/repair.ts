@@ -8,6 +8,7 @@ import { buryMessage } from './bury.ts';
 import type { Consumer } from './consumer.ts';
 import type { CloudEvent } from './envelope.ts';
 import { rootMessage } from './failures.ts';
+import { createHands } from './hands.ts';
 import { beginKeyAt } from './key-order.ts';
 import {
   type Cursor,
@@ -58,7 +59,7 @@ const BATCH = 100;
 const TAKE_MS = 10_000;
 /** After so long, in ms, the next comparison comes before the next batch: what is lost meanwhile is to be noticed too. */
 const FETCH_MS = 10_000;
-/** Messages handled side by side, each with a connection of the pool: deliveries want some too. */
+/** Messages handled side by side, of all topics, each with a connection of the pool: deliveries want some too. */
 const HANDS = 2;
 /** A topic on which nothing was delivered for so long, in ms, has no backlog that would bring what is missing. */
 const IDLE_MS = 3000;
@@ -95,6 +96,7 @@ export function createRepair(o: RepairOptions): Worker {
     lastDelivery: o.consumer.lastDelivery,
     graceMs,
   });
+  const hands = createHands(HANDS);
   /** Of this comparison. */
   const fetched = new Set<string>();
   let unfinished = false;
@@ -207,13 +209,13 @@ export function createRepair(o: RepairOptions): Worker {
       for (const message of some) {
         if (performance.now() > until) return;
         const body = new TextEncoder().encode(JSON.stringify(message));
-        const answer = await o.consumer.receive(edge.topic, body, {}, { repair: true });
+        const answer = await hands(() => o.consumer.receive(edge.topic, body, {}, { repair: true }));
         (answer === 'done' ? done : failed).push(message.id);
       }
     }
     // Those of one key in turn: side by side they would wait for each other.
-    const hands = Map.groupBy(messages, ({ partitionkey }) => slotOf(partitionkey) % HANDS);
-    await Promise.all([...hands.values()].map(takeInTurn));
+    const shares = Map.groupBy(messages, ({ partitionkey }) => slotOf(partitionkey) % HANDS);
+    await Promise.all([...shares.values()].map(takeInTurn));
     if (done.length > 0) {
       fetched.add(edge.topic);
       repaired.inc({ ...edge }, done.length);
