@@ -15,7 +15,7 @@ export function goalsOf(results: readonly Result[]): Goal[] {
     APPENDS.map(({ cell }) => atLeast(`append, ${how}, ${cell}: of raw`, of(cell, own), of(cell, raw), 0.7));
   const times = paired(of(LONG_WITH_SNAPSHOT, OWN, eachMs), of(SHORT_WITHOUT, OWN, eachMs), share);
   return [
-    // Like with like: the peer's appends are by themselves too. One in a transaction can carry other rows, which is another thing.
+    // A call of the peer's appends and does nothing else, as ours by itself, though it takes a transaction for that.
     ...APPENDS.map(({ cell }) =>
       atLeast(`append, by itself, ${cell}: of emmett`, of(cell, OWN_ALONE), of(cell, PEER), 2),
     ),

@@ -70,14 +70,16 @@ export class UnknownProjectionError extends Error {
   }
 }
 
-/** What is read was made by newer code, which runs no more: this code leaves it alone, and nobody else keeps it up to date. */
+/** What is read was made by other code, which runs no more: this code leaves it alone, and nobody else keeps it up to date. */
 export class NeglectedProjectionError extends Error {
   override name = 'NeglectedProjectionError';
   readonly code = 'neglected_projection';
-  constructor(projection: string, codeVersion: number) {
+  constructor(projection: string, codeVersion: number, own: number) {
+    const what = `${projection} is of version ${codeVersion} of its code, which does not run any more`;
     super(
-      `${projection} is of version ${codeVersion} of its code, which does not run any more. Cure: start that code again, or ` +
-        `npm run events -- rebuild ${projection}, which builds it with the code that runs`,
+      codeVersion < own
+        ? `${what}: what is read stands still until version ${own} is built. Cure: wait, npm run events -- status tells how far it is`
+        : `${what}. Cure: start that code again, or npm run events -- rebuild ${projection}, which builds it with the code that runs`,
     );
   }
 }

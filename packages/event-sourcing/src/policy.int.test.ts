@@ -154,4 +154,16 @@ describe('condensing by policy', () => {
     await condenseByPolicy(fixture.deps, policy, decision, () => told++);
     expect(told).toBe(3);
   });
+
+  it('ends a page early when its time is over, where the archive is far away, and goes on at the next stream', async () => {
+    const ids = ['a', 'b', 'c'];
+    for (const id of ids) {
+      await closed(id);
+      await age(id);
+    }
+    const page = (after: string) => condensePage(fixture.deps, policy, decision, after, 0);
+    expect(await page('')).toEqual({ ...outcome({ condensed: 1, events: 6 }), next: 'a' });
+    expect(await page('a')).toEqual({ ...outcome({ condensed: 1, events: 6 }), next: 'b' });
+    expect(await page('b')).toEqual({ ...outcome({ condensed: 1, events: 6 }), next: null });
+  });
 });

@@ -26,8 +26,10 @@ export interface PolicyOutcome {
   refused: Partial<Record<CondenseRefusal | 'busy', { streams: number; example: string }>>;
 }
 
-/** Streams looked at in one page; those that are condensed take some milliseconds each. */
+/** Streams looked at in one page; those that are condensed take some milliseconds each, or more where the archive is far away. */
 const PAGE = 500;
+/** A page ends early after so long, in ms: whoever asked for it does not wait for ever. */
+const PAGE_MS = 20_000;
 
 /** Condenses what the policy says, stream by stream, and goes on at what is refused. */
 export async function condenseByPolicy(
@@ -48,8 +50,8 @@ export async function condenseByPolicy(
 }
 
 /**
- * The streams after the one named: a few hundred, so that whoever asks hears of it before long. `next` is where to go on; null: that
- * was the last.
+ * The streams after the one named: a few hundred, or as many as there is time for, so that whoever asks hears of it before long. `next`
+ * is where to go on; null: that was the last.
  *
  * @throws CondenseRefusedError `closed_unknown` when only closed ones are wanted of an aggregate that does not tell.
  * @throws ArchiveUnavailableError when the archive takes nothing; it would be the same with the next stream.
@@ -59,6 +61,7 @@ export async function condensePage(
   policy: Policy,
   decision: Decision,
   after: string,
+  forMs = PAGE_MS,
 ): Promise<PolicyOutcome & { next: string | null }> {
   const wantsClosed = policy.closed ?? true;
   if (wantsClosed && !o.aggregate.isClosed)
@@ -68,6 +71,7 @@ export async function condensePage(
     );
   const { ids, next } = await candidates(o, policy, after);
   const outcome = nothingYet();
+  const until = performance.now() + forMs;
   for (const id of ids) {
     try {
       if (wantsClosed && !(await isClosed(o, id))) outcome.open++;
@@ -79,6 +83,7 @@ export async function condensePage(
     } catch (err) {
       addRefusal(outcome, refusalOf(err), { streams: 1, example: id });
     }
+    if (performance.now() >= until && id !== ids.at(-1)) return { ...outcome, next: id };
   }
   return { ...outcome, next };
 }

@@ -361,6 +361,30 @@ describe('a new version of the code', () => {
     await old.stop();
   });
 
+  it('says that what is read stands still when the old ends before it has built its own', async () => {
+    await deposit('a', 3);
+    const old = fixture.project();
+    await seen(['a', 3]);
+    const go = Promise.withResolvers<void>();
+    const newer = fixture.project({ projection: balancesWith(() => go.promise, { codeVersion: 2 }) });
+    await old.stop();
+    await deposit('a');
+    await pause(200);
+    await seen(['a', 3]);
+    expect(newer.health.details().components.projections).toEqual({ status: 'ok' });
+    await fixture.admin`UPDATE events SET at = at - interval '1 minute'`;
+    await eventually(() =>
+      expect(newer.health.details().components.projections).toMatchObject({
+        status: 'degraded',
+        reason: expect.stringContaining('stands still until version 2 is built'),
+      }),
+    );
+    go.resolve();
+    await generation(2);
+    await seen(['a', 4]);
+    await eventually(() => expect(newer.health.details().components.projections).toEqual({ status: 'ok' }));
+  });
+
   it('is left alone by the old, which says so when nobody follows it any more', async () => {
     await deposit('a', 3);
     const newer = fixture.project({ projection: { ...balances, codeVersion: 2 } });

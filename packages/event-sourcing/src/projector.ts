@@ -105,11 +105,11 @@ export function createProjector<Event extends Tagged>(o: ProjectorOptions<Event>
     if (isNeeded(rows, codeVersion)) await beginBuilding(o.database, name, codeVersion, { asked: false });
   }
 
-  /** Rows of newer code are left alone by this one; after an update was taken back nobody else may be there. */
+  /** Rows of other code are left alone by this one. After an update, or after one was taken back, nobody else may be there to follow. */
   async function refuseNeglect({ name, codeVersion }: Projection<Event>): Promise<void> {
     const live = (await generations(db, name)).find(({ state }) => state === 'live');
-    if (live && live.code_version > codeVersion && (await isNeglected(o.database, name, live.generation)))
-      throw new NeglectedProjectionError(name, live.code_version);
+    if (live && live.code_version !== codeVersion && (await isNeglected(o.database, name, live.generation)))
+      throw new NeglectedProjectionError(name, live.code_version, codeVersion);
   }
 
   async function catchUp(projection: Projection<Event>, lane: Lane): Promise<void> {

@@ -81,6 +81,28 @@ describe('restoring', () => {
     expect(await rows('a')).toEqual(before);
   });
 
+  it('of a long stream is done in statements of a length, as one for all would outlast its deadline', async () => {
+    for (let i = 0; i < 3; i++) await fixture.run('a', { type: 'Deposit', pence: 1, times: 1500 });
+    const before = await rows('a');
+    await condense('a');
+    await fixture.admin`CREATE TABLE inserted (n int)`;
+    await fixture.admin`CREATE FUNCTION count_inserted() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$
+      BEGIN INSERT INTO inserted SELECT count(*) FROM added; RETURN NULL; END $$`;
+    await fixture.admin`CREATE TRIGGER count_inserted AFTER INSERT ON events REFERENCING NEW TABLE AS added
+      FOR EACH STATEMENT EXECUTE FUNCTION count_inserted()`;
+    onTestFinished(async () => {
+      await fixture.admin`DROP FUNCTION count_inserted() CASCADE`;
+      await fixture.admin`DROP TABLE inserted`;
+    });
+    await restore('a');
+    expect([...(await fixture.admin`SELECT n FROM inserted`)]).toEqual([
+      { n: 2000 },
+      { n: 2000 },
+      { n: 500 },
+    ]);
+    expect(await rows('a')).toEqual(before);
+  });
+
   it('makes no read model see an event twice', async () => {
     fixture.project();
     await fixture.fill('a', 10);

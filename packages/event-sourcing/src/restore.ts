@@ -6,6 +6,9 @@ import type { CondenseDeps, Decision } from './condense.ts';
 import { CondenseRefusedError } from './errors.ts';
 import { LOCKS } from './lock-classes.ts';
 
+/** Events in one statement. */
+const PAGE = 2000;
+
 export interface Restored {
   streamId: string;
   fromVersion: number;
@@ -99,18 +102,22 @@ async function refuseWhileBuilding(tx: Transaction): Promise<void> {
     );
 }
 
-/** As transactions that ended long ago: every read model has done these events. */
+/**
+ * As transactions that ended long ago: every read model has done these events. Some at a time: to insert takes longer than to delete, and
+ * in one statement what was condensed could be too much to be brought back.
+ */
 async function insertLines(tx: Transaction, lines: readonly string[]): Promise<void> {
-  await runPrepared(
-    tx,
-    'restore_insert',
-    `INSERT INTO events (stream_id, version, pos, xid, event_id, type, schema_version, data, meta, at)
-     SELECT stream_id, version, pos, '3', event_id, type, schema_version, data, meta,
-       timestamptz 'epoch' + at_us * interval '1 microsecond'
-     FROM json_to_recordset($1::text::json) AS l (stream_id text, version bigint, pos bigint, event_id uuid, type text,
-       schema_version int, data jsonb, meta jsonb, at_us bigint)`,
-    [`[${lines.join()}]`],
-  );
+  for (let from = 0; from < lines.length; from += PAGE)
+    await runPrepared(
+      tx,
+      'restore_insert',
+      `INSERT INTO events (stream_id, version, pos, xid, event_id, type, schema_version, data, meta, at)
+       SELECT stream_id, version, pos, '3', event_id, type, schema_version, data, meta,
+         timestamptz 'epoch' + at_us * interval '1 microsecond'
+       FROM json_to_recordset($1::text::json) AS l (stream_id text, version bigint, pos bigint, event_id uuid, type text,
+         schema_version int, data jsonb, meta jsonb, at_us bigint)`,
+      [`[${lines.slice(from, from + PAGE).join()}]`],
+    );
 }
 
 async function prove(tx: Transaction, streamId: string, toVersion: number, checksum: string): Promise<void> {
