@@ -24,12 +24,14 @@ export async function portForward(
     context?: string;
     /** How long the first connection may take, in ms; default 60 000. */
     withinMs?: number;
+    /** Chooses a port of this machine; one that is taken before kubectl has it is chosen anew. */
+    choosePort?: () => Promise<number>;
   } = {},
 ): Promise<PortForward> {
-  const { withinMs = 60_000 } = o;
+  const { withinMs = 60_000, choosePort = freePort } = o;
   const choosePorts = async () => {
     const chosen: number[] = [];
-    for (const _ of remotePorts) chosen.push(await freePort());
+    for (const _ of remotePorts) chosen.push(await choosePort());
     return chosen;
   };
   let ports = await choosePorts();
@@ -51,14 +53,17 @@ export async function portForward(
         },
       );
       let forwarded = 0;
+      said = '';
       if (child.stdout)
         createInterface(child.stdout).on('line', (line) => {
           if (line.startsWith('Forwarding from') && ++forwarded === pairs.length) whenReady();
         });
       child.stderr?.on('data', (chunk) => {
-        said = String(chunk);
-        // kubectl stays when the pod behind it is gone, and every further connection fails.
-        if (/lost connection to pod|error forwarding port/.test(said)) child?.kill();
+        said += chunk;
+        // kubectl stays when the pod behind it is gone, and every further connection fails; and when one of several ports is
+        // somebody else's, with the rest of them.
+        if (/lost connection to pod|error forwarding port|unable to listen on port/i.test(said))
+          child?.kill();
       });
       child.on('error', (err) => {
         said = err.message;
