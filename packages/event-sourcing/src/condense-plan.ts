@@ -88,7 +88,10 @@ export const NEXT_PAGE = `
   WHERE stream_id = $1::text AND version > $2::text::bigint AND version <= $3::text::bigint
   ORDER BY events.version LIMIT ${PAGE}`;
 
-/** The rows of a stream in their order; before PostgreSQL has statistics it would sort the whole stream for each page. Who appends meanwhile is not waited for. */
+/**
+ * The rows of a stream in their order. Who appends meanwhile is not waited for. By index, as PostgreSQL would sort the whole stream for
+ * each page while it has no statistics.
+ */
 async function* pagesOf({ db }: Database, streamId: string, head: number): AsyncGenerator<Line[]> {
   for (let after = 0; after < head; ) {
     const params = [streamId, String(after), String(head)];
