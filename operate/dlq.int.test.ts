@@ -58,7 +58,7 @@ async function openShop(refuse: (path: string) => boolean = () => false) {
     processes.push({ name, url: `http://127.0.0.1:${server.port}`, state: 'ready' });
     if (name === troubled)
       for (const n of [1, 2, 3]) {
-        const body = delivery('Placed', { n: 'a word' }, { id: `m${n}`, key: `k${n}` });
+        const body = delivery('Placed', { n: 'a word', token: 'tok_secret' }, { id: `m${n}`, key: `k${n}` });
         await consumer.receive('orders', new TextEncoder().encode(body), { 'x-from': 'a test' });
       }
   }
@@ -81,6 +81,19 @@ test('a dead letter is shown with the headers that it came with', async () => {
     code: 0,
     out: expect.stringMatching(/^header +x-from: a test$/m),
   });
+});
+
+test('what a customer pays with is not shown, and an edit that leaves it so leaves it as it is', async () => {
+  const dlq = await openShop();
+  const { out } = await dlq('show', 'inventory/1');
+  expect(out).toContain('"token": "(not shown)"');
+  expect(out).not.toContain('tok_secret');
+  const { data } = JSON.parse(out.slice(out.indexOf('\n{')));
+  const file = join(testFolder(), 'mended.json');
+  writeFileSync(file, JSON.stringify({ ...data, n: 1 }));
+  expect(await dlq('edit', 'inventory/1', '--data', file, '--note', 'a number')).toMatchObject({ code: 0 });
+  const [row] = await fixture.admin`SELECT convert_from(body, 'UTF8') AS body FROM dead_letter WHERE id = 1`;
+  expect(JSON.parse(row?.body).data).toEqual({ n: 1, token: 'tok_secret' });
 });
 
 test('one that cannot be decided is told of, and the others are decided all the same', async () => {

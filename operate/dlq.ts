@@ -1,4 +1,6 @@
 import { readFileSync } from 'node:fs';
+import { PAYMENT_SECRETS } from '@sidecart/contracts/payments';
+import { maskedText, unmasked } from '@sidecart/kit/masked';
 import type { DeadLetterSummary, DeadLetterView } from '@sidecart/messaging/dead-letters';
 import Table from 'cli-table3';
 import { exitWithUsage } from '../local/command-line.ts';
@@ -98,8 +100,14 @@ const COMMANDS: Record<string, Command<typeof OPTIONS>> = {
     if ((o.data === undefined) === (o.envelope === undefined))
       exitWithUsage('edit wants --data FILE or --envelope FILE', USAGE);
     const content = json(o.data ?? o.envelope ?? '');
-    const edit = o.data === undefined ? { note, envelope: content } : { note, data: content };
-    const { outcome } = await (await clientOf(service, o)).edit(id, edit);
+    const client = await clientOf(service, o);
+    // Who mends what `show` has printed does not know what that has hidden.
+    const before = envelopeOf(await client.show(id));
+    const edit =
+      o.data === undefined
+        ? { note, envelope: unmasked(content, before, PAYMENT_SECRETS) }
+        : { note, data: unmasked(content, before?.data, PAYMENT_SECRETS) };
+    const { outcome } = await client.edit(id, edit);
     console.log(`${service}/${id}: ${outcome}; redrive it next`);
     return true;
   },
@@ -190,14 +198,16 @@ function print(service: string, { body, encoding, actions, headers, ...item }: D
   for (const [name, value] of Object.entries(headers))
     console.log(`${'header'.padEnd(12)} ${name}: ${value}`);
   for (const { at, actor, action, note } of actions) console.log(`${at}  ${actor} ${action}: ${note}`);
-  console.log(encoding === 'base64' ? `\nno text, in base64:\n${body}` : `\n${pretty(body)}`);
+  const content = encoding === 'base64' ? `no text, in base64:\n${body}` : maskedText(body, PAYMENT_SECRETS);
+  console.log(`\n${content}`);
 }
 
-function pretty(body: string): string {
+/** The message as it is, if it can be read. */
+function envelopeOf({ body }: DeadLetterView): { data?: unknown } | undefined {
   try {
-    return JSON.stringify(JSON.parse(body), null, 2);
+    return JSON.parse(body);
   } catch {
-    return body;
+    return undefined;
   }
 }
 

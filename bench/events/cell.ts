@@ -6,7 +6,7 @@ export type CellJob =
   | { kind: 'condense'; arm: string; url: string; length: number; streams: number };
 
 export const OWN = 'sidecart';
-/** An append of this project on the pool, with nothing else in its transaction, as the peer's always is. */
+/** An append of this project on the pool, with nothing else in its transaction, as the peer's is here. */
 export const OWN_ALONE = 'sidecart, one statement';
 export const PEER = 'emmett';
 export const RAW = 'raw';

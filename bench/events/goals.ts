@@ -13,12 +13,15 @@ export function goalsOf(results: readonly Result[]): Goal[] {
     roundsOf(results, cell, arm, figure);
   const ofRaw = (how: string, own: string, raw: string) =>
     APPENDS.map(({ cell }) => atLeast(`append, ${how}, ${cell}: of raw`, of(cell, own), of(cell, raw), 0.7));
+  const ofPeer = (how: string, own: string) =>
+    APPENDS.map(({ cell }) =>
+      atLeast(`append, ${how}, ${cell}: of emmett`, of(cell, own), of(cell, PEER), 2),
+    );
   const times = paired(of(LONG_WITH_SNAPSHOT, OWN, eachMs), of(SHORT_WITHOUT, OWN, eachMs), share);
   return [
-    // A call of the peer's appends and does nothing else, as ours by itself, though it takes a transaction for that.
-    ...APPENDS.map(({ cell }) =>
-      atLeast(`append, by itself, ${cell}: of emmett`, of(cell, OWN_ALONE), of(cell, PEER), 2),
-    ),
+    // A call of the peer's appends and does nothing else, as ours by itself, though it takes a transaction for that. Services append in one.
+    ...ofPeer('by itself', OWN_ALONE),
+    ...ofPeer('in a transaction', OWN),
     ...ofRaw('by itself', OWN_ALONE, RAW_ALONE),
     ...ofRaw('in a transaction', OWN, RAW),
     judged(

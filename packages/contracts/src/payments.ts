@@ -15,6 +15,9 @@ export const PaymentToken = z
     example: 'tok_ok',
   });
 
+/** The names that it goes by, in requests, messages and stored events. Whoever looks into those is not shown what is under them. */
+export const PAYMENT_SECRETS = ['payment_token', 'token', 'paymentToken'];
+
 // What clients get.
 
 export const PaymentStatus = z

@@ -7,6 +7,7 @@ import { refuseCondensing } from './condense-refusals.ts';
 import { ArchiveUnavailableError, CondenseRefusedError } from './errors.ts';
 import { streamHead } from './history.ts';
 import type { EventRow } from './load.ts';
+import { byIndex } from './reader.ts';
 import { createReplay } from './replay.ts';
 
 /** What is to take the place of what. */
@@ -82,16 +83,20 @@ export async function planCondensing(
   return { streamId, fromVersion, toVersion, events, rows: versions.length, state, packed, location };
 }
 
-/** The rows of a stream in their order. Who appends meanwhile is not waited for. */
+export const NEXT_PAGE = `
+  SELECT version::float8 AS version, type, schema_version, data, ${LINE} AS line FROM events
+  WHERE stream_id = $1::text AND version > $2::text::bigint AND version <= $3::text::bigint
+  ORDER BY events.version LIMIT ${PAGE}`;
+
+/**
+ * The rows of a stream in their order. Who appends meanwhile is not waited for. By index, as PostgreSQL would sort the whole stream for
+ * each page while it has no statistics.
+ */
 async function* pagesOf({ db }: Database, streamId: string, head: number): AsyncGenerator<Line[]> {
   for (let after = 0; after < head; ) {
-    const page: Line[] = await runPrepared<Line>(
-      db,
-      'condense_read',
-      `SELECT version::float8 AS version, type, schema_version, data, ${LINE} AS line FROM events
-       WHERE stream_id = $1::text AND version > $2::text::bigint AND version <= $3::text::bigint
-       ORDER BY events.version LIMIT ${PAGE}`,
-      [streamId, String(after), String(head)],
+    const params = [streamId, String(after), String(head)];
+    const page: Line[] = await db.transaction((tx) =>
+      byIndex(tx, () => runPrepared<Line>(tx, 'condense_read', NEXT_PAGE, params)),
     );
     if (page.length > 0) yield page;
     after = page.length < PAGE ? head : (page.at(-1)?.version ?? head);

@@ -1,9 +1,11 @@
-import { connectDatabase, type Database, isTransientDbError } from '@sidecart/kit/db';
+import { connectDatabase, type Database, isTransientDbError, type Transaction } from '@sidecart/kit/db';
+import { runPrepared } from '@sidecart/messaging/prepared';
 import { afterAll, beforeAll, beforeEach, describe, expect, it, onTestFinished } from 'vitest';
 import { cutProxy } from '../../../tests/cut-proxy.ts';
 import { type AnyAggregate, CONDENSED } from './aggregate.ts';
 import type { ArchiveStore } from './archive.ts';
 import { type CondenseDeps, condenseStream } from './condense.ts';
+import { NEXT_PAGE } from './condense-plan.ts';
 import {
   account,
   archiveElsewhere,
@@ -14,6 +16,7 @@ import {
   pause,
 } from './fixture.ts';
 import { loadStream } from './load.ts';
+import { byIndex } from './reader.ts';
 import { restoreStream } from './restore.ts';
 import { writeSnapshot } from './snapshots.ts';
 import { beginBuilding } from './subscription.ts';
@@ -31,7 +34,7 @@ const condense = (id: string, upTo?: number, change: Partial<CondenseDeps> = {})
 const load = (id: string) => fixture.store.load(fixture.database.db, id);
 const archives = () =>
   fixture.admin`SELECT stream_id, from_version::int, to_version::int, events, condensed_by, reason FROM events_archive ORDER BY id`;
-/** The database, with something done before each statement that is in no transaction. */
+/** The database, with something done before each transaction, and before each statement that is in none. */
 function withBefore(work: () => Promise<void>): Database {
   const { db } = fixture.database;
   const prepareQuery: typeof db._.session.prepareQuery = (...args) => {
@@ -43,8 +46,13 @@ function withBefore(work: () => Promise<void>): Database {
     return { execute } as unknown as typeof query;
   };
   const _ = { session: { prepareQuery } };
+  const transaction: typeof db.transaction = async (...args) => {
+    await work();
+    return db.transaction(...args);
+  };
   const changed = new Proxy(db, {
-    get: (target, name) => (name === '_' ? _ : Reflect.get(target, name)),
+    get: (target, name) =>
+      name === '_' ? _ : name === 'transaction' ? transaction : Reflect.get(target, name),
   });
   return { ...fixture.database, db: changed };
 }
@@ -101,6 +109,30 @@ describe('condensing', () => {
       await restoreStream(fixture.deps, 'a', decision);
       expect([...(await rows())]).toEqual(all);
     }
+  });
+
+  it('finds each page of a stream by an index, also before PostgreSQL has statistics', async () => {
+    await fixture.admin`INSERT INTO events (stream_id, version, event_id, type, schema_version, data, meta, xid)
+      SELECT 'a', i, gen_random_uuid(), 'Opened', 1, jsonb_build_object('x', repeat('x', 100)), '{}', '3'
+      FROM generate_series(1, 100000) AS i`;
+    await fixture.admin`DELETE FROM pg_statistic WHERE starelid = 'events'::regclass`;
+    const plan = (tx: Transaction) =>
+      runPrepared<{ 'QUERY PLAN': string }>(
+        tx,
+        'explain_page',
+        `EXPLAIN EXECUTE page('a', '0', '100000')`,
+        [],
+      );
+    const plans = await fixture.database.db.transaction(async (tx) => {
+      await tx.execute(`PREPARE page (text, text, text) AS ${NEXT_PAGE}`);
+      const both = [await byIndex(tx, () => plan(tx)), await plan(tx)];
+      await tx.execute('DEALLOCATE page');
+      return both.map((rows) => rows.map((row) => row['QUERY PLAN']).join('\n'));
+    });
+    const [found, control] = plans;
+    expect(found).toMatch(/Index Scan using events_pkey/);
+    expect(found).not.toMatch(/Sort|Bitmap|Seq Scan/);
+    expect(control).toMatch(/Sort/);
   });
 
   it('of a stream with a snapshot from before it leaves the stream readable', async () => {

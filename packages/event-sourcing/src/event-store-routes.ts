@@ -1,5 +1,6 @@
 import { currentContext } from '@sidecart/kit/context';
 import type { Database } from '@sidecart/kit/db';
+import { masked } from '@sidecart/kit/masked';
 import { fieldErrors, ProblemError, type RequestPart } from '@sidecart/kit/problem';
 import type { Context, Hono } from 'hono';
 import { z } from 'zod';
@@ -105,7 +106,12 @@ export function mountEventStore(
     if (!found)
       throw new ProblemError('no_stream', { detail: `There was no ${aggregate.type} ${streamId} yet.` });
     const { state, version } = found;
-    return c.json({ stream_id: streamId, type: aggregate.type, version, state: masked(aggregate, state) });
+    return c.json({
+      stream_id: streamId,
+      type: aggregate.type,
+      version,
+      state: masked(state, aggregate.secret ?? []),
+    });
   });
 
   app.get('/admin/events/streams/:id/history', async (c) => {
@@ -121,7 +127,7 @@ export function mountEventStore(
         version,
         at,
         type,
-        data: masked(aggregate, data),
+        data: masked(data, aggregate.secret ?? []),
         meta,
       })),
       condensings,
@@ -157,12 +163,6 @@ export function mountEventStore(
   });
 
   app.post('/admin/events/adopt', async (c) => c.json(await adoptDatabase(database)));
-}
-
-/** Wherever it is: a state may be deep. */
-function masked({ secret = [] }: AnyAggregate, value: unknown): unknown {
-  const text = JSON.stringify(value, (key, each) => (secret.includes(key) ? '(not shown)' : each));
-  return JSON.parse(text);
 }
 
 function decision(body: { reason: string }): Decision {

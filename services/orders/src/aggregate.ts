@@ -1,3 +1,4 @@
+import { PAYMENT_SECRETS } from '@sidecart/contracts/payments';
 import type { Aggregate } from '@sidecart/event-sourcing/aggregate';
 import { decide } from './order.ts';
 import type { OrderCommand, OrderEvent } from './order-events.ts';
@@ -30,7 +31,7 @@ export const order: Aggregate<OrderState, OrderCommand, OrderEvent> = {
     PersonNeeded: { version: 1 },
     OrderSettled: { version: 1 },
   },
-  secret: ['paymentToken'],
+  secret: PAYMENT_SECRETS,
   isClosed: isFinal,
   initialState,
   decide,

@@ -314,6 +314,7 @@ test('what was condensed is kept in the database, or behind the binding that the
   const content = Buffer.from('x');
   expect(await archive({}).put('a/1-2', content)).toBeUndefined();
   expect(asked).toEqual([]);
+  expect(() => archive({ ARCHIVE_BINDING: '' })).toThrow();
   await expect(archive({ ARCHIVE_BINDING: 'archive-orders' }).put('a/1-2', content)).rejects.toThrow('away');
   expect(new Set(asked)).toEqual(new Set(['archive-orders']));
 });

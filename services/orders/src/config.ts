@@ -20,7 +20,7 @@ export const config = baseConfig.extend({
     'any other answer of payments or shipping before a person is asked',
   ),
   DELIVER_TIMEOUT_MS: timeout(30 * DAY, 'word of its arrival before a person is asked'),
-  ARCHIVE_BINDING: z.string().optional().describe('the Dapr binding of archives, e.g. archive-orders'),
+  ARCHIVE_BINDING: z.string().min(1).optional().describe('the Dapr binding of archives, e.g. archive-orders'),
 });
 
 function timeout(ms: number, what: string) {

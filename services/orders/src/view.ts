@@ -1,5 +1,6 @@
 import { multiplyMoney } from '@sidecart/contracts/money';
 import type { HistoryEntry, Order, OrderLine, Progress } from '@sidecart/contracts/orders';
+import { PAYMENT_SECRETS } from '@sidecart/contracts/payments';
 import type { RecordedEvent } from '@sidecart/event-sourcing/projection';
 import { traceIdOf } from '@sidecart/kit/context';
 import type { OrderEvent, Problem, Step } from './order-events.ts';
@@ -62,7 +63,8 @@ export function toSummary(state: State): OrderSummary {
 
 /** What happened, by whom, when, why, and which request and trace it belongs to. What the customer pays with is nobody's business. */
 export function toHistoryEntry({ version, at, meta, event }: RecordedEvent<OrderEvent>): HistoryEntry {
-  const { type, at: _at, paymentToken: _token, ...details } = event as OrderEvent & { paymentToken?: string };
+  const { type, at: _at, ...all } = event;
+  const details = Object.fromEntries(Object.entries(all).filter(([name]) => !PAYMENT_SECRETS.includes(name)));
   return {
     version,
     type,

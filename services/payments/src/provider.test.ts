@@ -21,14 +21,14 @@ const DONE = {
 };
 
 /** Asks for the capture, of one who answers this. */
-function asked(body: string, status = 201) {
+function asked(body: string, status = 201, operation = CAPTURE) {
   const asks: InvokeRequest[] = [];
   const invoke = async (_: string, request: InvokeRequest) => {
     asks.push(request);
     return { status, headers: new Headers(), body, json: () => JSON.parse(body) };
   };
   const ask = createAskProvider({ dapr: { invoke }, name: 'provider', apiKey: 'secret', timeoutMs: 1000 });
-  return { asks, outcome: ask(CAPTURE) };
+  return { asks, outcome: ask(operation) };
 }
 
 test('an operation is asked for under its key, and the answer that names it counts', async () => {
@@ -75,6 +75,14 @@ describe('what is said of a question in vain has the status and the code of the 
     expect(short.includes('(')).toBe(said.includes('('));
     expect(short).not.toContain('secret');
     expect(err.message).toContain(short);
+  });
+
+  test('or that nobody was asked, for want of an authorisation', async () => {
+    const { asks, outcome } = asked(JSON.stringify(DONE), 201, { ...CAPTURE, authorisationId: null });
+    const err = await outcome.catch((reason) => reason);
+    expect(err).toBeInstanceOf(UnknownOutcomeError);
+    expect(inShort(err)).toBe('no question at all, as payments knows no authorisation for it');
+    expect(asks).toEqual([]);
   });
 
   test('or that there was none', () => {

@@ -20,7 +20,7 @@ export type ProviderOperation = z.infer<typeof ProviderOperation>;
  */
 export class UnknownOutcomeError extends Error {
   override name = 'UnknownOutcomeError';
-  /** The provider's answer, if there was one: its status and the code in it, with what to do about it. */
+  /** The provider's answer, if there was one: its status and the code in it, with what to do about it. Or why it was not asked. */
   readonly answer: string | undefined;
 
   constructor(message: string, answer?: string) {
@@ -73,7 +73,10 @@ function requestOf(operation: ClaimedOperation): { path: string; body: object } 
   if (kind === 'authorise')
     return { path: '/v1/authorisations', body: { reference: orderId, amount, currency: 'GBP', token } };
   if (authorisationId === null)
-    throw new UnknownOutcomeError(`${operation.key} has no authorisation to be done to`);
+    throw new UnknownOutcomeError(
+      `${operation.key} has no authorisation to be done to`,
+      'no question at all, as payments knows no authorisation for it',
+    );
   const path = `/v1/authorisations/${encodeURIComponent(authorisationId)}`;
   switch (kind) {
     case 'capture':
