@@ -25,15 +25,16 @@ export const EDIT_IN_A_SERVICE: Edit = {
   asks: [(url) => createProduct(url, 'another')],
 };
 
-export const EDIT_IN_A_PACKAGE: Edit = {
+/** @param services all of the table: each runs kit, and platform does */
+export const editInAPackage = (services: string[]): Edit => ({
   name: 'in a package (kit, used by all), until three services answer anew',
   file: 'packages/kit/src/problem-definitions.ts',
   text: 'There is no such thing',
-  apps: ['gateway', 'inventory', 'orders', 'products'],
+  apps: [...services, 'platform'],
   asks: ['products/NONE', 'stock/NONE', 'orders/ord_00000000-0000-7000-8000-000000000000'].map(
     (path) => (url) => answer(`${url}/v1/${path}`),
   ),
-};
+});
 
 /**
  * Seconds from saving to the new answer, of each edit. The text ends as it was.

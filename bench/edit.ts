@@ -6,13 +6,7 @@ import { portForward } from '../k8s/port-forward.ts';
 import { exitWithUsage, optionsOrExit } from '../local/command-line.ts';
 import { complain } from '../local/complaint.ts';
 import { CHECKOUT } from '../local/run-paths.ts';
-import {
-  copyIntoPod,
-  EDIT_IN_A_PACKAGE,
-  EDIT_IN_A_SERVICE,
-  type Edit,
-  editToAnswer,
-} from './edit-to-answer.ts';
+import { copyIntoPod, EDIT_IN_A_SERVICE, type Edit, editInAPackage, editToAnswer } from './edit-to-answer.ts';
 import { machineLine } from './machine.ts';
 import { markdown, median, percentile } from './statistics.ts';
 
@@ -42,12 +36,12 @@ export async function benchEdit(): Promise<void> {
   } as const;
   const { edits, copy, url: given, context: named } = optionsOrExit(USAGE, options, process.argv.slice(3));
   if (!/^[1-9]\d{0,3}$/.test(edits)) exitWithUsage(`--edits ${edits}: write a number from 1 to 9999`, USAGE);
-  const { edge, ...at } = placeOrExit(named, given === undefined || copy);
+  const { edge, services, ...at } = placeOrExit(named, given === undefined || copy);
   const forward = given ? undefined : await portForward(at.namespace, `service/${edge}`, [80], at);
   const url = given ?? `http://127.0.0.1:${forward?.ports[0]}`;
   try {
     const rows: string[][] = [];
-    for (const edit of [EDIT_IN_A_SERVICE, EDIT_IN_A_PACKAGE])
+    for (const edit of [EDIT_IN_A_SERVICE, editInAPackage(services)])
       rows.push(row(edit.name, await measure(edit, Number(edits), url, copy ? at : undefined)));
     console.log(`\n${machineLine()}; ${copy ? 'edits copied by kubectl' : 'Tilt'}\n`);
     console.log(markdown(['edit', 'n', 'median, s', 'p95, s', 'range, s'], rows));
@@ -57,10 +51,14 @@ export async function benchEdit(): Promise<void> {
 }
 
 /** What cannot be, ends the program before anything is changed: these edits are for no cluster that was met by accident. */
-function placeOrExit(named: string | undefined, inCluster: boolean): Place & { edge: string } {
+function placeOrExit(
+  named: string | undefined,
+  inCluster: boolean,
+): Place & { edge: string; services: string[] } {
   try {
-    const { namespace, edge } = loadTopology(join(CHECKOUT, 'topology.yaml'));
-    return { namespace, edge, ...(inCluster ? { context: chooseContext(named).name } : {}) };
+    const { namespace, edge, services } = loadTopology(join(CHECKOUT, 'topology.yaml'));
+    const names = services.map(({ name }) => name);
+    return { namespace, edge, services: names, ...(inCluster ? { context: chooseContext(named).name } : {}) };
   } catch (error) {
     complain(error);
     process.exit();

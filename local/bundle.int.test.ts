@@ -1,13 +1,18 @@
-import { statSync } from 'node:fs';
+import { existsSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { execa } from 'execa';
 import { expect, test } from 'vitest';
+import { loadTopology } from '../generator/topology.ts';
 import { bundleFile, bundleServices } from './bundle.ts';
+import { CHECKOUT } from './run-paths.ts';
 import { testFolder } from './testing.ts';
 
 test('a bundle runs by itself anywhere, and its stacks name the source; packages are not in its map', async () => {
   const dist = join(testFolder(), 'dist');
-  await bundleServices(['gateway', 'orders', 'products', 'inventory'], dist);
+  const { services } = loadTopology(join(CHECKOUT, 'topology.yaml'));
+  const names = services.map(({ name }) => name);
+  await bundleServices(names, dist);
+  for (const name of names) expect(existsSync(bundleFile(dist, name)), name).toBe(true);
   const bundle = bundleFile(dist, 'orders');
   const { stdout, exitCode } = await execa(process.execPath, ['--enable-source-maps', bundle], {
     env: {},

@@ -11,6 +11,13 @@ test('only who knows the password gets in', async () => {
   await expect(withBroker(natsUrl(port, 'guess'), async () => {})).rejects.toThrow(/authorization/i);
 });
 
+test('a login is read from the address as the sidecars read it: what it has encoded is decoded, the user too', async () => {
+  const { url } = await startNats({ bare: true });
+  const encoded = url.replace('sidecart:secret', '%73idecart:%73ecret');
+  expect(encoded).not.toBe(url);
+  await withBroker(encoded, async () => {});
+});
+
 test('streams are made once, changed when the list changes, and made again on an emptied broker', async () => {
   const { nats, url, empty } = await startNats();
   expect((await brokerState(url, names, [])).streams).toEqual(new Set(names));

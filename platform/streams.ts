@@ -46,7 +46,7 @@ export async function withBroker<T>(url: string, work: (jsm: JetStreamManager) =
   const { protocol, username, password, host } = new URL(url);
   const connection = await connect({
     servers: host,
-    user: username,
+    user: decodeURIComponent(username),
     pass: decodeURIComponent(password),
     // A server that asks for TLS gets it in any case; this refuses one that does not.
     ...(protocol === 'tls:' ? { tls: {} } : {}),

@@ -106,6 +106,13 @@ async function reopen(): Promise<void> {
   shop = await openShop();
 }
 
+/** All as this checkout has it, whatever a test left half done: sidecars that read the changed component start anew too. */
+async function putBack(): Promise<void> {
+  await kubectl(['apply', '-k', now()]);
+  await restartAll();
+  await reopen();
+}
+
 async function ordersComeByDelivery(): Promise<void> {
   const sku = await productWithStock(shop.gatewayUrl, 5);
   for (let i = 0; i < 3; i += 1) {
@@ -120,7 +127,8 @@ const health = async (service: string) =>
 describe('a component that changes', () => {
   test(
     'is released, and taken back, under load with nothing lost; only those that use it get new pods',
-    async () => {
+    async ({ onTestFailed }) => {
+      onTestFailed(putBack, ROLL_OUTS);
       const others = async () =>
         Object.keys(await starts()).filter((pod) => !RELEASED.some((name) => pod.startsWith(`${name}-`)));
       const before = await others();
@@ -149,7 +157,8 @@ describe('a component that changes', () => {
 
   test(
     'and is applied alone reaches no pod that runs; one that starts then says that it gets no messages, which are late and not lost; the whole release mends it',
-    async () => {
+    async ({ onTestFailed }) => {
+      onTestFailed(putBack, ROLL_OUTS);
       const before = await starts();
       const load = await startLoad(shop, cluster);
       await applyComponents(changed());
@@ -210,9 +219,7 @@ describe('a component that changes', () => {
         console.log(`ackWait reloaded: answers ${JSON.stringify(byStatus)}`);
         expect(faults.length).toBeGreaterThan(0);
       } finally {
-        await kubectl(['apply', '-k', now()]);
-        await restartAll();
-        await reopen();
+        await putBack();
       }
     },
     ROLL_OUTS,

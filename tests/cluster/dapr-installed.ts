@@ -40,6 +40,8 @@ export async function ensureDapr(say: (text: string) => void): Promise<string> {
   const context = process.env.SIDECART_TEST_CLUSTER ?? '';
   // Not made by the cure: a new authority in place of the cluster's own would be no cure.
   const cure = `${installCommand(wanted.global.tag, context)}\n${AUTHORITY} comes from \`npm run k8s -- ca\`, once for a cluster (docs/kubernetes.md).`;
+  const unfinished = releaseFault(await releaseStatus(), cure, context);
+  if (unfinished) throw unfinished;
   let installed = await release();
   if (!installed) {
     if (!looksLocal(context) || (await exists('deployment', 'dapr-operator', NAMESPACE)))
@@ -63,15 +65,42 @@ export async function ensureDapr(say: (text: string) => void): Promise<string> {
   return installed?.global.tag ?? 'of unknown version';
 }
 
+/**
+ * What is wrong with a release that an interrupted or failed run left, which has values and no Dapr that works: the tests
+ * would wait for it in vain. Helm upgrades one that failed, and refuses one that it takes for still under way.
+ */
+export function releaseFault(status: string | undefined, cure: string, context = ''): ShopError | undefined {
+  if (status === undefined || status === 'deployed') return undefined;
+  const at = `${RELEASE} --namespace ${NAMESPACE}${context && ` --kube-context ${context}`}`;
+  const first = {
+    'pending-install': `helm uninstall ${at}\n`,
+    'pending-upgrade': `helm rollback ${at}\n`,
+    'pending-rollback': `helm rollback ${at}\n`,
+  }[status];
+  return new ShopError(
+    `The helm release ${RELEASE} in ${NAMESPACE} is '${status}', not 'deployed'`,
+    `${first ? `when no helm is at work any more: ${first}` : ''}${cure}`,
+  );
+}
+
+/** How far helm came with the release; undefined when there is none. */
+async function releaseStatus(): Promise<string | undefined> {
+  const status = await askHelm<{ info: { status: string } }>('status', RELEASE);
+  return status?.info.status;
+}
+
 /** The values of the release, the chart's own included; undefined when there is none. */
-async function release(): Promise<Installed | undefined> {
-  const args = ['get', 'values', RELEASE, '--namespace', NAMESPACE, '--all', '--output', 'json'];
+const release = () => askHelm<Installed>('get', 'values', RELEASE, '--all');
+
+/** What helm answers; undefined when there is no such release. */
+async function askHelm<Answer>(...question: string[]): Promise<Answer | undefined> {
+  const args = [...question, '--namespace', NAMESPACE, '--output', 'json'];
   const helm = await execa('helm', args, { reject: false });
   if (helm.code === 'ENOENT')
     throw new ShopError('there is no helm on the PATH, which tells how Dapr is installed', 'install helm');
   if (helm.failed && /release: not found/.test(helm.stderr)) return undefined;
   if (helm.failed) throw new Error(`helm ${args.join(' ')}: ${helm.stderr}`);
-  return JSON.parse(helm.stdout) as Installed;
+  return JSON.parse(helm.stdout) as Answer;
 }
 
 /** As docs/kubernetes.md has it. It stays, as it is the cluster's and not the tests'. */

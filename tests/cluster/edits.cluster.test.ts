@@ -12,6 +12,8 @@ import { livePods, nameLabel, rolledOut } from './workloads.ts';
 
 const { namespace, images } = inject('cluster') as ClusterAccess;
 const EDITS = 20;
+/** Of the median. Missed, it is said and fails nothing: other work on the machine can be the reason. */
+const GOAL_S = 2;
 
 /** Rolls a service out as a folder has its Deployment. */
 async function roll(service: string, folder: string): Promise<void> {
@@ -39,8 +41,9 @@ test(`${EDITS} edits: each is answered by the pod that ran before, with no new i
       original: readFileSync(EDIT_IN_A_SERVICE.file, 'utf8'),
       save: (content) => copyIntoPod(namespace, service, EDIT_IN_A_SERVICE.file, content),
     });
+    const verdict = median(seconds) < GOAL_S ? '' : `; goal missed: a median below ${GOAL_S} s`;
     console.log(
-      `from an edit of ${service} to the new answer: median ${median(seconds).toFixed(2)} s, p95 ${percentile(seconds, 0.95).toFixed(2)} s (${EDITS} edits, copied by kubectl)`,
+      `from an edit of ${service} to the new answer: median ${median(seconds).toFixed(2)} s, p95 ${percentile(seconds, 0.95).toFixed(2)} s (${EDITS} edits, copied by kubectl)${verdict}`,
     );
     expect(await pods()).toEqual(before);
   } finally {

@@ -84,11 +84,14 @@ test('a release whose migration fails leaves the version before it serving, and 
 
 test('a release that takes the schema further rolls out, and back again, under load with nothing lost', async () => {
   const load = await startLoad(shop, cluster);
-  await release('next-migration', expansion(tablesOf(FOLDER)));
-  await rolledOut(namespace, DEPLOYMENT);
-  expect(await query(shop, 'orders', 'SELECT next_note, next_count FROM events LIMIT 1')).toHaveLength(1);
-  await sleep(2_000);
-  await rollBack();
+  try {
+    await release('next-migration', expansion(tablesOf(FOLDER)));
+    await rolledOut(namespace, DEPLOYMENT);
+    expect(await query(shop, 'orders', 'SELECT next_note, next_count FROM events LIMIT 1')).toHaveLength(1);
+    await sleep(2_000);
+  } finally {
+    await rollBack();
+  }
   await sleep(2_000);
   await expectNothingLost(shop, load, await load.stop());
 });

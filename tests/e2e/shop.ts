@@ -16,9 +16,12 @@ export { sleep, until } from '../waiting.ts';
 /** Set by `--broker` (tests/run.ts): run the shop on this broker instead of the one that topology.yaml names. */
 export const BROKER = process.env.SIDECART_TEST_BROKER;
 
-/** By the table, so that a service that joins it is looked at too. */
-export const DATABASES = loadTopology(fileURLToPath(new URL('../../topology.yaml', import.meta.url)))
-  .services.filter(({ database }) => database)
+/** Whatever is looked at is taken from the table, so that a service that joins it is looked at too. */
+const table = loadTopology(fileURLToPath(new URL('../../topology.yaml', import.meta.url)));
+export const SERVICES = table.services.map(({ name }) => name);
+export const DATABASES = table.services.filter(({ database }) => database).map(({ name }) => name);
+export const SIMULATORS = table.externals
+  .filter(({ simulatorPort }) => simulatorPort !== undefined)
   .map(({ name }) => name);
 
 /** A running shop as the end-to-end tests see it, be it processes of this machine or pods of a cluster. */

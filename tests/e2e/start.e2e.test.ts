@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, describe, expect, test } from 'vitest';
 import { removeRunFolder } from '../../local/run-folder.ts';
-import { BROKER, call, productWithStock, sleep, until } from './shop.ts';
+import { BROKER, call, productWithStock, SERVICES, sleep, until } from './shop.ts';
 
 /** The runner as a user starts it: its own process, its output, its signals. */
 interface Runner {
@@ -95,8 +95,7 @@ describe('npm start', () => {
     const runDir = await folder();
     const first = start(runDir);
     const shop = await ready(first, runDir);
-    const services = ['gateway', 'orders', 'products', 'inventory', 'payments', 'shipping'];
-    for (const word of [...services, 'npm run demo', shop.gatewayUrl]) expect(first.output()).toContain(word);
+    for (const word of [...SERVICES, 'npm run demo', shop.gatewayUrl]) expect(first.output()).toContain(word);
     const sku = await productWithStock(shop.gatewayUrl, 3);
     const pids = shop.processes.map((process) => process.pid);
     expect(pids.length).toBeGreaterThanOrEqual(15);

@@ -1,12 +1,14 @@
 import tls from 'node:tls';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import {
+  DATABASES,
   deadLetters,
   type LocalShop,
   orderEnds,
   placeOrder,
   placeUntilAccepted,
   productWithStock,
+  SERVICES,
   sleep,
   stockOf,
   testShop,
@@ -23,8 +25,6 @@ beforeAll(async () => {
 afterAll(async () => {
   await shop?.stop();
 });
-
-const SERVICES = ['gateway', 'orders', 'products', 'inventory', 'payments', 'shipping'];
 
 /** The certificate with which a service's sidecar meets the others. */
 function certificateOf(service: string): Promise<{ fingerprint: string; validTo: number }> {
@@ -62,9 +62,7 @@ test('certificates that are good for a minute are replaced while orders flow: ev
 test('sidecars that are killed between two certificates, in the middle of a batch: nothing is lost or done twice', async () => {
   const sku = await productWithStock(url, 1000);
   const placed: Promise<string>[] = [];
-  for (const victim of ['orders', 'inventory', 'products', 'payments', 'shipping'].map(
-    (name) => `${name}-dapr`,
-  )) {
+  for (const victim of DATABASES.map((name) => `${name}-dapr`)) {
     const { restarts } = shop.find(victim);
     for (let i = 0; i < 20; i += 1) placed.push(placeUntilAccepted(url, [{ sku, quantity: 1 }], 90_000));
     await sleep(100);
