@@ -132,9 +132,10 @@ export async function soak(job: Job<'soak'>, mark: Mark): Promise<CellOutcome> {
   const { from, until, count } = await handledMeanwhile({ ms: job.ms, ledger, writers, stop, mark });
   const rest = await finish(opened);
   const partMs = (until - from) / SOAK_PARTS;
-  const parts = Array.from({ length: SOAK_PARTS }, (_, part) =>
-    shares(ledger.latencies(from + part * partMs, from + (part + 1) * partMs)),
-  );
+  const parts = Array.from({ length: SOAK_PARTS }, (_, part) => {
+    const bounds = [from + part * partMs, from + (part + 1) * partMs] as const;
+    return { ...shares(ledger.latencies(...bounds)), count: ledger.handledBetween(...bounds) };
+  });
   const latencies = shares(ledger.latencies(from, until));
   return { count, seconds: (until - from) / 1000, latencies, parts, ...rest };
 }

@@ -35,3 +35,13 @@ test('what was not measured is not met and not missed', () => {
   expect(goal?.met).toBeUndefined();
   expect(goal && measuredText(goal)).toBe('not measured');
 });
+
+test('the soak has to go on at its rate while a transaction is open in its middle parts', () => {
+  const soak = (...counts: (number | undefined)[]) => {
+    const parts = counts.map((count) => ({ p50: 1, p99: 2, p999: 3, ...(count !== undefined && { count }) }));
+    return goalsOf([result(OWN, 0, 600, { cell: 'soak', parts })]).find(({ goal }) => goal.includes('soak'));
+  };
+  expect(soak(100, 90, 80, 70, 80, 100)).toMatchObject({ measured: [0.8], met: true });
+  expect(soak(100, 70, 70, 70, 70, 140)).toMatchObject({ met: false });
+  expect(soak(undefined, undefined, undefined)?.met).toBeUndefined();
+});

@@ -23,10 +23,15 @@ export function bestPeer(results: readonly Result[], cell: string): string | und
   return exact.sort((a, b) => medianOf(b) - medianOf(a))[0];
 }
 
+/** What an average part of a soak handled; a transaction stands open in all but the first and the last. */
+const meanCount = (parts: NonNullable<Result['parts']>) =>
+  parts.reduce((sum, { count = 0 }) => sum + count, 0) / parts.length;
+
 /** The goals of the project for its messages, each with what was measured. */
 export function goalsOf(results: readonly Result[]): Goal[] {
   const of = (cell: string, arm: string, figure?: (result: Result) => number): Rounds =>
     roundsOf(results, cell, arm, figure);
+  const soaks = results.filter(({ parts }) => parts?.every(({ count }) => count !== undefined));
   const [own, bare, after] = BROKER_ARMS;
   const p99 = ({ latencies }: Result) => latencies?.p99 ?? Number.NaN;
   return [
@@ -64,6 +69,12 @@ export function goalsOf(results: readonly Result[]): Goal[] {
       'with a transaction open elsewhere: of without',
       of(BACKLOG.open, OWN),
       of(BACKLOG.long, OWN),
+      0.8,
+    ),
+    atLeast(
+      'soak, in the parts with a transaction open elsewhere: of those without',
+      roundsOf(soaks, 'soak', OWN, ({ parts = [] }) => meanCount(parts.slice(1, -1))),
+      roundsOf(soaks, 'soak', OWN, ({ parts = [] }) => meanCount([...parts.slice(0, 1), ...parts.slice(-1)])),
       0.8,
     ),
   ];

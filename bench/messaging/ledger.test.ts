@@ -17,6 +17,7 @@ test('every message once and in order is no fault', () => {
   expect(ledger.outstanding()).toBe(0);
   expect(ledger.latencies(0, 100)).toEqual([5, 5, 5]);
   expect(ledger.latencies(11, 100)).toEqual([]);
+  expect([ledger.handledBetween(15, 16), ledger.handledBetween(0, 15)]).toEqual([3, 0]);
 });
 
 test('what is committed is handled or still waiting, nothing else', () => {

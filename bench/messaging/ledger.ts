@@ -25,6 +25,8 @@ export interface Ledger {
   below(count: number, stop: AbortSignal): Promise<void>;
   /** Messages that were handled at least once. */
   handledCount(): number;
+  /** Of those handled within the bounds. */
+  handledBetween(from: number, until: number): number;
   committedCount(): number;
   /** From commit to effect, of those committed within the bounds. An effect that the writer hears of before its own commit took 0 ms. */
   latencies(from: number, until: number): number[];
@@ -93,6 +95,7 @@ export function createLedger(o: { ordered: boolean }): Ledger {
       });
     },
     handledCount: () => seen,
+    handledBetween: (from, until) => handledAt.filter((at) => at >= from && at < until).length,
     committedCount: () => committed,
     latencies(from, until) {
       const found: number[] = [];

@@ -103,9 +103,11 @@ export async function claimIdempotent(
 
 /** Deletes what is older than 24 hours, in parts; returns how many. */
 export function purgeIdempotencyKeys(db: Executor, o: PurgeOptions = {}): Promise<number> {
+  const old = sql`${idempotencyKeys.createdAt} <= now() - ${LIFETIME}`;
+  // Asked twice: a key that is taken over meanwhile may have the place of its row again.
   const part = (rows: number) => sql`
     DELETE FROM ${idempotencyKeys} WHERE ctid = ANY (ARRAY(
-      SELECT ctid FROM ${idempotencyKeys} WHERE ${idempotencyKeys.createdAt} <= now() - ${LIFETIME} LIMIT ${rows}))`;
+      SELECT ctid FROM ${idempotencyKeys} WHERE ${old} LIMIT ${rows})) AND ${old}`;
   return purgeInParts(db, part, o);
 }
 

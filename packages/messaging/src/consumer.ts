@@ -91,7 +91,7 @@ export function createConsumer(o: ConsumerOptions): Consumer {
     const begun = await poison.begin(topic, eventId, timeoutMs);
     const left = begun.starts === 0 ? timeoutMs : timeoutMs - (performance.now() - beganAt);
     try {
-      return await withTimeout(left, () => ending(begun, work(begun.starts)));
+      return await withTimeout(Math.max(0, left), () => ending(begun, work(begun.starts)));
     } finally {
       begun.leave();
     }

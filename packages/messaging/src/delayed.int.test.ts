@@ -1,7 +1,18 @@
 import { testDeps } from '@sidecart/kit/testing';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest';
-import { createDelayedRelease, type DelayedRelease } from './delayed.ts';
-import { eventually, type Fixture, openFixture, outbox, pause, placed, remind, reserve } from './fixture.ts';
+import { createDelayedRelease, type DelayedOptions, type DelayedRelease } from './delayed.ts';
+import {
+  catalog,
+  eventually,
+  type Fixture,
+  openFixture,
+  outbox,
+  pause,
+  placed,
+  remind,
+  reserve,
+} from './fixture.ts';
+import { on } from './handler.ts';
 
 let fixture: Fixture;
 const movers: DelayedRelease[] = [];
@@ -15,7 +26,7 @@ afterEach(async () => {
 });
 afterAll(() => fixture?.close());
 
-async function start(o: { pollMs?: number } = {}): Promise<DelayedRelease> {
+async function start(o: Pick<DelayedOptions, 'handlers' | 'pollMs'> = {}): Promise<DelayedRelease> {
   const mover = createDelayedRelease({ ...testDeps('orders'), database: fixture.database, pollMs: 50, ...o });
   movers.push(mover);
   await mover.start();
@@ -209,6 +220,21 @@ test('each goes where it belongs: a topic, a queue, this service itself', async 
     { n: 3, seq: 2 },
   ]);
 });
+
+test.each([
+  ['no', false, 0, []],
+  ['control: an', true, 1, [{ topic: 'self', key: 'k' }]],
+])(
+  'for a local handler that wants %s order: whether it is numbered, and leaves a counter of its key for ever',
+  async (_, ordered, seq, counters) => {
+    await start({ handlers: { Remind: on(catalog.Remind.schema, async () => {}, { ordered }) } });
+    await transaction((tx) => outbox.send(tx, { ...remind('k', 1), delayMs: 0 }));
+    const local = () => fixture.admin`SELECT msg_key AS key, key_seq::int AS seq FROM outbox_local`;
+    await eventually(async () => expect([...(await local())]).toEqual([{ key: 'k', seq }]));
+    expect(await waiting()).toEqual([]);
+    expect([...(await fixture.admin`SELECT topic, msg_key AS key FROM outbox_sequence`)]).toEqual(counters);
+  },
+);
 
 test('what is rolled back is never released, and a mover that is killed in the middle loses and repeats nothing', async () => {
   const undone = transaction(async (tx) => {

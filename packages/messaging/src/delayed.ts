@@ -3,6 +3,7 @@ import type { Logger } from '@sidecart/kit/log';
 import type { Metrics } from '@sidecart/kit/metrics';
 import type { Worker } from '@sidecart/kit/service';
 import { rootMessage } from './failures.ts';
+import type { Handler } from './handler.ts';
 import { LOCKS } from './lock-classes.ts';
 import { RELEASE_STATEMENT } from './outbox-insert.ts';
 import { slotOf } from './slot.ts';
@@ -12,6 +13,8 @@ export interface DelayedOptions {
   database: Database;
   log: Logger;
   metrics: Metrics;
+  /** This service's local handlers, by type: a message for one that wants no order is given no number. Default none. */
+  handlers?: Readonly<Record<string, Pick<Handler, 'ordered'>>>;
   /** Messages were moved: their relay and worker can look at once. */
   onReleased?: () => void;
   /** How often it is looked for messages that another process wrote, in ms; default 500. */
@@ -68,6 +71,9 @@ export function createDelayedRelease(o: DelayedOptions): DelayedRelease {
     'How long the first delayed message has been due; 0 when none is',
   );
   const pollMs = o.pollMs ?? 500;
+  const unordered = JSON.stringify(
+    Object.entries(o.handlers ?? {}).flatMap(([type, { ordered }]) => (ordered ? [] : [type])),
+  );
   const wake = createWake();
   let stopped = false;
   let failing = false;
@@ -79,7 +85,7 @@ export function createDelayedRelease(o: DelayedOptions): DelayedRelease {
     const ms = next?.ms ?? Number.POSITIVE_INFINITY;
     overdue.set(Math.max(0, -ms / 1000));
     if (ms > 0) return Math.min(pollMs, Math.ceil(ms));
-    const moved = failing ? await releaseSingly(o.database) : await releaseDue(o.database);
+    const moved = await (failing ? releaseSingly : releaseDue)(o.database, unordered);
     if (moved === 0) return AGAIN_MS;
     o.onReleased?.();
     return 0;
@@ -122,7 +128,7 @@ export function createDelayedRelease(o: DelayedOptions): DelayedRelease {
  * After a failure: the first message of each key for itself, by chance, so that one whose counter another transaction is just making (no look
  * shows that before its commit) does not hold up the others. How many were moved.
  */
-async function releaseSingly({ sql }: Database): Promise<number> {
+async function releaseSingly({ sql }: Database, unordered: string): Promise<number> {
   const due = await sql.unsafe<{ id: string; msg_key: string }[]>(
     `SELECT id, msg_key FROM (
       SELECT DISTINCT ON (topic, msg_key) id, msg_key FROM outbox_delayed WHERE due_at <= statement_timestamp()
@@ -135,7 +141,7 @@ async function releaseSingly({ sql }: Database): Promise<number> {
     await sql
       .begin(async (tx) => {
         await tx.unsafe(`SET LOCAL lock_timeout = ${SINGLY_MS}`);
-        await tx.unsafe(RELEASE_STATEMENT, [move]);
+        await tx.unsafe(RELEASE_STATEMENT, [move, unordered]);
       })
       .then(
         () => {
@@ -151,7 +157,7 @@ async function releaseSingly({ sql }: Database): Promise<number> {
  * One transaction; how many messages it moved. A key with more due messages than one look takes must not hide the others while its counter
  * is held, so the next look leaves it out; with all of its messages, or later ones would be moved before earlier ones.
  */
-async function releaseDue({ sql }: Database): Promise<number> {
+async function releaseDue({ sql }: Database, unordered: string): Promise<number> {
   return sql.begin(async (tx) => {
     const held: { topic: string; msg_key: string }[] = [];
     for (let looks = 0; looks < LOOKS; looks += 1) {
@@ -160,7 +166,7 @@ async function releaseDue({ sql }: Database): Promise<number> {
       ]);
       const moves = due.filter(({ free }) => free).map(({ id, msg_key }) => ({ id, slot: slotOf(msg_key) }));
       if (moves.length > 0) {
-        await tx.unsafe(RELEASE_STATEMENT, [JSON.stringify(moves)]);
+        await tx.unsafe(RELEASE_STATEMENT, [JSON.stringify(moves), unordered]);
         return moves.length;
       }
       if (due.length < LIMIT) return 0;

@@ -50,8 +50,8 @@ export async function setOutcome(
 
 /** Deletes inbox rows that no redelivery can ask for any more, in parts; returns how many. */
 export function purgeInbox(db: Executor, o: PurgeOptions = {}): Promise<number> {
+  const old = sql`received_at < now() - make_interval(days => ${INBOX_DAYS})`;
   const part = (rows: number) => sql`
-    DELETE FROM inbox WHERE ctid = ANY (ARRAY(
-      SELECT ctid FROM inbox WHERE received_at < now() - make_interval(days => ${INBOX_DAYS}) LIMIT ${rows}))`;
+    DELETE FROM inbox WHERE ctid = ANY (ARRAY(SELECT ctid FROM inbox WHERE ${old} LIMIT ${rows})) AND ${old}`;
   return purgeInParts(db, part, o);
 }

@@ -64,6 +64,7 @@ export function createMessaging<C extends Record<string, MessageType>>(
   const local = Object.keys(handlers).length > 0 ? createLocalWorker({ ...o, handlers }) : undefined;
   const delayed = createDelayedRelease({
     ...o,
+    handlers,
     onReleased: () => {
       relay.nudge();
       local?.nudge();

@@ -35,6 +35,8 @@ const NUMBERED = `
     SELECT r.*, c.last[r.place] - r.n + r.nth AS key_seq FROM ranked r CROSS JOIN counters c
   )`;
 
+const TO_NUMBER = `message AS (SELECT * FROM incoming WHERE target IN ('broker', 'local'))`;
+
 const INSERT: Record<Target, string> = {
   broker: `
     INSERT INTO outbox (slot, topic, msg_key, event_id, key_seq, type, payload, headers)
@@ -90,7 +92,7 @@ export const INSERT_ONE: Record<Exclude<Target, 'delayed'>, string> = {
 export function insertStatement(targets: ReadonlySet<Target>): string {
   const parts = [INCOMING];
   if (targets.has('broker') || targets.has('local')) {
-    parts.push(`message AS (SELECT * FROM incoming WHERE target IN ('broker', 'local'))`, NUMBERED);
+    parts.push(TO_NUMBER, NUMBERED);
   }
   return `WITH ${parts.join(', ')} ${writes(targets)}`;
 }
@@ -98,17 +100,21 @@ export function insertStatement(targets: ReadonlySet<Target>): string {
 /** A receiver takes a message that is much older than its time says for one that comes again. */
 const RELEASED_NOW = `jsonb_build_object('time', to_char(clock_timestamp() AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'))`;
 
-/** Moves delayed messages to where they belong, with a number and a place in the order of their key; $1 is `[{id, slot}]`. */
+/**
+ * Moves delayed messages to where they belong, with a number and a place in the order of their key, but for those that need none; $1 is
+ * `[{id, slot}]`, $2 the types of messages to oneself whose handler wants no order, as JSON.
+ */
 export const RELEASE_STATEMENT = `
   WITH due AS (
     DELETE FROM outbox_delayed d USING json_to_recordset($1::text::json) AS g (id bigint, slot smallint)
     WHERE d.id = g.id RETURNING g.slot, d.*
-  ), message AS (
-    SELECT CASE topic WHEN '${SELF}' THEN 'local' ELSE 'broker' END AS target,
+  ), incoming AS (
+    SELECT CASE WHEN topic <> '${SELF}' THEN 'broker'
+        WHEN type IN (SELECT json_array_elements_text($2::text::json)) THEN 'unnumbered' ELSE 'local' END AS target,
       slot, topic, msg_key, event_id, type, payload, (headers::jsonb || ${RELEASED_NOW})::json AS headers,
       row_number() OVER (ORDER BY due_at, id) AS ordinality
     FROM due
-  ), ${NUMBERED} ${writes(new Set<Target>(['broker', 'local']))}`;
+  ), ${TO_NUMBER}, ${NUMBERED} ${writes(new Set<Target>(['broker', 'local', 'unnumbered']))}`;
 
 /** All but the last as CTEs, which run whether or not somebody reads them. */
 function writes(targets: ReadonlySet<Target>): string {

@@ -414,6 +414,30 @@ describe('one relay at a time', () => {
     expectInOrder(broker.arrived, written);
   });
 
+  test.each([
+    ['a second relay: more at once than one publishes', 2],
+    ['control: one relay alone has 16 on their way at most', 1],
+  ])('%s', async (_, relays) => {
+    let [now, peak] = [0, 0];
+    const broker = recorder(async () => {
+      now += 1;
+      peak = Math.max(peak, now);
+      await pause(30);
+      now -= 1;
+    });
+    for (let i = 0; i < relays; i += 1)
+      await start(broker.publish, { pollMs: 20, applicationName: `relay ${i}` });
+    await eventually(async () => {
+      const shares = [...(await ownership()).values()].map(({ length }) => length);
+      expect(shares).toEqual(Array.from({ length: relays }, () => 16 / relays));
+    });
+    await write(...Array.from({ length: 600 }, (_, i) => placed(`k${i}`, i)));
+    await emptied(20_000);
+    expect(broker.arrived).toHaveLength(600);
+    if (relays > 1) expect(peak).toBeGreaterThan(16);
+    else expect(peak).toBeLessThanOrEqual(16);
+  });
+
   test('a slot is given up only when what was acknowledged of it is gone, or the next owner would publish it again', async () => {
     const { admin } = fixture;
     // A removal takes longer than it takes another relay to find a slot that is free.

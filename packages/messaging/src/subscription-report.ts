@@ -43,7 +43,9 @@ export function createSubscriptionReport(o: {
       for (const topic of topics) {
         const before = silent.get(topic);
         if (before && o.lastDelivery(topic) > before.at) silent.delete(topic);
-        if (fetched.has(topic) && o.lastDelivery(topic) < now() - o.graceMs)
+        // What many rounds fetch close to each other may be one loss.
+        const since = now() - o.graceMs;
+        if (fetched.has(topic) && o.lastDelivery(topic) < since && (silent.get(topic)?.at ?? since) <= since)
           silent.set(topic, { rounds: (silent.get(topic)?.rounds ?? 0) + 1, at: now() });
       }
       const down = topics.filter((topic) => (silent.get(topic)?.rounds ?? 0) >= ROUNDS);

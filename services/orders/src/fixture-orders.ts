@@ -93,8 +93,9 @@ export function ordersService(
     handling,
     projector,
     async work() {
-      const worker = createLocalWorker({ ...deps, handlers: messagesToItself(handling, clock), pollMs: 20 });
-      const delayed = createDelayedRelease({ ...deps, pollMs: 20, onReleased: worker.nudge });
+      const handlers = messagesToItself(handling, clock);
+      const worker = createLocalWorker({ ...deps, handlers, pollMs: 20 });
+      const delayed = createDelayedRelease({ ...deps, handlers, pollMs: 20, onReleased: worker.nudge });
       await worker.start();
       onTestFinished(worker.stop);
       await delayed.start();
