@@ -1,5 +1,5 @@
 import { cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
-import { dirname, join, relative } from 'node:path';
+import { basename, dirname, join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { type ExecaError, execa } from 'execa';
 import { optionsOrExit } from '../local/command-line.ts';
@@ -9,8 +9,9 @@ import { loadTopology, type Topology } from './topology.ts';
 
 const USAGE = `npm run db:generate [-- options]
 
-Writes, for each service with a database, the migration that its schema.ts lacks. Needs no database: drizzle-kit
-works out the difference from the snapshots beside the migrations.
+Writes, for each service with a database, the migration that its schema.ts lacks, and the copies of
+packages/messaging/src/*.sql that it lacks. Needs no database: drizzle-kit works out the difference from the snapshots
+beside the migrations.
 
   --name add_returns   call the migration so
   --check              only say which service lacks one, and which migration the version before it may not survive
@@ -19,13 +20,19 @@ works out the difference from the snapshots beside the migrations.
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
 const drizzleKit = join(root, 'node_modules', 'drizzle-kit', 'bin.cjs');
 
-function drizzleGenerate(service: string, folder: string, stdio: 'inherit' | 'pipe', name?: string) {
+function drizzleGenerate(
+  service: string,
+  folder: string,
+  stdio: 'inherit' | 'pipe',
+  { name, custom }: { name?: string | undefined; custom?: boolean } = {},
+) {
   const args = [
     '--dialect=postgresql',
     `--schema=./services/${service}/src/schema.ts`,
     // drizzle-kit puts ./ before it, so an absolute path would end up inside the project.
     `--out=${relative(root, folder)}`,
     ...(name ? [`--name=${name}`] : []),
+    ...(custom ? ['--custom'] : []),
   ];
   // It may ask whether a column was renamed or replaced: a check has nobody to answer, and fails.
   const stdin = stdio === 'inherit' ? 'inherit' : 'ignore';
@@ -59,25 +66,27 @@ async function drift(service: string, folder: string): Promise<string | undefine
 
 /** Each statement of the service's migrations that an old version may not survive, with its file. */
 function contracting(folder: string): string[] {
-  if (!existsSync(folder)) return [];
-  return readdirSync(folder)
-    .filter((file) => file.endsWith('.sql'))
-    .flatMap((file) =>
-      contractions(readFileSync(join(folder, file), 'utf8')).map((fault) => `${file}: ${fault}`),
-    );
+  return sqlFiles(folder).flatMap((file) =>
+    contractions(readFileSync(join(folder, file), 'utf8')).map((fault) => `${file}: ${fault}`),
+  );
 }
+
+const messaging = join(root, 'packages', 'messaging', 'src');
+const sqlFiles = (folder: string) =>
+  existsSync(folder) ? readdirSync(folder).filter((file) => file.endsWith('.sql')) : [];
 
 /** What drizzle-kit cannot write is written by hand once, in the messaging package, and copied: which of it this service lacks. */
 function missingCopies(folder: string): string[] {
-  const source = join(root, 'packages', 'messaging', 'src');
-  const texts = existsSync(folder)
-    ? readdirSync(folder)
-        .filter((file) => file.endsWith('.sql'))
-        .map((file) => readFileSync(join(folder, file), 'utf8'))
-    : [];
-  return readdirSync(source)
-    .filter((file) => file.endsWith('.sql'))
-    .filter((file) => !texts.includes(readFileSync(join(source, file), 'utf8')));
+  const texts = sqlFiles(folder).map((file) => readFileSync(join(folder, file), 'utf8'));
+  return sqlFiles(messaging).filter((file) => !texts.includes(readFileSync(join(messaging, file), 'utf8')));
+}
+
+/** An empty migration of drizzle-kit's, so that it is in the journal, with the text of the file. */
+async function writeCopy(service: string, folder: string, file: string): Promise<void> {
+  const before = sqlFiles(folder);
+  await drizzleGenerate(service, folder, 'inherit', { name: basename(file, '.sql'), custom: true });
+  for (const made of sqlFiles(folder).filter((name) => !before.includes(name)))
+    cpSync(join(messaging, file), join(folder, made));
 }
 
 const options = optionsOrExit(USAGE, { check: { type: 'boolean' }, name: { type: 'string' } });
@@ -116,7 +125,7 @@ if (options.check) {
   for (const { name, folder } of services)
     for (const file of missingCopies(folder)) {
       console.error(
-        `services/${name}: no migration is a copy of packages/messaging/src/${file}. Its first lines say how to make one.`,
+        `services/${name}: no migration is a copy of packages/messaging/src/${file}. Run npm run db:generate, and commit what it wrote.`,
       );
       process.exitCode = 1;
     }
@@ -125,6 +134,8 @@ if (options.check) {
 } else {
   for (const { name, folder } of services) {
     console.log(`\n${name}`);
-    await drizzleGenerate(name, folder, 'inherit', options.name);
+    await drizzleGenerate(name, folder, 'inherit', { name: options.name });
+    // After it: they are about tables that it makes.
+    for (const file of missingCopies(folder)) await writeCopy(name, folder, file);
   }
 }
