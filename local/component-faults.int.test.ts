@@ -1,5 +1,5 @@
 import { appendFileSync, mkdirSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { expect, test } from 'vitest';
 import { componentFaults, lengthOf } from './component-faults.ts';
 import { testFolder } from './testing.ts';
@@ -55,6 +55,13 @@ test('a file that is no YAML is told by its path', () => {
   expect(faults()).toEqual([
     `${file} could not be loaded by the sidecars of inventory, orders: yaml: line 3: mapping values. Cure: correct ${file}, then start again`,
   ]);
+});
+
+test('a file that cannot be read hides no fault of another', () => {
+  const { file, say, faults } = rig();
+  writeFileSync(join(dirname(file), 'alias.yaml'), 'metadata:\n  value: *nowhere\n');
+  say(unknownType);
+  expect(faults()[0]).toContain(`Cure: correct ${file}, then start again`);
 });
 
 test('a log that is not there yet, or was set aside because it had grown large, is read from its beginning', () => {

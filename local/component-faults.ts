@@ -65,12 +65,18 @@ function innermost(error: string): string {
 function fileOf(component: string, componentsDir: string): string | undefined {
   return globSync('*.{yaml,yml}', { cwd: componentsDir })
     .map((name) => join(componentsDir, name))
-    .find((file) =>
-      parseAllDocuments(readFileSync(file, 'utf8')).some(
-        (document) =>
-          (document.toJS() as { metadata?: { name?: string } } | null)?.metadata?.name === component,
-      ),
+    .find((file) => namesIn(file).includes(component));
+}
+
+/** None where a file cannot be read: an alias without its anchor (`value: *`) throws. A fault of that file must not hide this one. */
+function namesIn(file: string): unknown[] {
+  try {
+    return parseAllDocuments(readFileSync(file, 'utf8')).map(
+      (document) => (document.toJS() as { metadata?: { name?: unknown } } | null)?.metadata?.name,
     );
+  } catch {
+    return [];
+  }
 }
 
 function cureOf(file: string | undefined): string {
