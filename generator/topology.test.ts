@@ -198,7 +198,12 @@ describe('faults', () => {
     ['its simulator takes a port', 'port: 8190', 'port: 8102', /8102 is already the port of readers/],
     ['it has the name of a service', 'library:', 'readers:', /readers is already a service/],
     ['it is repeated for ever', 'retries: 1', 'retries: 50', /external\.library\.retries/],
-    ['it is repeated nobody knows how often', '    retries: 1\n', '', /external\.library\.retries/],
+    [
+      'it is repeated nobody knows how often',
+      '    retries: 1\n',
+      '',
+      /external\.library\.retries: Is missing; .* number/,
+    ],
     ['a header of it is no name', 'webhook-id,', 'Webhook_Id,', /name of a header in lower case/],
     ['it is no YAML', 'namespace: shop', 'namespace: [shop', /no valid YAML/],
   ])('%s', (_, from, to, expected) => {

@@ -108,7 +108,10 @@ export class TopologyError extends ShopError {
   }
 }
 
-/** Reads and checks the table. Throws TopologyError with every fault, its line and its cure; ShopError when it is not there. */
+/**
+ * Reads and checks the table. Throws ShopError when it is not there, and TopologyError with the faults, each with its line and its cure:
+ * all of the YAML; without one of those, all of the shape of rows; without one of those, all between rows.
+ */
 export function loadTopology(file: string): Topology {
   if (!existsSync(file))
     throw new ShopError(`there is no ${file}`, 'work in a checkout of the project that is whole');
@@ -134,13 +137,19 @@ export function parseTopology(text: string): Topology {
     return path.join('.');
   };
 
-  const parsed = topologySchema.safeParse(document.toJS() ?? {});
+  const parsed = topologySchema.safeParse(document.toJS() ?? {}, { error: missing });
   if (!parsed.success) {
     throw new TopologyError(parsed.error.issues.map((issue) => `${place(issue.path)}: ${cure(issue)}.`));
   }
   const faults = crossFaults(parsed.data).map(({ path, message }) => `${place(path)}: ${message}`);
   if (faults.length > 0) throw new TopologyError(faults);
   return derive(parsed.data);
+}
+
+/** Of what the schema has no words for. */
+function missing(issue: z.core.$ZodRawIssue): string | undefined {
+  if (issue.code !== 'invalid_type' || issue.input !== undefined) return undefined;
+  return `Is missing; write a value of type ${issue.expected} here`;
 }
 
 function cure(issue: z.core.$ZodIssue): string {

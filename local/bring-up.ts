@@ -2,7 +2,7 @@ import { rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { databaseUrl, ensureDatabases } from '../platform/databases.ts';
 import { bundleFile, bundleServices } from './bundle.ts';
-import { componentFaults, lengthOf } from './component-faults.ts';
+import { componentFaults, lengthOf, noWayThrough } from './component-faults.ts';
 import { migrationsPending, serviceUrls } from './databases.ts';
 import { gather } from './gather.ts';
 import { outdatedFiles } from './generated.ts';
@@ -15,7 +15,6 @@ import { CHECKOUT } from './run-paths.ts';
 import { runToEnd } from './run-to-end.ts';
 import type { ShopOptions } from './shop.ts';
 import { portOf, type ShopContext } from './shop-context.ts';
-import { ShopError } from './shop-error.ts';
 import {
   appSpec,
   brokerSpec,
@@ -120,13 +119,14 @@ export async function bringUp(o: ShopOptions, report: Report): Promise<Up> {
     // While the others start: this process has nothing else to do.
     const outdated = context.componentsDir.startsWith(paths.root) ? undefined : outdatedFiles(topology);
     if (outdated) say(outdated);
+    const faults = () => componentFaults(sidecarLogs, context.componentsDir);
     // Also when the start fails: then this may be why.
     await together([postgres, broker, sentry, bundles, simulators, databases, sidecars, apps], end).finally(
-      () => componentFaults(sidecarLogs, context.componentsDir).forEach(say),
+      () => faults().forEach(say),
     );
     await step(report, 'the way through it all', () =>
       reallyReady(context, o.signal).catch((err: Error) => {
-        throw new ShopError(err.message, `see the logs in ${context.paths.logs}`, { cause: err });
+        throw noWayThrough(err, faults(), context.paths.logs);
       }),
     );
     o.signal?.throwIfAborted();

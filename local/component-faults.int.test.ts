@@ -1,7 +1,7 @@
 import { appendFileSync, mkdirSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { expect, test } from 'vitest';
-import { componentFaults, lengthOf } from './component-faults.ts';
+import { componentFaults, lengthOf, noWayThrough } from './component-faults.ts';
 import { testFolder } from './testing.ts';
 
 /** As daprd 1.18.3 says it. */
@@ -73,4 +73,16 @@ test('a log that is not there yet, or was set aside because it had grown large, 
   }
   say(unknownType);
   expect(faults()).toHaveLength(1);
+});
+
+test('a start that ends for want of a subscription says the faults of components once more', () => {
+  const { say, faults } = rig();
+  expect(noWayThrough(new Error('no subscriber'), faults(), '/logs')).toMatchObject({
+    message: 'no subscriber',
+    cure: 'see the logs in /logs',
+  });
+  say(unknownType);
+  const error = noWayThrough(new Error('no subscriber'), faults(), '/logs');
+  expect(error.message.split('\n')).toEqual(['no subscriber', ...faults()]);
+  expect(error.cure).toBe('first that of each component; the logs are in /logs');
 });

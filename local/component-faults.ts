@@ -1,6 +1,7 @@
 import { globSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { parseAllDocuments } from 'yaml';
+import { ShopError } from './shop-error.ts';
 
 /** A Dapr file that a sidecar goes without. */
 interface Fault {
@@ -35,6 +36,13 @@ export function componentFaults(
     const by = [...apps].sort().join(', ');
     return `${what} could not be loaded by the sidecars of ${by}: ${why}. ${cureOf(file)}`;
   });
+}
+
+/** Why messages or requests do not find their way: most often a component that was told of long before, and has left the screen. */
+export function noWayThrough(cause: Error, faults: string[], logs: string): ShopError {
+  if (faults.length === 0) return new ShopError(cause.message, `see the logs in ${logs}`, { cause });
+  const message = [cause.message, ...faults].join('\n');
+  return new ShopError(message, `first that of each component; the logs are in ${logs}`, { cause });
 }
 
 /** Lines of a sidecar's log are JSON. One that is not is none of those looked for here. */

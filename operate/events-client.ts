@@ -78,7 +78,12 @@ const LONGEST_MS = 3_600_000;
 /**
  * @throws ShopError with what the service said and what to do about it, or that it does not answer.
  */
-export function eventsOf(service: string, { url, token }: ServiceAccess, actor: string): EventsClient {
+export function eventsOf(
+  service: string,
+  { url, token }: ServiceAccess,
+  actor: string,
+  answerMs = ANSWER_MS,
+): EventsClient {
   async function ask(method: string, path: string, o: { body?: object | undefined; ms: number }) {
     const answer = await fetch(`${url}${path}`, {
       method,
@@ -93,7 +98,10 @@ export function eventsOf(service: string, { url, token }: ServiceAccess, actor: 
       if (cause.name === 'TimeoutError')
         throw new ShopError(
           `${service} has not answered within ${o.ms / 1000} s`,
-          'it may still be at work: see `npm run events -- status` and its log',
+          // Every command asks for the status first, so that one cannot be the cure of its own silence.
+          method === 'GET'
+            ? 'look at its log, and at what its /healthz says'
+            : 'it may still be at work: see `npm run events -- status` and its log',
           { cause },
         );
       throw new ShopError(`${service} does not answer at ${url}`, 'is it running? Look at its log', {
@@ -103,7 +111,7 @@ export function eventsOf(service: string, { url, token }: ServiceAccess, actor: 
     return { status: answer.status, ok: answer.ok, text: await answer.text() };
   }
 
-  async function call<T>(method: string, path: string, body?: object, ms = ANSWER_MS): Promise<T> {
+  async function call<T>(method: string, path: string, body?: object, ms = answerMs): Promise<T> {
     const { status, ok, text } = await ask(method, `/admin/events${path}`, { body, ms });
     if (ok) return JSON.parse(text) as T;
     throw refusal(service, status, text);
@@ -112,13 +120,13 @@ export function eventsOf(service: string, { url, token }: ServiceAccess, actor: 
   const at = (stream: string) => `/streams/${encodeURIComponent(stream)}`;
   return {
     async status() {
-      const { status, ok, text } = await ask('GET', '/admin/events/projections', { ms: ANSWER_MS });
+      const { status, ok, text } = await ask('GET', '/admin/events/projections', { ms: answerMs });
       if (ok) return JSON.parse(text) as StoreStatus;
       if (status === 404) return undefined;
       throw refusal(service, status, text);
     },
     async trouble() {
-      const { ok, text } = await ask('GET', '/healthz', { ms: ANSWER_MS });
+      const { ok, text } = await ask('GET', '/healthz', { ms: answerMs });
       const { components } = (ok ? JSON.parse(text) : {}) as {
         components?: Record<string, { status: string; reason?: string }>;
       };

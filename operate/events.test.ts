@@ -1,6 +1,9 @@
+import { once } from 'node:events';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { describe, expect, test } from 'vitest';
 import { ShopError } from '../local/shop-error.ts';
-import { type ProjectionStatus, refusal, type StoreStatus } from './events-client.ts';
+import { eventsOf, type ProjectionStatus, refusal, type StoreStatus } from './events-client.ts';
 import { addPage, historyText, policyText, statusText } from './events-view.ts';
 import { watchRebuild } from './events-watch.ts';
 
@@ -116,6 +119,26 @@ test('a refusal is told in the words of the service, with the cure of its code',
   ]);
   expect(refusal('orders', 502, '<html>').message).toBe('orders refused: 502 <html>');
   expect(refusal('orders', 401, '{"title":"No"}').cure).toContain('another start');
+});
+
+test('a service that takes a question and gives no answer is not to be asked the same once more', async () => {
+  const silent = createServer(() => {}).listen(0, '127.0.0.1');
+  try {
+    await once(silent, 'listening');
+    const url = `http://127.0.0.1:${(silent.address() as AddressInfo).port}`;
+    const client = eventsOf('orders', { url, token: 'x', close() {} }, 'me', 50);
+    await expect(client.status()).rejects.toMatchObject({
+      message: 'orders has not answered within 0.05 s',
+      cure: 'look at its log, and at what its /healthz says',
+    });
+    // What changes something may still be at work, which the status shows.
+    await expect(client.forget('order_list')).rejects.toMatchObject({
+      cure: expect.stringContaining('events -- status'),
+    });
+  } finally {
+    silent.closeAllConnections();
+    silent.close();
+  }
 });
 
 describe('the watch of a rebuild', () => {

@@ -7,7 +7,7 @@ import { SECRET_STORE, SERVICES, TOPOLOGY } from '@sidecart/contracts/topology.g
 import { testDeps, untouchedDatabase } from '@sidecart/kit/testing';
 import type { Hono } from 'hono';
 import { describe, expect, test } from 'vitest';
-import { type SourceFile, violations } from './architecture-rules.ts';
+import { rulesOf, type SourceFile, violations } from './architecture-rules.ts';
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
 const read = (path: string) => readFileSync(join(root, path), 'utf8');
@@ -49,6 +49,7 @@ describe('who may import what', () => {
     ['services/orders/src/order.ts', `import { insert } from './store.ts';`],
     ['services/orders/src/order.ts', 'const at = Date.now();'],
     ['services/orders/src/order-answers.ts', `import { commandsOf } from './checkout.ts';`],
+    ['services/orders/src/order-gifts.ts', `import { readFileSync } from 'node:fs';`],
     ['services/orders/src/order-state.ts', 'const at = new Date();'],
     ['services/orders/src/checkout.ts', `import { catalog } from '@sidecart/contracts/catalog';`],
     ['services/orders/src/checkout.ts', `import {\n  createOutbox,\n} from '@sidecart/messaging/outbox';`],
@@ -76,6 +77,7 @@ describe('who may import what', () => {
     ['services/orders/src/main.ts', 'runService({ env: process.env });'],
     ['packages/kit/src/config.ts', ' * loadConfig(baseConfig, process.env)'],
     ['services/orders/src/routes.ts', `import { placeOrder } from './commands.ts';`],
+    ['services/orders/src/order.ts', `import { giftOf } from './order-gifts.ts';`],
     ['services/orders/src/order.ts', `import { DomainError } from '@sidecart/kit/domain-error';`],
     ['services/orders/src/checkout.ts', `import type { Outbox } from '@sidecart/messaging/outbox';`],
   ])('control: %s with %s keeps them', (path, text) => {
@@ -117,6 +119,17 @@ describe.each(SERVICES)('%s', (name) => {
     expect(existsSync(join(root, `services/${name}/README.md`))).toBe(true);
     expect(existsSync(join(root, `services/${name}/migrations/meta/_journal.json`))).toBe(row.database);
   });
+
+  if (row.database) {
+    test('names in its README the file of its rules, which is held to do no I/O', () => {
+      const path = `${source}/${rulesOf(name)}.ts`;
+      expect(
+        existsSync(join(root, path)),
+        `${path}: README.md has "**Begin with** [src/...](...), the rules"`,
+      ).toBe(true);
+      expect(violations({ path, text: `import { readFileSync } from 'node:fs';` })).not.toEqual([]);
+    });
+  }
 
   test('keeps what is not its business under 120 lines', () => {
     const lines = ['main.ts', 'config.ts', 'app.ts'].map(

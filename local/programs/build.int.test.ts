@@ -10,7 +10,7 @@ import { emptyMachine, writeScript } from './test-support.ts';
  * of the real modules shows at each start with an empty cache.
  */
 async function machineWithGo(
-  o: { version?: string; toolchain?: string; builds?: string; exit?: number } = {},
+  o: { version?: string; toolchain?: string; builds?: string; exit?: number; takesS?: number } = {},
 ) {
   const { folder, env } = await emptyMachine();
   const module = join(folder, 'module');
@@ -37,7 +37,7 @@ build)
   echo 'go: downloading example.com/a v1.0.0' >&2; echo 'example.com/a' >&2; echo 'x.go:1: something is wrong' >&2
   while [ "$1" != -o ]; do shift; done
   printf '#!/bin/sh\\necho ${o.builds ?? '1.18.2'}\\n' > "$2"; /bin/chmod 755 "$2"
-  exit ${o.exit ?? 0} ;;
+  /bin/sleep ${o.takesS ?? 0}; exit ${o.exit ?? 0} ;;
 esac`,
   );
   const seen = async (key: string) =>
@@ -54,6 +54,18 @@ async function build(env: NodeJS.ProcessEnv, full = false) {
 }
 
 describe('a build from source', () => {
+  test('says how many packages it compiles at most, where that is known', async () => {
+    const { env } = await machineWithGo({ takesS: 1.5 });
+    const told = async (full: boolean) => {
+      const lines: string[] = [];
+      const progress = (line: string) => void lines.push(line);
+      await ensurePrograms({ env, only: ['daprd'], full, progress });
+      return lines.find((line) => line.includes('packages compiled'));
+    };
+    expect(await told(false)).toContain('1 of up to 1600 packages compiled, 0:01');
+    expect(await told(true)).toContain('1 packages compiled, 0:01');
+  });
+
   test('leaves out of daprd the components that nobody uses, without touching the module', async () => {
     const { env, module, seen } = await machineWithGo();
     expect(await build(env)).toMatchObject({ source: 'build', version: '1.18.2' });

@@ -124,12 +124,14 @@ async function compile(o: BuildOptions & { folder: string }): Promise<void> {
 
   const what = `${pin.binary} ${pin.builds}: building from source`;
   o.progress(`${what}; the first time takes minutes`);
+  // Go has compiled some of them before, perhaps, so the number may end below it.
+  const all = o.reduced && pin.packages !== undefined ? ` of up to ${pin.packages}` : '';
   const startedAt = Date.now();
   const count = { modules: 0, packages: 0 };
   const tail: string[] = [];
   const ticker = setInterval(() => {
     const modules = count.modules > 0 ? `${count.modules} modules fetched, ` : '';
-    o.progress(`${what}: ${modules}${count.packages} packages compiled, ${elapsed(startedAt)}`, {
+    o.progress(`${what}: ${modules}${count.packages}${all} packages compiled, ${elapsed(startedAt)}`, {
       passing: true,
     });
   }, 1000);

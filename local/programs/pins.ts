@@ -25,6 +25,8 @@ export interface Pin extends Wanted {
   /** Oldest Go that its go.mod allows. */
   readonly go: string;
   readonly tags?: string;
+  /** How many packages a build compiles at most, without the components that nobody here uses: `go list -deps`, rounded. */
+  readonly packages?: number;
   /** Go variable that the program prints as its version; without it a build calls itself `edge`. */
   readonly versionVariable?: string;
   /** Environment variable for, and default of, the address under which `v<version>/<archive>` is found. */
@@ -51,6 +53,7 @@ export const PINS: Readonly<Record<ProgramName, Pin>> = {
     binary: 'daprd',
     package: './cmd/daprd',
     tags: 'allcomponents',
+    packages: 1600,
     pathEnv: 'SIDECART_DAPRD',
   },
   sentry: { ...dapr, binary: 'sentry', package: './cmd/sentry', pathEnv: 'SIDECART_SENTRY' },

@@ -1,6 +1,7 @@
 import { currentContext } from '@sidecart/kit/context';
 import type { Database } from '@sidecart/kit/db';
 import { masked } from '@sidecart/kit/masked';
+import { Moment } from '@sidecart/kit/moment';
 import { fieldErrors, ProblemError, type RequestPart } from '@sidecart/kit/problem';
 import type { Context, Hono } from 'hono';
 import { z } from 'zod';
@@ -33,10 +34,7 @@ const CondensePolicy = z.strictObject({
   after: z.string().default(''),
 });
 const At = z.strictObject({
-  at: z.iso
-    .datetime({ offset: true })
-    .transform((text) => new Date(text))
-    .optional(),
+  at: Moment.transform((text) => new Date(text)).optional(),
 });
 
 export interface EventStoreRoutes {

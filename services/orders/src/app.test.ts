@@ -225,6 +225,11 @@ describe('refused before anything is stored or asked', () => {
   });
 });
 
+test('a moment whose + was not encoded, which comes as a space, is answered with how to write it', async () => {
+  const { body } = await get(`/v1/orders/${id}?at=2026-11-27T10:30:00+01:00`);
+  expect(body.errors[0].detail).toMatch(/such as 2026-11-27T09:30:00Z .* %2B$/);
+});
+
 describe('asking products for prices', () => {
   const invoke = async (outcome: { status: number; body: unknown } | Error) => {
     const getQuotes = createGetQuotes(

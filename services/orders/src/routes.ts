@@ -13,6 +13,7 @@ import {
   Settlement,
 } from '@sidecart/contracts/orders';
 import { readIdempotencyKey } from '@sidecart/kit/idempotency';
+import { Moment } from '@sidecart/kit/moment';
 import {
   idempotencyKeyParameter,
   jsonAnswer,
@@ -102,10 +103,7 @@ const getOrderRoute = createRoute({
   request: {
     params,
     query: z.strictObject({
-      at: z.iso
-        .datetime({ offset: true })
-        .optional()
-        .meta({ description: 'As it was at that moment; without it, as it is now.' }),
+      at: Moment.optional().meta({ description: 'As it was at that moment; without it, as it is now.' }),
     }),
   },
   responses: {
