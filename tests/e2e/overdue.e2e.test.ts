@@ -61,6 +61,19 @@ beforeAll(async () => {
 afterAll(() => shop?.stop());
 
 describe('when an order waits five seconds for its stock', () => {
+  // First: on Redis the first message to a service that was away can be late by more than these five seconds (docs/brokers.md).
+  test('and inventory answers, it stays confirmed when the time is over', async () => {
+    const url = shop.gatewayUrl;
+    const sku = await productWithStock(url, 4);
+    const placed = await placeOrder(url, [{ sku, quantity: 3 }]);
+    expect(await orderEnds(url, placed.body.id)).toBe('confirmed');
+    await deadlineHandled(shop, placed.body.id);
+    await allHeard(shop, placed.body.id);
+    expect(await orderStatus(url, placed.body.id)).toBe('confirmed');
+    expect(await stockOf(url, sku)).toMatchObject({ received: 4, on_hand: 1, reserved: 0, committed: 3 });
+    expect(await deadLetters(shop)).toEqual([]);
+  });
+
   test('and inventory is away for longer, it is cancelled, and what comes afterwards leaves the books exact', async () => {
     const url = shop.gatewayUrl;
     const sku = await productWithStock(url, 4);
@@ -82,18 +95,6 @@ describe('when an order waits five seconds for its stock', () => {
     expect(reservations).toEqual([{ status: 'released' }]);
     expect(await stockOf(url, sku)).toMatchObject({ received: 4, on_hand: 4, reserved: 0, committed: 0 });
     expect(await orderStatus(url, placed.body.id)).toBe('cancelled');
-    expect(await deadLetters(shop)).toEqual([]);
-  });
-
-  test('and inventory answers, it stays confirmed when the time is over', async () => {
-    const url = shop.gatewayUrl;
-    const sku = await productWithStock(url, 4);
-    const placed = await placeOrder(url, [{ sku, quantity: 3 }]);
-    expect(await orderEnds(url, placed.body.id)).toBe('confirmed');
-    await deadlineHandled(shop, placed.body.id);
-    await allHeard(shop, placed.body.id);
-    expect(await orderStatus(url, placed.body.id)).toBe('confirmed');
-    expect(await stockOf(url, sku)).toMatchObject({ received: 4, on_hand: 1, reserved: 0, committed: 3 });
     expect(await deadLetters(shop)).toEqual([]);
   });
 });
