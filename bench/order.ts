@@ -354,14 +354,15 @@ function report(results: Map<string, Cell[]>, cellMs: number): void {
       ),
     ),
   );
-  // The way of an order: two calls through two sidecars each, two messages, three commits.
+  // The way of an order to `confirmed`: the calls to orders, to products and to the provider; a command and its answer, to inventory and
+  // to payments; one commit where each of them is written or handled, and two for the question to the provider.
   const sum = (publish: string, load: number | string) =>
-    2 * p('echo through two sidecars', load, 0.5) +
-    2 * p(publish, load, 0.5) +
-    3 * p('one-row commit', load, 0.5);
+    3 * p('echo through two sidecars', load, 0.5) +
+    4 * p(publish, load, 0.5) +
+    7 * p('one-row commit', load, 0.5);
   const order = { p50: p('order', 1, 0.5), p99: p('order', 1, 0.99) };
   const ways = [
-    { label: '2 hops + 2 publishes + 3 commits', publish: 'publish' },
+    { label: '3 hops + 4 publishes + 7 commits', publish: 'publish' },
     { label: 'the same with publish to delivery', publish: 'publish to delivery' },
   ];
   console.log('');
