@@ -1,12 +1,11 @@
-import { mkdirSync, writeFileSync } from 'node:fs';
+import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { createApp } from '@sidecart/kit/app';
 import { listen } from '@sidecart/kit/server';
-import { TEST_TOKEN, testDeps } from '@sidecart/kit/testing';
+import { testDeps } from '@sidecart/kit/testing';
 import { createConsumer } from '@sidecart/messaging/consumer';
 import { mountDeadLetters } from '@sidecart/messaging/dead-letter-routes';
 import { delivery } from '@sidecart/messaging/testing';
-import { execa } from 'execa';
 import { afterAll, beforeAll, beforeEach, expect, onTestFinished, test } from 'vitest';
 import { z } from 'zod';
 import { loadTopology } from '../generator/topology.ts';
@@ -14,6 +13,7 @@ import { testFolder } from '../local/testing.ts';
 import { type Fixture, openFixture } from '../packages/messaging/src/fixture.ts';
 import { on } from '../packages/messaging/src/handler.ts';
 import { receivers } from './service-access.ts';
+import { operatorsCommand } from './testing.ts';
 
 // The command in front of services with real dead letters; one of them can be told to fail.
 
@@ -55,24 +55,14 @@ async function openShop(refuse: (path: string) => boolean = () => false) {
     };
     const server = await listen({ fetch, port: 0, host: '127.0.0.1' });
     onTestFinished(() => server.close(0));
-    processes.push({ name, url: `http://127.0.0.1:${server.port}`, state: 'ready' });
+    processes.push({ name, url: `http://127.0.0.1:${server.port}` });
     if (name === troubled)
       for (const n of [1, 2, 3]) {
         const body = delivery('Placed', { n: 'a word', token: 'tok_secret' }, { id: `m${n}`, key: `k${n}` });
         await consumer.receive('orders', new TextEncoder().encode(body), { 'x-from': 'a test' });
       }
   }
-  const folder = testFolder();
-  mkdirSync(join(folder, 'secrets'));
-  writeFileSync(join(folder, 'shop.json'), JSON.stringify({ processes }));
-  const apps = Object.fromEntries(processes.map(({ name }) => [name, { appToken: TEST_TOKEN }]));
-  writeFileSync(join(folder, 'secrets', 'shop.json'), JSON.stringify({ apps }));
-  return async (...args: string[]) => {
-    const command = ['local/bootstrap.mjs', 'operate/dlq.ts', ...args, '--as', 'ana'];
-    const env = { SIDECART_RUN_DIR: folder };
-    const { exitCode, stdout, stderr } = await execa(process.execPath, command, { env, reject: false });
-    return { code: exitCode, out: stdout, err: stderr };
-  };
+  return operatorsCommand('operate/dlq.ts', processes);
 }
 
 test('a dead letter is shown with the headers that it came with', async () => {

@@ -1,16 +1,14 @@
-import { mkdirSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
 import { createApp } from '@sidecart/kit/app';
 import { listen } from '@sidecart/kit/server';
-import { TEST_TOKEN, testDeps } from '@sidecart/kit/testing';
+import { testDeps } from '@sidecart/kit/testing';
 import { execa } from 'execa';
 import { afterAll, beforeAll, beforeEach, describe, expect, onTestFinished, test } from 'vitest';
 import { loadTopology } from '../generator/topology.ts';
-import { testFolder } from '../local/testing.ts';
 import { tableArchive } from '../packages/event-sourcing/src/archive.ts';
 import { mountEventStore } from '../packages/event-sourcing/src/event-store-routes.ts';
 import { account, eventually, type Fixture, openFixture } from '../packages/event-sourcing/src/fixture.ts';
 import { beginBuilding } from '../packages/event-sourcing/src/subscription.ts';
+import { operatorsCommand } from './testing.ts';
 
 // The command, in front of a service with a real event store, under the name of one of the shop's; others have none.
 
@@ -46,18 +44,8 @@ async function openShop(o: { without?: string } = {}) {
   const [orders, none] = await Promise.all([serve(true), serve(false)]);
   const processes = services
     .filter((name) => name !== o.without)
-    .map((name) => ({ name, url: name === 'orders' ? orders : none, state: 'ready' }));
-  const folder = testFolder();
-  mkdirSync(join(folder, 'secrets'));
-  writeFileSync(join(folder, 'shop.json'), JSON.stringify({ processes }));
-  const apps = Object.fromEntries(processes.map(({ name }) => [name, { appToken: TEST_TOKEN }]));
-  writeFileSync(join(folder, 'secrets', 'shop.json'), JSON.stringify({ apps }));
-  return async (...args: string[]) => {
-    const command = ['local/bootstrap.mjs', 'operate/events.ts', ...args, '--as', 'ana'];
-    const env = { SIDECART_RUN_DIR: folder };
-    const { exitCode, stdout, stderr } = await execa(process.execPath, command, { env, reject: false });
-    return { code: exitCode, out: stdout, err: stderr };
-  };
+    .map((name) => ({ name, url: name === 'orders' ? orders : none }));
+  return operatorsCommand('operate/events.ts', processes);
 }
 
 const filled = async (id: string, events: number) => {
