@@ -1,4 +1,5 @@
 import { classifyFailure, rootMessage } from './failures.ts';
+import { createFloors } from './floors.ts';
 import { type ApplyOptions, applyGuarded, buryLocal } from './local-apply.ts';
 import type { LocalReport } from './local-report.ts';
 import type { LocalSession } from './local-session.ts';
@@ -24,7 +25,7 @@ export interface LocalLoopOptions {
 
 /** Every so often all slots are read from their lowest id, in ms. */
 const SWEEP_MS = 1000;
-/** A sweep is so many times its own length apart from the next at least: it passes all rows that no vacuum has removed yet. */
+/** A sweep is so many times its own length apart from the next at least: it passes what was deleted above the floors. */
 const SWEEP_SHARE = 20;
 /** But no further, in ms: what a person released, or what was committed late, is found by it. */
 const SWEEP_AT_MOST_MS = 3000;
@@ -48,7 +49,8 @@ const READ_LIMIT: ReadLimit = { rows: 100, bytes: 256 * 1024 };
  */
 export async function localLoop(o: LocalLoopOptions): Promise<void> {
   const { session, report, wake, nudge } = o;
-  const slots = createLocalSlots();
+  const floors = createFloors(session.run, 'outbox_local');
+  const slots = createLocalSlots(floors.of);
   const running = new Set<Promise<void>>();
   /** Slots that others are to have as soon as nothing of them is under way here. */
   const leaving = new Set<number>();
@@ -127,6 +129,7 @@ export async function localLoop(o: LocalLoopOptions): Promise<void> {
     const clear = [...leaving].filter((slot) => !slots.isBusy(slot));
     for (const slot of clear) {
       slots.drop(slot);
+      floors.drop(slot);
       leaving.delete(slot);
     }
     if (clear.length > 0) await session.release(clear);
@@ -146,12 +149,14 @@ export async function localLoop(o: LocalLoopOptions): Promise<void> {
     }
     const sweeps = now >= sweepAt;
     if (sweeps) slots.rewindAll();
+    await floors.raise(kept());
+    const askedAt = performance.now();
     const asked = slots.wanted(kept(), now);
     if (asked.size > 0) slots.offer(asked, await session.read(asked, slots.excluded(now), READ_LIMIT));
     else if (polled) await session.ping();
     lookedAt = performance.now();
     if (!sweeps) return;
-    const apart = Math.min(SWEEP_SHARE * (lookedAt - now), SWEEP_AT_MOST_MS);
+    const apart = Math.min(SWEEP_SHARE * (lookedAt - askedAt), SWEEP_AT_MOST_MS);
     sweepAt = Math.max(now + SWEEP_MS, lookedAt + apart);
   }
 
@@ -178,7 +183,7 @@ export async function localLoop(o: LocalLoopOptions): Promise<void> {
       }
       if (now >= readAt()) await read(now);
       if (now >= measureAt) {
-        report.depth(await session.depth());
+        report.depth(await session.depth(floors.of));
         measureAt = now + Math.max(MEASURE_MS, MEASURE_APART * (performance.now() - now));
       }
       startWork();

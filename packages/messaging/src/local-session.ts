@@ -20,7 +20,7 @@ export interface LocalSession extends SlotSession {
    */
   read(after: ReadonlyMap<number, bigint>, without: readonly string[], limit: ReadLimit): Promise<SlotRows>;
   /** Of the slots owned. */
-  depth(): Promise<SlotDepth[]>;
+  depth(floorOf: (slot: number) => bigint): Promise<SlotDepth[]>;
 }
 
 /**
@@ -69,6 +69,6 @@ export async function openLocalSession(o: {
       );
     },
 
-    depth: () => session.run((sql) => depthOf(sql, 'outbox_local', session.owned())),
+    depth: (floorOf) => session.run((sql) => depthOf(sql, 'outbox_local', session.owned(), floorOf)),
   };
 }

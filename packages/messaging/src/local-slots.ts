@@ -1,3 +1,4 @@
+import { higher } from './floors.ts';
 import { createLookBack } from './look-back.ts';
 import { UNNUMBERED } from './outbox-insert.ts';
 import { backoffMs, type OutboxMessage } from './relay-queue.ts';
@@ -78,7 +79,8 @@ const REWIND_APART_MS = 20;
 /** Keys whose last number is remembered. */
 const REMEMBERED_KEYS = 20_000;
 
-export function createLocalSlots(): LocalSlots {
+/** `floorOf`: the slot has no row with this id or a lower one, see `Floors`. */
+export function createLocalSlots(floorOf: (slot: number) => bigint = () => 0n): LocalSlots {
   const slots = new Map<number, SlotState>();
   const troubles = new Map<string, Trouble>();
   /** The last number of each key that was read. */
@@ -157,10 +159,9 @@ export function createLocalSlots(): LocalSlots {
           state.more = true;
           continue;
         }
-        asked.set(
-          slot,
-          state.lookFrom !== undefined && state.lookFrom < state.after ? state.lookFrom : state.after,
-        );
+        const from =
+          state.lookFrom !== undefined && state.lookFrom < state.after ? state.lookFrom : state.after;
+        asked.set(slot, higher(from, floorOf(slot)));
         state.lookFrom = undefined;
       }
       return asked;
@@ -174,7 +175,7 @@ export function createLocalSlots(): LocalSlots {
         // A read that began above the start may miss a lower id of the key that was committed late: only the next number is believed.
         if (row.keySeq !== UNNUMBERED) {
           const next = (last.get(row.msgKey) ?? 0n) + 1n;
-          if (asked.get(row.slot) !== 0n && BigInt(row.keySeq) !== next) {
+          if (asked.get(row.slot) !== floorOf(row.slot) && BigInt(row.keySeq) !== next) {
             doubted.add(row.slot);
             state.rewind = true;
             continue;

@@ -1,5 +1,5 @@
-import type postgres from 'postgres';
 import { OUTBOX_SLOTS, slotOf } from './slot.ts';
+import type { Run } from './slot-session.ts';
 
 /** The database is there, and not as the relay needs it. Waiting does not help; the cure does, which the message ends with, too. */
 export class OutboxSetupError extends Error {
@@ -22,24 +22,28 @@ const SAMPLE = 20;
  *
  * @throws OutboxSetupError when a table is missing, ids are taken in advance, or rows wait in other slots than their keys belong to.
  */
-export async function checkOutbox(sql: postgres.Sql): Promise<void> {
-  const present = await sql<{ name: string }[]>`
-    SELECT relname AS name FROM pg_class WHERE oid IN (
-      SELECT to_regclass(name) FROM json_array_elements_text(${JSON.stringify(TABLES)}::text::json) AS name)`;
+export async function checkOutbox(run: Run): Promise<void> {
+  const present = await run(
+    (sql) => sql<{ name: string }[]>`
+      SELECT relname AS name FROM pg_class WHERE oid IN (
+        SELECT to_regclass(name) FROM json_array_elements_text(${JSON.stringify(TABLES)}::text::json) AS name)`,
+  );
   const missing = TABLES.filter((table) => !present.some(({ name }) => name === table));
   if (missing.length > 0)
     throw new OutboxSetupError(`Missing tables: ${missing.join(', ')}`, 'run the migrations');
   for (const queue of QUEUES) {
-    await checkIds(sql, queue);
-    await checkSlots(sql, queue);
+    await checkIds(run, queue);
+    await checkSlots(run, queue);
   }
 }
 
 /** Ids that a session takes in advance (CACHE > 1) would be used in another order than they were taken. */
-async function checkIds(sql: postgres.Sql, table: string): Promise<void> {
-  const [found] = await sql<{ cache: string }[]>`
-    SELECT seqcache AS cache FROM pg_sequence
-    WHERE seqincrement > 0 AND seqrelid = pg_get_serial_sequence(${table}, 'id')::regclass`;
+async function checkIds(run: Run, table: string): Promise<void> {
+  const [found] = await run(
+    (sql) => sql<{ cache: string }[]>`
+      SELECT seqcache AS cache FROM pg_sequence
+      WHERE seqincrement > 0 AND seqrelid = pg_get_serial_sequence(${table}, 'id')::regclass`,
+  );
   if (found?.cache === '1') return;
   throw new OutboxSetupError(
     `The ids of ${table} must come from an ascending sequence with CACHE 1, found ${found?.cache ?? 'none'}`,
@@ -51,13 +55,19 @@ async function checkIds(sql: postgres.Sql, table: string): Promise<void> {
  * Two rows of one key in two slots would be handled by two owners at once. The number of slots changes by a new version only,
  * so a look at the first rows of each slot is enough to see it: about half of all keys would be elsewhere.
  */
-async function checkSlots(sql: postgres.Sql, table: string): Promise<void> {
-  const rows = await sql<{ slot: number; msg_key: string }[]>`
-    SELECT r.slot, r.msg_key FROM generate_series(0, ${OUTBOX_SLOTS - 1}::int) AS s (slot) CROSS JOIN LATERAL (
-      SELECT slot, msg_key FROM ${sql(table)} WHERE slot = s.slot::smallint ORDER BY id LIMIT ${SAMPLE}
-    ) AS r
-    UNION ALL
-    (SELECT slot, msg_key FROM ${sql(table)} WHERE slot >= ${OUTBOX_SLOTS} LIMIT ${SAMPLE})`;
+async function checkSlots(run: Run, table: string): Promise<void> {
+  const rows = await run(
+    (sql) => sql<{ slot: number; msg_key: string }[]>`
+      SELECT slot, msg_key FROM ${sql(table)} WHERE slot >= ${OUTBOX_SLOTS} LIMIT ${SAMPLE}`,
+  );
+  // One by one: before the first row there may be more that was deleted and is not vacuumed than one statement has time for.
+  for (let slot = 0; slot < OUTBOX_SLOTS; slot += 1) {
+    const first = await run(
+      (sql) => sql<{ slot: number; msg_key: string }[]>`
+        SELECT slot, msg_key FROM ${sql(table)} WHERE slot = ${slot} ORDER BY id LIMIT ${SAMPLE}`,
+    );
+    rows.push(...first);
+  }
   const wrong = rows.find(({ slot, msg_key }) => slot !== slotOf(msg_key));
   if (!wrong) return;
   throw new OutboxSetupError(

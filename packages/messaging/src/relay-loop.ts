@@ -1,4 +1,5 @@
 import { withDeadline } from './deadline.ts';
+import { createFloors, higher } from './floors.ts';
 import { createLookBack, LOOK_BACK_MS } from './look-back.ts';
 import { createRelayQueue, type OutboxMessage } from './relay-queue.ts';
 import type { RelayReport } from './relay-report.ts';
@@ -31,7 +32,7 @@ export interface Nudge {
 
 /** Every so often all slots are read from their lowest id, in ms. */
 const SWEEP_MS = 1000;
-/** And so many times their own length apart at least: they pass all rows that no vacuum has removed yet. */
+/** And so many times their own length apart at least: they pass what was deleted above the floors. */
 const SWEEP_SHARE = 20;
 /** But no further, in ms. */
 const SWEEP_AT_MOST_MS = 3000;
@@ -64,6 +65,7 @@ const CAPACITY = { messages: 1000, bytes: 8 * 1024 * 1024 };
 export async function relayLoop(o: LoopOptions): Promise<void> {
   const { session, acknowledged, report, wake, nudge } = o;
   const queue = createRelayQueue();
+  const floors = createFloors(session.run, 'outbox');
   const inFlight = new Set<Promise<void>>();
   /** Highest id read per slot: a hint that saves reading what is in memory or was deleted; empty means "from the start". */
   const after = new Map<number, bigint>();
@@ -141,6 +143,7 @@ export async function relayLoop(o: LoopOptions): Promise<void> {
     for (const slot of clear) {
       leaving.delete(slot);
       after.delete(slot);
+      floors.drop(slot);
       queue.left(slot);
     }
   }
@@ -161,6 +164,7 @@ export async function relayLoop(o: LoopOptions): Promise<void> {
       lookBackAt = now + LOOK_BACK_MS;
       for (const [slot, id] of lookBack.tick(after)) after.set(slot, id);
     }
+    await floors.raise(slots);
     if (queue.wantsRewind() || now >= sweepAt) after.clear();
     const fromStart = slots.every((slot) => !after.has(slot));
     if (fromStart) {
@@ -168,10 +172,11 @@ export async function relayLoop(o: LoopOptions): Promise<void> {
       sweepAt = now + SWEEP_MS;
       queue.rewound();
     }
-    const from = new Map(slots.map((slot) => [slot, after.get(slot) ?? 0n]));
+    const from = new Map(slots.map((slot) => [slot, higher(after.get(slot) ?? 0n, floors.of(slot))]));
+    const askedAt = performance.now();
     const found = await session.read(from, queue.exclusions(), READ_LIMIT);
     if (fromStart) {
-      const apart = Math.min(SWEEP_SHARE * (performance.now() - sweptAt), SWEEP_AT_MOST_MS);
+      const apart = Math.min(SWEEP_SHARE * (performance.now() - askedAt), SWEEP_AT_MOST_MS);
       sweepAt = Math.max(sweepAt, sweptAt + apart);
     }
     for (const row of found.rows) after.set(row.slot, row.id);
@@ -222,7 +227,7 @@ export async function relayLoop(o: LoopOptions): Promise<void> {
       if (nudge.announce && now >= announceAt) await announce(now);
       if (now >= readAt()) await read(now);
       if (now >= measureAt) {
-        report.depth(await session.depth());
+        report.depth(await session.depth(floors.of));
         measureAt = now + Math.max(MEASURE_MS, MEASURE_APART * (performance.now() - now));
         report.keys(queue.status());
       }

@@ -1,5 +1,6 @@
 import type postgres from 'postgres';
 import type { StoredHeaders } from './envelope.ts';
+import type { Queue } from './floors.ts';
 import { LOCKS } from './lock-classes.ts';
 import { checkOutbox } from './outbox-check.ts';
 import type { Exclusions, OutboxMessage } from './relay-queue.ts';
@@ -33,8 +34,8 @@ export interface RelaySession extends SlotSession {
   read(after: ReadonlyMap<number, bigint>, without: Exclusions, limit: ReadLimit): Promise<SlotRows>;
   /** Moves what the broker has acknowledged from the outbox to what was sent. */
   remove(messages: { id: bigint; eventId: string }[]): Promise<void>;
-  /** Of the slots owned. */
-  depth(): Promise<SlotDepth[]>;
+  /** Of the slots owned; `floorOf` as in `Floors`. */
+  depth(floorOf: (slot: number) => bigint): Promise<SlotDepth[]>;
 }
 
 export interface SessionOptions {
@@ -92,7 +93,7 @@ export async function openSession(o: SessionOptions): Promise<RelaySession> {
       await move().catch((err: { code?: string }) => (err.code === '23514' ? move() : Promise.reject(err)));
     },
 
-    depth: () => session.run((sql) => depthOf(sql, 'outbox', session.owned())),
+    depth: (floorOf) => session.run((sql) => depthOf(sql, 'outbox', session.owned(), floorOf)),
   };
 }
 
@@ -109,13 +110,20 @@ function moveToSent(sql: postgres.Sql, gone: string) {
 }
 
 /** Counts no further than 100 000 in a slot: a count of millions would hold up the queue that it measures. */
-export async function depthOf(sql: postgres.Sql, table: string, slots: number[]): Promise<SlotDepth[]> {
+export async function depthOf(
+  sql: postgres.Sql,
+  queue: Queue,
+  slots: number[],
+  floorOf: (slot: number) => bigint,
+): Promise<SlotDepth[]> {
+  const from = slots.map((slot) => ({ slot, floor: String(floorOf(slot)) }));
   const rows = await sql<{ slot: number; messages: number; oldest: number }[]>`
     SELECT s.slot,
-      (SELECT count(*) FROM (SELECT FROM ${sql(table)} t WHERE t.slot = s.slot LIMIT 100000) AS counted)::int AS messages,
-      coalesce(extract(epoch FROM clock_timestamp() -
-        (SELECT created_at FROM ${sql(table)} t WHERE t.slot = s.slot ORDER BY id LIMIT 1)), 0)::float8 AS oldest
-    FROM json_to_recordset(${asJson(slots.map((slot) => ({ slot })))}::text::json) AS s (slot smallint)`;
+      (SELECT count(*) FROM (
+        SELECT FROM ${sql(queue)} t WHERE t.slot = s.slot AND t.id > s.floor LIMIT 100000) AS counted)::int AS messages,
+      coalesce(extract(epoch FROM clock_timestamp() - (
+        SELECT created_at FROM ${sql(queue)} t WHERE t.slot = s.slot AND t.id > s.floor ORDER BY id LIMIT 1)), 0)::float8 AS oldest
+    FROM json_to_recordset(${asJson(from)}::text::json) AS s (slot smallint, floor bigint)`;
   return rows.map(({ slot, messages, oldest }) => ({ slot, messages, oldestSeconds: Math.max(0, oldest) }));
 }
 

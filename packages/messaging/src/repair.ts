@@ -231,7 +231,11 @@ export function createRepair(o: RepairOptions): Worker {
       await compare(edge, cursor, signal);
       await fetchMissing(edge, signal);
       await count(edge);
-      for (const gap of await gaps(database, edge, graceMs)) if (!signal.aborted) await fillGap(edge, gap);
+      for (const gap of await gaps(database, edge, graceMs)) {
+        if (signal.aborted) return;
+        await keepLease(database, edge);
+        await fillGap(edge, gap);
+      }
     } finally {
       await releaseCursor(database, edge).catch(() => {});
     }

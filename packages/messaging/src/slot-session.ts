@@ -4,14 +4,16 @@ import { withDeadline } from './deadline.ts';
 import { OUTBOX_SLOTS } from './slot.ts';
 import { shareOf, slotsFrom } from './slot-share.ts';
 
+/** Runs one statement after the one before it. */
+export type Run = <T>(statement: (sql: postgres.Sql) => PromiseLike<T>) => Promise<T>;
+
 /**
  * One connection to the database and the slots that are owned by it. All of it ends together: once `signal` is aborted no slot
  * is owned any more and every call fails.
  */
 export interface SlotSession {
   readonly signal: AbortSignal;
-  /** Runs one statement after the one before it. */
-  run<T>(statement: (sql: postgres.Sql) => PromiseLike<T>): Promise<T>;
+  run: Run;
   /**
    * Becomes the owner of free slots up to this session's share of them; `won` says that there are new ones, `surplus` how
    * many of them others are waiting for.
@@ -43,7 +45,7 @@ export interface SlotSessionOptions {
   /** Of NOTIFY. */
   channel: string;
   /** Refuses, by throwing, a database that is not as it must be. */
-  check: (sql: postgres.Sql) => Promise<void>;
+  check: (run: Run) => Promise<void>;
 }
 
 /** After this a statement is taken for lost, and the session with it. */
@@ -107,7 +109,7 @@ export async function openSlotSession(o: SlotSessionOptions): Promise<SlotSessio
   }
 
   try {
-    await run(o.check);
+    await o.check(run);
     await run((db) => db`LISTEN ${db(o.channel)}`);
     await run((db) => db`SELECT pg_try_advisory_lock(${o.locks.alive}::int, pg_backend_pid())`);
   } catch (err) {

@@ -1,0 +1,116 @@
+import postgres from 'postgres';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { type Fixture, openFixture, openTransaction, outbox, pause, placed, remind } from './fixture.ts';
+import { createFloors, type Floors, type Queue } from './floors.ts';
+import { slotOf } from './slot.ts';
+import type { Run } from './slot-session.ts';
+
+let fixture: Fixture;
+let connection: postgres.Sql;
+
+beforeAll(async () => {
+  fixture = await openFixture('floors');
+  connection = postgres(fixture.urls.url, { max: 1 });
+});
+afterAll(async () => {
+  await connection?.end();
+  await fixture?.close();
+});
+beforeEach(() => fixture.clear());
+
+const run: Run = async (statement) => statement(connection);
+const slot = slotOf('k');
+const queues = [
+  { queue: 'outbox' as const, message: placed('k', 1) },
+  { queue: 'outbox_local' as const, message: remind('k', 1) },
+];
+
+async function lastIdOf(queue: Queue): Promise<bigint> {
+  const [row] = await fixture.admin<{ id: string | null }[]>`
+    SELECT pg_sequence_last_value(pg_get_serial_sequence(${queue}, 'id')::regclass)::text AS id`;
+  return BigInt(row?.id ?? 0);
+}
+
+/** Once a second is what they are raised at most. */
+async function raised(floors: Floors): Promise<bigint> {
+  await pause(1050);
+  await floors.raise([slot]);
+  return floors.of(slot);
+}
+
+type Message = ReturnType<typeof placed> | ReturnType<typeof remind>;
+const write = (message: Message) => fixture.database.db.transaction((tx) => writeIn(tx, message));
+const writeIn = (tx: Parameters<typeof outbox.publish>[0], message: Message) =>
+  message.type === 'Placed' ? outbox.publish(tx, message) : outbox.send(tx, message);
+
+describe.each(queues)('of $queue', ({ queue, message }) => {
+  test('is the last id where nothing waits, and the id before the first row where something does', async () => {
+    const floors = createFloors(run, queue);
+    await floors.raise([slot]);
+    expect(floors.of(slot)).toBe(await lastIdOf(queue));
+    await write(message);
+    const id = await lastIdOf(queue);
+    await write(message);
+    expect(await raised(floors)).toBe(id - 1n);
+    await fixture.admin`DELETE FROM ${fixture.admin(queue)} WHERE id = ${String(id)}::bigint`;
+    expect(await raised(floors)).toBe(id);
+  });
+
+  test('stays below what a transaction has written until that has ended, however much is written meanwhile', async () => {
+    const commit = await openTransaction(fixture.database, (tx) => writeIn(tx, message));
+    const id = await lastIdOf(queue);
+    const floors = createFloors(run, queue);
+    await floors.raise([slot]);
+    expect(floors.of(slot)).toBeLessThan(id);
+    await write({ ...message, data: { key: 'other', n: 1 } });
+    expect(await raised(floors)).toBeLessThan(id);
+    await commit();
+    expect(await raised(floors)).toBe(id - 1n);
+    await fixture.admin`DELETE FROM ${fixture.admin(queue)}`;
+    expect(await raised(floors)).toBe(await lastIdOf(queue));
+  });
+
+  test('control: who does not look at the writers passes it', async () => {
+    const commit = await openTransaction(fixture.database, (tx) => writeIn(tx, message));
+    const floors = createFloors(run, queue, async () => new Set());
+    await floors.raise([slot]);
+    await commit();
+    const [row] = await fixture.admin<{ id: string }[]>`SELECT id::text FROM ${fixture.admin(queue)}`;
+    expect(floors.of(slot)).toBeGreaterThanOrEqual(BigInt(row?.id ?? 0));
+  });
+});
+
+describe('what cannot be vacuumed', () => {
+  let elsewhere: postgres.Sql | undefined;
+  afterEach(() => elsewhere?.end());
+
+  test('is passed once, whatever transaction of the server keeps it', async () => {
+    const url = new URL(fixture.urls.superUrl);
+    url.pathname = '/postgres';
+    elsewhere = postgres(url.href, { max: 1 });
+    const end = Promise.withResolvers<void>();
+    const began = Promise.withResolvers<void>();
+    const open = elsewhere.begin(async (tx) => {
+      await tx`SELECT pg_current_xact_id()`;
+      began.resolve();
+      await end.promise;
+    });
+    await began.promise;
+    const rows = 5000;
+    await fixture.admin`
+      INSERT INTO outbox_local (slot, msg_key, event_id, key_seq, type, payload, headers)
+      SELECT ${slot}, 'k', gen_random_uuid(), n, 'Remind', '{}', '{}' FROM generate_series(1, ${rows}::int) AS n`;
+    await fixture.admin`DELETE FROM outbox_local`;
+    const own = postgres(fixture.urls.url, { max: 1, connection: { enable_seqscan: false } });
+    const floors = createFloors(async (statement) => statement(own), 'outbox_local');
+    for (let i = 0; i < 4; i += 1) await raised(floors);
+    expect(floors.of(slot)).toBe(await lastIdOf('outbox_local'));
+    await own.end(); // which is when a session says what it has counted
+    const [row] = await fixture.admin<{ n: number }[]>`
+      SELECT idx_tup_read::int AS n FROM pg_stat_user_indexes WHERE indexrelname = 'outbox_local_slot'`;
+    expect(row?.n).toBeGreaterThanOrEqual(rows);
+    expect(row?.n).toBeLessThan(2 * rows);
+    end.resolve();
+    await open;
+  });
+});

@@ -1,0 +1,135 @@
+import { asJson, type Run } from './slot-session.ts';
+
+/**
+ * Up to which id a queue is empty for good, slot by slot. What was deleted stays in the index until no transaction of the server could
+ * see it any more, one in another database included, and a reader from the start passes it all: behind a transaction that is open for
+ * minutes that is a million rows, and seconds.
+ */
+export interface Floors {
+  /** The slot has no row with this id or a lower one, and never will. 0 until it was looked at. */
+  of(slot: number): bigint;
+  /** Looks how far the floors of these slots can be raised: once a second, and when one of them is new. */
+  raise(slots: readonly number[]): Promise<void>;
+  /** The slot is given up. */
+  drop(slot: number): void;
+}
+
+export type Queue = 'outbox' | 'outbox_local';
+
+const RAISE_MS = 1000;
+/** A slot that is new is worth waiting for the transactions that are just under way, so often and so long, in ms. */
+const LOOKS = 20;
+const LOOK_MS = 5;
+
+/** The higher of two ids. */
+export function higher(a: bigint, b: bigint): bigint {
+  if (a < b) return b;
+  return a;
+}
+
+/** By the connection of a session, whose statements `run` sends one after the other. Who is writing is asked of `writers`; for tests. */
+export function createFloors(run: Run, queue: Queue, writers = writersOf): Floors {
+  const floors = new Map<number, bigint>();
+  const settled = createSettled();
+  let raiseAt = 0;
+
+  async function look(): Promise<bigint> {
+    // First the id, then the writers: who has taken an id by now is among them, or has ended.
+    const id = await lastId(run, queue);
+    return settled.look(id, await writers(run, queue));
+  }
+
+  async function settle(patient: boolean): Promise<bigint> {
+    let id = await look();
+    for (let looks = 1; patient && id === 0n && looks < LOOKS; looks += 1) {
+      await new Promise((done) => setTimeout(done, LOOK_MS));
+      id = await look();
+    }
+    return id;
+  }
+
+  /** The statement begins after the writers were looked at: what they have committed it sees. */
+  async function raiseTo(id: bigint, slots: readonly number[]): Promise<void> {
+    const from = slots.map((slot) => ({ slot, floor: String(floors.get(slot) ?? 0n) }));
+    const rows = await run(
+      (sql) => sql<{ slot: number; lowest: string | null }[]>`
+        SELECT slot, (SELECT id FROM ${sql(queue)} q WHERE q.slot = s.slot AND q.id > s.floor ORDER BY id LIMIT 1)::text AS lowest
+        FROM json_to_recordset(${asJson(from)}::text::json) AS s (slot smallint, floor bigint)`,
+    );
+    for (const { slot, lowest } of rows) {
+      const below = lowest === null ? id : BigInt(lowest) - 1n;
+      floors.set(slot, below < id ? below : id);
+    }
+  }
+
+  return {
+    of: (slot) => floors.get(slot) ?? 0n,
+
+    async raise(slots) {
+      const fresh = slots.filter((slot) => !floors.has(slot));
+      if (fresh.length === 0 && performance.now() < raiseAt) return;
+      raiseAt = performance.now() + RAISE_MS;
+      const id = await settle(fresh.length > 0);
+      const lower = slots.filter((slot) => !fresh.includes(slot) && (floors.get(slot) ?? 0n) < id);
+      if (lower.length > 0) await raiseTo(id, lower);
+      // Each for itself: of what nobody has passed yet there may be more than one statement has time for.
+      for (const slot of fresh) await raiseTo(id, [slot]);
+    },
+
+    drop(slot) {
+      floors.delete(slot);
+    },
+  };
+}
+
+/** The highest id that was ever given out. */
+async function lastId(run: Run, queue: Queue): Promise<bigint> {
+  const [row] = await run(
+    (sql) => sql<{ id: string | null }[]>`
+      SELECT pg_sequence_last_value(pg_get_serial_sequence(${queue}, 'id')::regclass)::text AS id`,
+  );
+  return BigInt(row?.id ?? 0);
+}
+
+/**
+ * The transactions that may have written to the queue: they take this lock before they take an id, and keep it until what they wrote can be
+ * seen. Undefined when one is prepared, as such a transaction has another name then.
+ */
+async function writersOf(run: Run, queue: Queue): Promise<ReadonlySet<string> | undefined> {
+  const rows = await run(
+    (sql) => sql<{ writer: string; prepared: boolean }[]>`
+      SELECT virtualtransaction AS writer, pid IS NULL AS prepared FROM pg_catalog.pg_locks
+      WHERE locktype = 'relation' AND mode = 'RowExclusiveLock' AND relation = ${queue}::regclass
+        AND database = (SELECT oid FROM pg_database WHERE datname = current_database())`,
+  );
+  return rows.some(({ prepared }) => prepared) ? undefined : new Set(rows.map(({ writer }) => writer));
+}
+
+/** Up to which id every row was committed or never will be. */
+export interface Settled {
+  /** What is settled, given the highest id given out at some time, and who was writing after that. */
+  look(id: bigint, writers: ReadonlySet<string> | undefined): bigint;
+}
+
+export function createSettled(): Settled {
+  let settled = 0n;
+  /** Settled as soon as the last of these writers has ended. */
+  let next: { id: bigint; writers: ReadonlySet<string> } | undefined;
+  return {
+    look(id, writers) {
+      if (!writers) {
+        next = undefined;
+        return settled;
+      }
+      const open = [...(next?.writers ?? [])].filter((writer) => writers.has(writer));
+      if (next && open.length > 0) {
+        next = { ...next, writers: new Set(open) };
+        return settled;
+      }
+      if (next) settled = next.id;
+      next = { id, writers };
+      if (writers.size === 0) settled = id;
+      return settled;
+    },
+  };
+}
