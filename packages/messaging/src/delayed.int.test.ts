@@ -1,4 +1,6 @@
+import { connectDatabase } from '@sidecart/kit/db';
 import { testDeps } from '@sidecart/kit/testing';
+import postgres from 'postgres';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest';
 import { createDelayedRelease, type DelayedOptions, type DelayedRelease } from './delayed.ts';
 import {
@@ -288,4 +290,45 @@ test('a key that is new, and whose counter an open transaction is making, does n
     await held.catch(() => {}); // the server may have ended it
     await release.stop();
   }
+});
+
+test('what was moved and cannot be vacuumed is passed by a look now and then, not by each', async () => {
+  const elsewhere = new URL(fixture.urls.superUrl);
+  elsewhere.pathname = '/postgres';
+  const other = postgres(elsewhere.href, { max: 1 });
+  const end = Promise.withResolvers<void>();
+  const began = Promise.withResolvers<void>();
+  const open = other.begin(async (tx) => {
+    await tx`SELECT pg_current_xact_id()`;
+    began.resolve();
+    await end.promise;
+  });
+  await began.promise;
+  const dead = 5000;
+  const notBefore = new Date((await databaseNow()).getTime() - 3_600_000);
+  await transaction((tx) =>
+    outbox.publish(tx, ...Array.from({ length: dead }, (_, i) => ({ ...placed('k', i), notBefore }))),
+  );
+  await fixture.admin`DELETE FROM outbox_delayed`;
+  const passed = async () => {
+    const [row] = await fixture.admin<{ n: number }[]>`
+      SELECT idx_tup_read::int AS n FROM pg_stat_user_indexes WHERE indexrelname = 'outbox_delayed_due'`;
+    return row?.n ?? 0;
+  };
+  const before = await passed();
+  const database = connectDatabase({ url: fixture.urls.url, applicationName: 'delayed-looks', max: 2 });
+  const mover = createDelayedRelease({ ...testDeps('orders'), database, pollMs: 50 });
+  await mover.start();
+  for (let i = 0; i < 100; i++) {
+    mover.nudge();
+    await pause(25);
+  }
+  await mover.stop();
+  await database.close(); // which is when a session says what it has counted
+  const looks = ((await passed()) - before) / dead;
+  expect(looks).toBeGreaterThanOrEqual(1);
+  expect(looks).toBeLessThan(20);
+  end.resolve();
+  await open;
+  await other.end();
 });

@@ -39,15 +39,28 @@ const AGAIN_MS = 100;
 const APART_MS = 20;
 
 /**
+ * A look passes all that was moved and that some transaction of the server could still see, which is much behind one that is open for minutes.
+ * So most looks begin so long before now; what is older, because it was committed late, is found by one from the start.
+ */
+const RECENT = '5 seconds';
+/** The looks from the start are so far apart, in ms, or so many times the length of the last, but no further than the last. */
+const SWEEP = { ms: 1000, share: 20, atMostMs: 3000 };
+
+/** The parameter is {@link RECENT} or null. */
+const since = (parameter: string) =>
+  `due_at > coalesce(statement_timestamp() - ${parameter}::interval, '-infinity')`;
+
+/**
  * What is due, in that order, and whether its key's counter is free: a transaction that holds one would hold up all the others as well,
- * and is waited for outside. $1 are the keys that are known to be held. One process at a time; another one would find the same rows, and wait
- * for nothing.
+ * and is waited for outside. $1 are the keys that are known to be held, $2 is {@link RECENT} or null. One process at a time; another one
+ * would find the same rows, and wait for nothing.
  */
 const DUE = `
   WITH turn AS MATERIALIZED (SELECT pg_try_advisory_xact_lock(${LOCKS.release}, 0) AS mine),
   due AS MATERIALIZED (
     SELECT d.id, d.due_at, d.topic, d.msg_key FROM turn CROSS JOIN LATERAL (
-      SELECT * FROM outbox_delayed WHERE turn.mine AND due_at <= statement_timestamp() AND (topic, msg_key) NOT IN (
+      SELECT * FROM outbox_delayed
+      WHERE turn.mine AND due_at <= statement_timestamp() AND ${since('$2')} AND (topic, msg_key) NOT IN (
         SELECT topic, msg_key FROM json_to_recordset($1::text::json) AS held (topic text, msg_key text))
       ORDER BY due_at, id LIMIT ${LIMIT}
     ) d
@@ -59,7 +72,9 @@ const DUE = `
     OR NOT EXISTS (SELECT FROM outbox_sequence s WHERE s.topic = due.topic AND s.msg_key = due.msg_key)) AS free
   FROM due ORDER BY due_at, id`;
 
-const NEXT = `SELECT extract(epoch FROM min(due_at) - statement_timestamp())::float8 * 1000 AS ms FROM outbox_delayed`;
+const NEXT = `
+  SELECT extract(epoch FROM due_at - statement_timestamp())::float8 * 1000 AS ms FROM outbox_delayed
+  WHERE ${since('$1')} ORDER BY due_at LIMIT 1`;
 
 /**
  * Moves delayed messages to the outbox when they are due, by the database's clock. The move is one transaction, so a message is in
@@ -77,15 +92,28 @@ export function createDelayedRelease(o: DelayedOptions): DelayedRelease {
   const wake = createWake();
   let stopped = false;
   let failing = false;
+  /** The last look from the start found something due. */
+  let behind = false;
+  let sweepAt = 0;
   let ended: Promise<void> = Promise.resolve();
 
   /** Moves what is due; returns when to look again, in ms. */
   async function round(): Promise<number> {
-    const [next] = await o.database.sql.unsafe<{ ms: number | null }[]>(NEXT);
+    const askedAt = performance.now();
+    const sweeps = behind || failing || askedAt >= sweepAt;
+    const from = sweeps ? null : RECENT;
+    const [next] = await o.database.sql.unsafe<{ ms: number }[]>(NEXT, [from]);
     const ms = next?.ms ?? Number.POSITIVE_INFINITY;
     overdue.set(Math.max(0, -ms / 1000));
+    if (sweeps) {
+      behind = ms <= 0;
+      const took = performance.now() - askedAt;
+      sweepAt = askedAt + Math.min(Math.max(SWEEP.ms, SWEEP.share * took), SWEEP.atMostMs);
+    }
     if (ms > 0) return Math.min(pollMs, Math.ceil(ms));
-    const moved = await (failing ? releaseSingly : releaseDue)(o.database, unordered);
+    const moved = await (failing
+      ? releaseSingly(o.database, unordered)
+      : releaseDue(o.database, unordered, from));
     if (moved === 0) return AGAIN_MS;
     o.onReleased?.();
     return 0;
@@ -157,12 +185,13 @@ async function releaseSingly({ sql }: Database, unordered: string): Promise<numb
  * One transaction; how many messages it moved. A key with more due messages than one look takes must not hide the others while its counter
  * is held, so the next look leaves it out; with all of its messages, or later ones would be moved before earlier ones.
  */
-async function releaseDue({ sql }: Database, unordered: string): Promise<number> {
+async function releaseDue({ sql }: Database, unordered: string, from: string | null): Promise<number> {
   return sql.begin(async (tx) => {
     const held: { topic: string; msg_key: string }[] = [];
     for (let looks = 0; looks < LOOKS; looks += 1) {
       const due = await tx.unsafe<{ id: string; topic: string; msg_key: string; free: boolean }[]>(DUE, [
         JSON.stringify(held),
+        from,
       ]);
       const moves = due.filter(({ free }) => free).map(({ id, msg_key }) => ({ id, slot: slotOf(msg_key) }));
       if (moves.length > 0) {
