@@ -19,8 +19,8 @@ export interface CellOutcome {
   latencies?: Latencies;
   /** Of all appends while streams were condensed, where `latencies` has the longest of each stream. */
   during?: Latencies;
-  /** The same of each part of a soak, and how much was done in it (unknown of older runs). */
-  parts?: (Latencies & { count?: number })[];
+  /** The same of each part of a soak, how much was done in it, and the longest time in which nothing was, ms. */
+  parts?: (Latencies & { count: number; pause: number })[];
 }
 
 /** What a cell used while it was measured, processor seconds by who used them. */

@@ -134,7 +134,11 @@ export async function soak(job: Job<'soak'>, mark: Mark): Promise<CellOutcome> {
   const partMs = (until - from) / SOAK_PARTS;
   const parts = Array.from({ length: SOAK_PARTS }, (_, part) => {
     const bounds = [from + part * partMs, from + (part + 1) * partMs] as const;
-    return { ...shares(ledger.latencies(...bounds)), count: ledger.handledBetween(...bounds) };
+    return {
+      ...shares(ledger.latencies(...bounds)),
+      count: ledger.handledBetween(...bounds),
+      pause: ledger.longestPause(...bounds),
+    };
   });
   const latencies = shares(ledger.latencies(from, until));
   return { count, seconds: (until - from) / 1000, latencies, parts, ...rest };

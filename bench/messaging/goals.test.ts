@@ -1,4 +1,4 @@
-import { expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { measuredText, roundsOf } from '../cells/figures.ts';
 import type { Result } from '../cells/results.ts';
 import { bestPeer, goalsOf } from './goals.ts';
@@ -36,12 +36,31 @@ test('what was not measured is not met and not missed', () => {
   expect(goal && measuredText(goal)).toBe('not measured');
 });
 
-test('the soak has to go on at its rate while a transaction is open in its middle parts', () => {
-  const soak = (...counts: (number | undefined)[]) => {
-    const parts = counts.map((count) => ({ p50: 1, p99: 2, p999: 3, ...(count !== undefined && { count }) }));
-    return goalsOf([result(OWN, 0, 600, { cell: 'soak', parts })]).find(({ goal }) => goal.includes('soak'));
+describe('while a transaction is open in the middle parts of the soak', () => {
+  const part = (more: object = {}) => ({ p50: 1, p99: 2, p999: 3, count: 100, pause: 5, ...more });
+  const goals = (...middle: ReturnType<typeof part>[]) => {
+    const parts = [part(), ...middle, part()];
+    return goalsOf([result(OWN, 0, 600, { cell: 'soak', parts })]).filter(({ goal }) =>
+      goal.includes('soak'),
+    );
   };
-  expect(soak(100, 90, 80, 70, 80, 100)).toMatchObject({ measured: [0.8], met: true });
-  expect(soak(100, 70, 70, 70, 70, 140)).toMatchObject({ met: false });
-  expect(soak(undefined, undefined, undefined)?.met).toBeUndefined();
+  const met = (...middle: ReturnType<typeof part>[]) => goals(...middle).map(({ met }) => met);
+
+  test('it goes on as before', () => {
+    expect(met(part(), part())).toEqual([true, true, true]);
+    expect(met(part({ count: 80, p50: 1.2, pause: 1000 }))).toEqual([true, true, true]);
+  });
+
+  test.each([
+    ['less than 80 % handled', { count: 70 }, [false, true, true]],
+    ['a median that is more than a fifth longer', { p50: 1.3 }, [true, false, true]],
+    ['a second in which nothing was handled, caught up later', { pause: 1001 }, [true, true, false]],
+  ])('missed: %s', (_, middle, wanted) => {
+    expect(met(part(middle))).toEqual(wanted);
+  });
+
+  test('nothing is judged when there was no soak', () => {
+    const soaks = goalsOf([]).filter(({ goal }) => goal.includes('soak'));
+    expect(soaks.map(({ met }) => met)).toEqual([undefined, undefined, undefined]);
+  });
 });

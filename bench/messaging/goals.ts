@@ -23,15 +23,18 @@ export function bestPeer(results: readonly Result[], cell: string): string | und
   return exact.sort((a, b) => medianOf(b) - medianOf(a))[0];
 }
 
-/** What an average part of a soak handled; a transaction stands open in all but the first and the last. */
-const meanCount = (parts: NonNullable<Result['parts']>) =>
-  parts.reduce((sum, { count = 0 }) => sum + count, 0) / parts.length;
+type Parts = NonNullable<Result['parts']>;
+/** A transaction stands open elsewhere in all parts of a soak but the first and the last. */
+const beside = ({ parts = [] }: Result) => parts.slice(1, -1);
+const without = ({ parts = [] }: Result) => [...parts.slice(0, 1), ...parts.slice(-1)];
+const average = (parts: Parts, figure: (part: Parts[number]) => number) =>
+  parts.reduce((sum, part) => sum + figure(part), 0) / parts.length;
 
 /** The goals of the project for its messages, each with what was measured. */
 export function goalsOf(results: readonly Result[]): Goal[] {
   const of = (cell: string, arm: string, figure?: (result: Result) => number): Rounds =>
     roundsOf(results, cell, arm, figure);
-  const soaks = results.filter(({ parts }) => parts?.every(({ count }) => count !== undefined));
+  const soak = (figure: (result: Result) => number) => roundsOf(results, 'soak', OWN, figure);
   const [own, bare, after] = BROKER_ARMS;
   const p99 = ({ latencies }: Result) => latencies?.p99 ?? Number.NaN;
   return [
@@ -72,10 +75,28 @@ export function goalsOf(results: readonly Result[]): Goal[] {
       0.8,
     ),
     atLeast(
-      'soak, in the parts with a transaction open elsewhere: of those without',
-      roundsOf(soaks, 'soak', OWN, ({ parts = [] }) => meanCount(parts.slice(1, -1))),
-      roundsOf(soaks, 'soak', OWN, ({ parts = [] }) => meanCount([...parts.slice(0, 1), ...parts.slice(-1)])),
+      'soak, handled a second with a transaction open elsewhere: of without',
+      soak((result) => average(beside(result), ({ count }) => count)),
+      soak((result) => average(without(result), ({ count }) => count)),
       0.8,
+    ),
+    judged(
+      'soak, median from commit to effect with a transaction open elsewhere: of without',
+      'at most 1.2',
+      paired(
+        soak((result) => average(beside(result), ({ p50 }) => p50)),
+        soak((result) => average(without(result), ({ p50 }) => p50)),
+        share,
+      ),
+      ' x',
+      (value) => value <= 1.2,
+    ),
+    judged(
+      'soak, longest time with nothing handled while a transaction is open elsewhere',
+      'at most 1000 ms',
+      [...soak((result) => Math.max(...beside(result).map(({ pause }) => pause))).values()],
+      ' ms',
+      (value) => value <= 1000,
     ),
   ];
 }

@@ -73,3 +73,13 @@ test('who waits for room goes on when there is some, or when it is over', async 
   await over;
   expect(went).toEqual(['room', 'over']);
 });
+
+test('the longest pause is between two effects, or an effect and a bound', () => {
+  const ledger = filled(false, [message(0), message(1), message(2)]);
+  ledger.handled(message(1), 30);
+  ledger.handled(message(0), 18);
+  ledger.handled(message(2), 50);
+  expect(ledger.longestPause(10, 60)).toBe(20);
+  expect(ledger.longestPause(10, 45)).toBe(15);
+  expect(ledger.longestPause(100, 160)).toBe(60);
+});

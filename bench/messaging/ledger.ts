@@ -27,6 +27,8 @@ export interface Ledger {
   handledCount(): number;
   /** Of those handled within the bounds. */
   handledBetween(from: number, until: number): number;
+  /** The longest time within the bounds in which nothing was handled, ms. */
+  longestPause(from: number, until: number): number;
   committedCount(): number;
   /** From commit to effect, of those committed within the bounds. An effect that the writer hears of before its own commit took 0 ms. */
   latencies(from: number, until: number): number[];
@@ -96,6 +98,13 @@ export function createLedger(o: { ordered: boolean }): Ledger {
     },
     handledCount: () => seen,
     handledBetween: (from, until) => handledAt.filter((at) => at >= from && at < until).length,
+    longestPause(from, until) {
+      const times = handledAt.filter((at) => at >= from && at < until).sort((a, b) => a - b);
+      return [...times, until].reduce(
+        ({ last, longest }, at) => ({ last: at, longest: Math.max(longest, at - last) }),
+        { last: from, longest: 0 },
+      ).longest;
+    },
     committedCount: () => committed,
     latencies(from, until) {
       const found: number[] = [];

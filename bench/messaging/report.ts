@@ -76,15 +76,18 @@ function soakTable(results: readonly Result[]): string {
   if (!soak?.parts) return '';
   const last = soak.parts.length - 1;
   const minutes = (soak.seconds / soak.parts.length / 60).toFixed(1);
-  const rows = soak.parts.map(({ p50, p99, p999 }, part) => [
+  const rows = soak.parts.map(({ p50, p99, p999, pause, count }, part) => [
     `${part + 1}${part > 0 && part < last ? ', a transaction open elsewhere' : ''}`,
-    ...[p50, p99, p999].map((ms) => ms.toFixed(2)),
+    String(count),
+    ...[p50, p99, p999, pause].map((ms) => ms.toFixed(2)),
   ]);
   const head = [
     `soak at ${rate(soak).toFixed(0)}/s, part of ${minutes} min`,
+    'handled',
     'p50, ms',
     'p99, ms',
     'p99.9, ms',
+    'longest pause, ms',
   ];
   return `${markdown(head, rows)}\n\nLedger of the soak: ${ledgerText([soak])}; CPU s per 1000: ${cpuPer1000([soak])}.`;
 }
