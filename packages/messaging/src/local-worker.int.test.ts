@@ -19,6 +19,7 @@ import {
   pause,
   remind,
 } from './fixture.ts';
+import { makeDeadRows } from './fixture-dead-rows.ts';
 import { type Handler, type Message, on } from './handler.ts';
 import { removeHandled } from './local-apply.ts';
 import { createLocalWorker, type LocalWorker, type LocalWorkerOptions } from './local-worker.ts';
@@ -511,6 +512,23 @@ test('a Remind without a local handler is refused in send, with the cure', async
   const without = createOutbox({ service: 'orders', catalog, owns: ['orders'] });
   const sending = fixture.database.db.transaction((tx) => without.send(tx, remind('k', 1)));
   await expect(sending).rejects.toThrow('no local handler for Remind: give it one');
+});
+
+test('rows that are dead and cannot be vacuumed are passed at the start, not in each sweep', async () => {
+  const dead = await makeDeadRows(fixture, { queue: 'outbox_local', slot: slotOf('k'), rows: 10_000 });
+  const worker = await start(noting());
+  for (let i = 0; i < 100; i++) {
+    await write(remind('k', i));
+    worker.nudge();
+    await pause(20);
+  }
+  await emptied();
+  await stopAll(); // which is when a session says what it has counted
+  await expectOnceInOrder(100);
+  const looks = await dead.passed();
+  expect(looks).toBeGreaterThanOrEqual(1);
+  expect(looks).toBeLessThan(4);
+  await dead.release();
 });
 
 test('a transaction that stays open in this and in another database holds up nothing', async () => {

@@ -16,6 +16,7 @@ import {
   remind,
   reserve,
 } from './fixture.ts';
+import { makeDeadRows } from './fixture-dead-rows.ts';
 import { firstAppearances, recorder } from './fixture-recorder.ts';
 import { OutboxSetupError } from './outbox-check.ts';
 import { createRelay, type Relay, type RelayOptions } from './relay.ts';
@@ -274,27 +275,7 @@ describe('the order of commits', () => {
   });
 
   test('rows that are dead and cannot be vacuumed are passed at the start, not in each sweep', async () => {
-    const dead = 30_000;
-    const looking = postgres(fixture.urls.superUrl, { max: 1 });
-    const end = Promise.withResolvers<void>();
-    const began = Promise.withResolvers<void>();
-    const pinned = looking.begin('ISOLATION LEVEL REPEATABLE READ READ ONLY', async (tx) => {
-      await tx`SELECT count(*) FROM outbox`;
-      began.resolve();
-      await end.promise;
-    });
-    await began.promise;
-    const { admin } = fixture;
-    await admin`
-      INSERT INTO outbox (slot, topic, msg_key, event_id, key_seq, type, payload, headers)
-      SELECT ${slotOf('k')}, 'orders', 'k', gen_random_uuid(), n, 'Placed', '{}', '{}' FROM generate_series(1, ${dead}::int) AS n`;
-    await admin`DELETE FROM outbox`;
-    const passed = async () => {
-      const [row] = await admin<{ n: number }[]>`
-        SELECT idx_tup_read::int AS n FROM pg_stat_user_indexes WHERE indexrelname = 'outbox_slot'`;
-      return row?.n ?? 0;
-    };
-    const before = await passed();
+    const dead = await makeDeadRows(fixture, { queue: 'outbox', slot: slotOf('k'), rows: 10_000 });
     const broker = recorder();
     const relay = await start(broker.publish, { pollMs: 10 });
     for (let i = 0; i < 100; i++) {
@@ -305,12 +286,10 @@ describe('the order of commits', () => {
     await emptied();
     await relay.stop(); // which is when a session says what it has counted
     expect(broker.arrived).toHaveLength(100);
-    const looks = ((await passed()) - before) / dead;
+    const looks = await dead.passed();
     expect(looks).toBeGreaterThanOrEqual(1);
     expect(looks).toBeLessThan(4);
-    end.resolve();
-    await pinned;
-    await looking.end();
+    await dead.release();
   });
 
   test('and a later message of the same key waits for it', async () => {

@@ -1,0 +1,47 @@
+import postgres from 'postgres';
+import type { Fixture } from './fixture.ts';
+import type { Queue } from './floors.ts';
+
+/** Rows that were deleted and stay, because a transaction in another database of the server could still see them. */
+export interface DeadRows {
+  /** How often an index entry of the queue's slots was read so far, in multiples of these rows; of sessions that have ended. */
+  passed(): Promise<number>;
+  /** Ends the transaction. */
+  release(): Promise<void>;
+}
+
+export async function makeDeadRows(
+  { admin, urls }: Fixture,
+  o: { queue: Queue; slot: number; rows: number },
+): Promise<DeadRows> {
+  const elsewhere = new URL(urls.superUrl);
+  elsewhere.pathname = '/postgres';
+  const other = postgres(elsewhere.href, { max: 1 });
+  const began = Promise.withResolvers<void>();
+  const end = Promise.withResolvers<void>();
+  const open = other.begin(async (tx) => {
+    await tx`SELECT pg_current_xact_id()`;
+    began.resolve();
+    await end.promise;
+  });
+  await began.promise;
+  const topic = o.queue === 'outbox' ? { column: ', topic', value: ", 'orders'" } : { column: '', value: '' };
+  await admin.unsafe(`
+    INSERT INTO ${o.queue} (slot, msg_key, event_id, key_seq, type, payload, headers${topic.column})
+    SELECT ${o.slot}, 'k', gen_random_uuid(), n, 'T', '{}', '{}'${topic.value} FROM generate_series(1, ${o.rows}) AS n;
+    DELETE FROM ${o.queue}`);
+  const read = async () => {
+    const [row] = await admin<{ n: number }[]>`
+      SELECT idx_tup_read::int AS n FROM pg_stat_user_indexes WHERE indexrelname = ${`${o.queue}_slot`}`;
+    return row?.n ?? 0;
+  };
+  const before = await read();
+  return {
+    passed: async () => ((await read()) - before) / o.rows,
+    async release() {
+      end.resolve();
+      await open;
+      await other.end();
+    },
+  };
+}
