@@ -63,7 +63,7 @@ export function buildEnvelope(service: string, message: StoredMessage): CloudEve
 
 // PostgreSQL cannot store a NUL in a text, and nothing else of this range has any business in an attribute.
 const ATTRIBUTE = /^[^\p{Cc}\p{Cs}]{1,512}$/u;
-export const attribute = z.string().regex(ATTRIBUTE, 'Expected 1 to 512 characters, none of them control');
+const attribute = z.string().regex(ATTRIBUTE, 'Expected 1 to 512 characters, none of them control');
 const optionalAttribute = attribute.optional().catch(undefined);
 
 /** The receivers' rule, for senders. */

@@ -272,15 +272,6 @@ describe('an answer that does not come', () => {
     expect(body.messages.length).toBeGreaterThan(20);
     expect(Buffer.byteLength(JSON.stringify(body))).toBeLessThan(2_200_000);
   });
-
-  test('for a key with many of the widest characters comes: any key that a message may have can be asked for', async () => {
-    const key = '\u{1f4d6}'.repeat(512);
-    await send(key, 1, 2);
-    await acknowledged();
-    const { deliver } = open();
-    expect(await deliver(key, 2)).toBe('done');
-    expect(await effects()).toEqual([2]);
-  });
 });
 
 describe('a replica that compares', () => {

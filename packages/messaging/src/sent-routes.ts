@@ -3,7 +3,7 @@ import { fieldErrors, ProblemError } from '@sidecart/kit/problem';
 import { sql } from 'drizzle-orm';
 import type { Hono } from 'hono';
 import { z } from 'zod';
-import { attribute, buildEnvelope, type CloudEvent, type StoredHeaders } from './envelope.ts';
+import { buildEnvelope, type CloudEvent, type StoredHeaders } from './envelope.ts';
 import { SENT_DAYS } from './limits.ts';
 import { slotOf } from './slot.ts';
 
@@ -42,7 +42,7 @@ export const SentQuestion = z.discriminatedUnion('ask', [
   /** Messages by the ids of such a page. */
   z.strictObject({ ask: z.literal('messages'), ids: z.array(Number64).min(1).max(MESSAGES) }),
   /** Messages of a key by their numbers. */
-  z.strictObject({ ask: z.literal('key'), key: attribute, from: Number64, to: Number64 }),
+  z.strictObject({ ask: z.literal('key'), key: z.string().max(512), from: Number64, to: Number64 }),
 ]);
 
 /** One page of what was sent. */
