@@ -295,7 +295,7 @@ describe('routes', () => {
         status: 404,
         body: { code: 'route_not_found' },
       });
-    for (const path of ['/messages/orders', '/v1/orders']) {
+    for (const path of ['/messages/orders', '/v1/orders', '/admin/dead-letters/1/message']) {
       expect((await callJson(app, 'POST', path, `"${'x'.repeat(101)}"`, stranger)).status).toBe(413);
       expect((await callJson(app, 'POST', path, '{', stranger)).status).toBe(400);
     }
@@ -305,6 +305,21 @@ describe('routes', () => {
     const { app } = testApp({ maxBodyBytes: 100 });
     const headers = { 'content-type': 'application/cloudevents+json' };
     expect((await callJson(app, 'POST', '/v1/orders', `"${'x'.repeat(101)}"`, headers)).status).toBe(413);
+  });
+
+  test('what is put in place of a message may be as long as one, for who holds the token; nothing beside it may', async () => {
+    const { app } = testApp({ maxBodyBytes: 100 });
+    app.all('/admin/*', (c) => c.text('taken'));
+    const put = async (path: string, bytes: number) =>
+      (await callJson(app, 'PUT', path, `"${'x'.repeat(bytes)}"`)).status;
+    expect(await put('/admin/dead-letters/1/message', 4 * 1024 * 1024)).toBe(200);
+    expect(await put('/admin/dead-letters/1/message', 5 * 1024 * 1024)).toBe(413);
+    for (const path of [
+      '/admin/dead-letters/1/discard',
+      '/admin/dead-letters/1/message/x',
+      '/admin/x/1/message',
+    ])
+      expect(await put(path, 101)).toBe(413);
   });
 
   test('the body of a delivery reaches its handler untouched, however odd', async () => {

@@ -2,7 +2,7 @@ import { timingSafeEqual } from 'node:crypto';
 import { OpenAPIHono } from '@hono/zod-openapi';
 import type { Context, MiddlewareHandler } from 'hono';
 import { matchedRoutes } from 'hono/route';
-import { isUsableText, jsonBody, mediaType } from './body.ts';
+import { isUsableText, jsonBody, MAX_MESSAGE_BYTES, mediaType } from './body.ts';
 import {
   childTraceparent,
   newTraceparent,
@@ -26,11 +26,14 @@ export interface AppOptions {
   appToken: string;
   /** Paths that need no token: the gateway's public routes. The health paths never need one. */
   open?: (path: string) => boolean;
-  /** Default 256 KiB. */
+  /** Default 256 KiB. Messages, and what is put in place of one, may have 4 MiB in any case. */
   maxBodyBytes?: number;
 }
 
 const HEALTH_PATHS = new Set(['/livez', '/readyz', '/healthz']);
+/** Puts a whole message in place of a dead letter: it may be as long as any that is delivered, with a note. */
+const EDIT_PATH = /^\/admin\/dead-letters\/\d+\/message$/;
+const MAX_EDIT_BYTES = MAX_MESSAGE_BYTES + 64 * 1024;
 const METHODS = ['GET', 'POST', 'PUT', 'PATCH', 'DELETE'];
 
 /**
@@ -64,7 +67,13 @@ export function createApp(o: AppOptions): OpenAPIHono {
     checkUrl(c.req.url);
     return next();
   });
-  app.use(jsonBody(o.maxBodyBytes ?? 256 * 1024, (c) => isForMessages(c.req.path) && hasToken(c)));
+  const maxBytes = o.maxBodyBytes ?? 256 * 1024;
+  app.use(
+    jsonBody(
+      (c) => (EDIT_PATH.test(c.req.path) && hasToken(c) ? Math.max(maxBytes, MAX_EDIT_BYTES) : maxBytes),
+      (c) => isForMessages(c.req.path) && hasToken(c),
+    ),
+  );
 
   app.get('/livez', (c) => c.json({ status: o.health.live() ? 'ok' : 'stuck' }));
   app.get('/readyz', (c) => {

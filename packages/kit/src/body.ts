@@ -4,22 +4,25 @@ import { ProblemError } from './problem.ts';
 
 const MAX_DEPTH = 32;
 /** What the sidecar itself accepts; a message above the app's own limit must still reach its handler. */
-const MAX_MESSAGE_BYTES = 4 * 1024 * 1024;
+export const MAX_MESSAGE_BYTES = 4 * 1024 * 1024;
 
 /**
- * Reads the body once, within `maxBytes`, and refuses what is no usable JSON before any handler sees it. Deliveries of
+ * Reads the body once, within what `maxBytes` says for the request, and refuses what is no usable JSON before any handler sees it. Deliveries of
  * messages are only measured: what is wrong with them is for the consumer to judge and to keep.
  */
-export function jsonBody(maxBytes: number, isDelivery: (c: Context) => boolean): MiddlewareHandler {
+export function jsonBody(
+  maxBytes: (c: Context) => number,
+  isDelivery: (c: Context) => boolean,
+): MiddlewareHandler {
   return async function readJsonBody(c, next) {
     if (c.req.method === 'GET' || c.req.method === 'HEAD') return next();
     // Hono keeps promises in this cache, whatever its type says.
     const cache = c.req.bodyCache as Record<string, Promise<unknown>>;
     if (isDelivery(c)) {
-      cache.arrayBuffer = Promise.resolve(await readWithin(c, Math.max(maxBytes, MAX_MESSAGE_BYTES)));
+      cache.arrayBuffer = Promise.resolve(await readWithin(c, Math.max(maxBytes(c), MAX_MESSAGE_BYTES)));
       return next();
     }
-    const bytes = await readWithin(c, maxBytes);
+    const bytes = await readWithin(c, maxBytes(c));
     // Only the bytes tell whether there is a body: a sidecar frames and labels an empty one as if there were. Without
     // one it is the missing fields that count, not the media type, and the validators are to look no further either.
     if (bytes.byteLength === 0) c.req.raw.headers.set('content-type', 'application/json');

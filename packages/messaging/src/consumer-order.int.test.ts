@@ -25,12 +25,21 @@ beforeEach(async () => {
 afterAll(() => fixture?.close());
 
 /** `Step` wants the order, `Note` does not; n = 13 can never be handled, and whatever `away` holds cannot be handled now. */
-function replica(o: { away?: Set<number>; ordered?: boolean; database?: Database } = {}) {
+function replica(
+  o: {
+    away?: Set<number>;
+    ordered?: boolean;
+    database?: Database;
+    /** What a handler waits for. */
+    during?: () => Promise<unknown>;
+  } = {},
+) {
   const handler = (type: string, ordered: boolean): Handler =>
     on(
       Data,
       async (tx, { data }) => {
         await tx.execute(sql`INSERT INTO applied (key, n, type) VALUES (${data.key}, ${data.n}, ${type})`);
+        await o.during?.();
         if (data.n === 13) throw new PermanentError('thirteen');
         if (o.away?.has(data.n)) throw Object.assign(new Error('not now'), { code: '40001' });
       },
@@ -196,18 +205,45 @@ describe('messages of a key, for a handler that wants the order', () => {
   });
 });
 
-test('keys whose next message always fails do not hide those that can go on', async () => {
-  const away = new Set(range(1000, 1100));
-  const { consumer } = replica({ away });
+/** Keys that have dealt with their first message, and whose second waits as if the process had ended then. */
+async function leaveWaiting(first: number, last: number): Promise<void> {
   await fixture.admin`
     INSERT INTO inbox_key (topic, sender, msg_key, last_seq, waiting)
-    SELECT 'orders', 'test', 'k' || n, 1, 1 FROM generate_series(1000, 1101) AS n`;
-  for (const n of range(1000, 1101)) {
+    SELECT 'orders', 'test', 'k' || n, 1, 1 FROM generate_series(${first}::int, ${last}::int) AS n`;
+  for (const n of range(first, last)) {
     const body = delivery('Step', { key: `k${n}`, n }, { id: `e${n}`, key: `k${n}`, sequence: 2 });
     await fixture.admin`
       INSERT INTO inbox_parked (topic, sender, msg_key, seq, event_id, body)
       VALUES ('orders', 'test', ${`k${n}`}, 2, ${`e${n}`}, ${Buffer.from(body)})`;
   }
+}
+
+test('what waits is counted while handlers hang', async () => {
+  const hanging = Promise.withResolvers<void>();
+  const begun = Promise.withResolvers<void>();
+  const { consumer, metrics } = replica({
+    during() {
+      begun.resolve();
+      return hanging.promise;
+    },
+  });
+  await leaveWaiting(1000, 1003);
+  await consumer.worker.start();
+  onTestFinished(async () => {
+    hanging.resolve();
+    await consumer.worker.stop();
+  });
+  await begun.promise;
+  await send(consumer, 'early', 2);
+  await eventually(
+    async () => expect(await metrics.registry.metrics()).toMatch(/sidecart_inbox_parked\{[^}]*\} 5/),
+    1500,
+  );
+});
+
+test('keys whose next message always fails do not hide those that can go on', async () => {
+  const { consumer } = replica({ away: new Set(range(1000, 1100)) });
+  await leaveWaiting(1000, 1101);
   await consumer.worker.start();
   onTestFinished(consumer.worker.stop);
   await eventually(async () => expect(await applied('k1101')).toEqual([1101]), 20_000);

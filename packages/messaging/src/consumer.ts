@@ -25,7 +25,7 @@ import type { Place } from './key-order.ts';
 import { nextEvent, readyKeys } from './key-order.ts';
 import { HANDLER_TIMEOUT_MS, MAX_STARTS } from './limits.ts';
 import { type Begun, createPoisonGuard } from './poison.ts';
-import { repeat } from './repeat.ts';
+import { type Repetition, repeat } from './repeat.ts';
 
 /** `done`: the broker may forget the message. `retry`: it must deliver it again. */
 export type Answer = 'done' | 'retry';
@@ -66,6 +66,9 @@ export interface ConsumerOptions {
   sweepMs?: number;
 }
 
+/** Dead letters are counted at a burial, but not again so soon, in ms: each count reads all that wait. Housekeeping counts the rest. */
+const COUNT_MS = 1000;
+
 /** What came of a delivery. */
 type Received = Applied | { outcome: 'retry' | 'dead_letter' | 'duplicate'; waiting?: Place };
 
@@ -77,6 +80,7 @@ export function createConsumer(o: ConsumerOptions): Consumer {
   const poison = createPoisonGuard(o);
   const timeoutMs = o.handlerTimeoutMs ?? HANDLER_TIMEOUT_MS;
   const delivered = new Map<string, number>();
+  let countAt = 0;
 
   /**
    * Runs what may call a handler: in time, the wait for its turn included, and counted while processes of this service die without a
@@ -219,20 +223,24 @@ export function createConsumer(o: ConsumerOptions): Consumer {
       );
       return 'retry';
     }
+    if (performance.now() < countAt) return 'dead_letter';
+    countAt = performance.now() + COUNT_MS;
     await reportDeadLetters(o).catch((countErr: unknown) => {
       log.warn({ reason: rootMessage(countErr) }, 'Dead letters could not be counted');
     });
     return 'dead_letter';
   }
 
-  async function sweep(): Promise<void> {
-    const ordered = Object.keys(topics).filter((topic) => isOrdered(topics[topic] as TopicHandlers));
-    if (ordered.length === 0) return;
-    for (const key of await readyKeys(database.db, ordered)) await drain(key);
-    await report.countWaiting();
+  const ordered = Object.keys(topics).filter((topic) => isOrdered(topics[topic] as TopicHandlers));
+
+  async function sweep(signal: AbortSignal): Promise<void> {
+    for (const key of await readyKeys(database.db, ordered)) {
+      if (signal.aborted) return;
+      await drain(key);
+    }
   }
 
-  let sweeping: ReturnType<typeof repeat> | undefined;
+  let repetitions: Repetition[] = [];
   return {
     topics,
     receive,
@@ -242,12 +250,15 @@ export function createConsumer(o: ConsumerOptions): Consumer {
       name: 'consumer',
       async start() {
         await poison.start();
-        sweeping = repeat(o.sweepMs ?? 2000, sweep, (err) =>
-          log.warn({ reason: rootMessage(err) }, 'Messages that wait could not be looked for'),
-        );
+        if (ordered.length === 0) return;
+        const ms = o.sweepMs ?? 2000;
+        const onError = (err: unknown) =>
+          log.warn({ reason: rootMessage(err) }, 'Messages that wait could not be looked for');
+        // Counted beside it: a sweep over keys whose handlers hang takes minutes.
+        repetitions = [repeat(ms, sweep, onError), repeat(ms, report.countWaiting, onError)];
       },
       async stop() {
-        await sweeping?.stop();
+        await Promise.all(repetitions.map((repetition) => repetition.stop()));
         await poison.stop();
       },
     },

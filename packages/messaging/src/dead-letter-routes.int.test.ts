@@ -1,13 +1,18 @@
 import { createApp } from '@sidecart/kit/app';
 import { callJson, testDeps } from '@sidecart/kit/testing';
 import { sql } from 'drizzle-orm';
+import { drizzle } from 'drizzle-orm/postgres-js';
+import postgres from 'postgres';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { z } from 'zod';
 import { createConsumer } from './consumer.ts';
 import { mountDeadLetters } from './dead-letter-routes.ts';
+import { listDeadLetters } from './dead-letters.ts';
 import { PermanentError } from './failures.ts';
-import { eventually, type Fixture, openFixture } from './fixture.ts';
+import { eventually, type Fixture, openFixture, openTransaction } from './fixture.ts';
 import { on } from './handler.ts';
+import { applyDead, recordOnce } from './inbox.ts';
+import { MAX_MESSAGE_BYTES } from './limits.ts';
 import { delivery } from './testing.ts';
 
 let fixture: Fixture;
@@ -125,6 +130,52 @@ describe('redrive', () => {
   });
 });
 
+describe('redrive of a message that somebody else has in hand', () => {
+  /** A dead letter that was known by the hash of its bytes, and was mended: now it is message m8. */
+  async function mended(o: Parameters<typeof service>[0]) {
+    const { send, call } = service(o);
+    await send('{"id": "m8"');
+    const [{ id }] = (await call('GET', '')).body.items;
+    await call('PUT', `/${id}/message`, { note: 'whole', envelope: JSON.parse(placed(8)) });
+    return { send, call, id };
+  }
+  const oneWaits = () =>
+    eventually(async () =>
+      expect(
+        await fixture.admin`SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'`,
+      ).toHaveLength(1),
+    );
+
+  test('waits for a delivery of it that has not committed, and changes nothing then', async () => {
+    const { call, id } = await mended(() => undefined);
+    const commit = await openTransaction(fixture.database, async (tx) => {
+      await recordOnce(tx, 'orders', 'm8', 'applied');
+      await tx.execute(sql`INSERT INTO effect VALUES (8)`);
+    });
+    const redriven = call('POST', `/${id}/redrive`);
+    await oneWaits();
+    await commit();
+    expect((await redriven).body).toEqual({ outcome: 'already_applied' });
+    expect(await effects()).toEqual([8]);
+  });
+
+  test('and for a redrive of the same message that became a dead letter once more', async () => {
+    let broken = true;
+    const { send, call, id } = await mended(() => (broken ? new PermanentError('no') : undefined));
+    await send(placed(8));
+    broken = false;
+    const commit = await openTransaction(fixture.database, async (tx) => {
+      expect(await applyDead(tx, 'orders', 'm8')).toBe(true);
+      await tx.execute(sql`INSERT INTO effect VALUES (8)`);
+    });
+    const redriven = call('POST', `/${id}/redrive`);
+    await oneWaits();
+    await commit();
+    expect((await redriven).body).toEqual({ outcome: 'already_applied' });
+    expect(await effects()).toEqual([8]);
+  });
+});
+
 describe('a dead letter that holds its key', () => {
   async function held() {
     let broken = true;
@@ -213,6 +264,18 @@ describe('edit', () => {
     expect(await effects()).toEqual([8]);
   });
 
+  test('of a message as long as messages may be is taken, with its note; a longer one is not', async () => {
+    const { send, call } = service(() => undefined);
+    const text = 'x'.repeat(MAX_MESSAGE_BYTES - 1000);
+    await send(delivery('Placed', { n: 'seven', text }, { id: 'm7', key: 'k' }));
+    const [dead] = (await call('GET', '')).body.items;
+    const put = (data: object) => call('PUT', `/${dead.id}/message`, { note: '\u0416'.repeat(500), data });
+    expect(await put({ n: 7, text: text.repeat(2) })).toMatchObject({ status: 413 });
+    expect(await put({ n: 7, text })).toMatchObject({ status: 200 });
+    expect((await call('POST', `/${dead.id}/redrive`)).body).toEqual({ outcome: 'applied' });
+    expect(await effects()).toEqual([7]);
+  });
+
   test('does not make another message of it', async () => {
     const { send, call } = service();
     await send(placed(1));
@@ -252,6 +315,21 @@ test('bad requests are told what is wrong', async () => {
 test('without the app token nothing is told', async () => {
   const { app } = service();
   expect((await app.request('/admin/dead-letters')).status).toBe(401);
+});
+
+test('a list reads nothing of the content', async () => {
+  const statements: string[] = [];
+  const watched = postgres(fixture.urls.url, {
+    max: 1,
+    debug: (_, statement) => void statements.push(statement),
+  });
+  const { send } = service();
+  await send(placed(1));
+  expect(await listDeadLetters(drizzle(watched), { state: 'waiting', limit: 200 })).toHaveLength(1);
+  await watched.end();
+  const read = statements.filter((statement) => statement.includes('dead_letter'));
+  expect(read).toHaveLength(1);
+  expect(read[0]).not.toMatch(/body|headers|\*/);
 });
 
 test('pages end', async () => {

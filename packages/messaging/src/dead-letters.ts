@@ -1,5 +1,5 @@
 import type { Database, Executor } from '@sidecart/kit/db';
-import { and, asc, desc, eq, lt } from 'drizzle-orm';
+import { and, asc, desc, eq, getTableColumns, lt } from 'drizzle-orm';
 import { readDelivery } from './delivery.ts';
 import { type DeadLetterState, deadLetter, deadLetterAction } from './schema.ts';
 
@@ -29,13 +29,16 @@ export interface DeadLetterView extends DeadLetterSummary {
   actions: { at: string; actor: string; action: string; note: string }[];
 }
 
+/** All but the content: a page of large messages is more than a service has memory for. */
+const { body: _body, headers: _headers, ...SUMMARY } = getTableColumns(deadLetter);
+
 /** Dead letters, the newest first; `before` is the id of the last one of the page before. */
 export async function listDeadLetters(
   db: Executor,
   o: { state: DeadLetterState; topic?: string | undefined; before?: bigint | undefined; limit: number },
 ): Promise<DeadLetterSummary[]> {
   const rows = await db
-    .select()
+    .select(SUMMARY)
     .from(deadLetter)
     .where(
       and(
@@ -112,7 +115,7 @@ export async function editDeadLetter(
   });
 }
 
-function summary(row: typeof deadLetter.$inferSelect): DeadLetterSummary {
+function summary(row: Omit<typeof deadLetter.$inferSelect, 'body' | 'headers'>): DeadLetterSummary {
   return {
     id: String(row.id),
     topic: row.topic,

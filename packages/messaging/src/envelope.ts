@@ -62,10 +62,13 @@ export function buildEnvelope(service: string, message: StoredMessage): CloudEve
 }
 
 // PostgreSQL cannot store a NUL in a text, and nothing else of this range has any business in an attribute.
-const attribute = z
-  .string()
-  .regex(/^[^\p{Cc}\p{Cs}]{1,512}$/u, 'Expected 1 to 512 characters, none of them control');
+const ATTRIBUTE = /^[^\p{Cc}\p{Cs}]{1,512}$/u;
+const attribute = z.string().regex(ATTRIBUTE, 'Expected 1 to 512 characters, none of them control');
 const optionalAttribute = attribute.optional().catch(undefined);
+
+/** The receivers' rule, for senders. */
+export const isAttribute = (value: unknown): value is string =>
+  typeof value === 'string' && ATTRIBUTE.test(value);
 
 /**
  * Reads an envelope tolerantly: attributes that it does not know are ignored, and an unusable optional one counts as

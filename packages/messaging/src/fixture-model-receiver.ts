@@ -70,7 +70,7 @@ export function startReceiver(
     },
     deliver: (event: CloudEvent) =>
       (consumer as Consumer).receive('orders', new TextEncoder().encode(JSON.stringify(event)), {}),
-    /** No more trouble, and half a minute has passed: an edge that died with its receiver is free for the next. */
+    /** No more trouble, and as long has passed as a lease is for: an edge that died with its receiver is free for the next. */
     async calm(): Promise<void> {
       trouble.clear();
       proxy.disarm();

@@ -48,6 +48,16 @@ export async function setOutcome(
     .where(and(eq(inbox.topic, topic), eq(inbox.eventId, eventId)));
 }
 
+/** A dead letter is handled after all, in this transaction; false when it is none, or none any more by the time this is its turn. */
+export async function applyDead(db: Executor, topic: string, eventId: string): Promise<boolean> {
+  const rows = await db
+    .update(inbox)
+    .set({ outcome: 'applied' })
+    .where(and(eq(inbox.topic, topic), eq(inbox.eventId, eventId), eq(inbox.outcome, 'dead_letter')))
+    .returning({ topic: inbox.topic });
+  return rows.length > 0;
+}
+
 /** Deletes inbox rows that no redelivery can ask for any more, in parts; returns how many. */
 export function purgeInbox(db: Executor, o: PurgeOptions = {}): Promise<number> {
   const old = sql`received_at < now() - make_interval(days => ${INBOX_DAYS})`;

@@ -16,8 +16,8 @@ export const INBOX_DAYS = 8;
 export const SENT_DAYS = 7;
 
 /**
- * The largest message that may be written, in bytes of its row as JSON: the sidecar takes bodies up to 4 MiB, and the envelope
- * and what the sidecar adds to it need room as well.
+ * The largest message that may be written, in bytes of its row as JSON as the sidecar writes it: sidecar, broker and receiver take up to
+ * 4 MiB, and the envelope and what the sidecar adds to it need room as well.
  */
 export const MAX_MESSAGE_BYTES = 4 * 1024 * 1024 - 64 * 1024;
 

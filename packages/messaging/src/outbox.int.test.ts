@@ -6,7 +6,7 @@ import fc from 'fast-check';
 import postgres from 'postgres';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { z } from 'zod';
-import { buildEnvelope, type StoredHeaders } from './envelope.ts';
+import { buildEnvelope, receivedEnvelope, type StoredHeaders } from './envelope.ts';
 import {
   catalog,
   eventually,
@@ -123,6 +123,27 @@ describe('writing', () => {
       'in the transaction of the change only',
     );
     expect((await rows()).map((r) => r.msg_key)).toEqual(['still usable']);
+  });
+
+  test('a key that no receiver could read is refused before anything is written, by their own rule', async () => {
+    const receivedKey = receivedEnvelope.shape.partitionkey;
+    await fixture.database.db.transaction(async (tx) => {
+      for (const key of ['', 'k'.repeat(513), 'line\nbreak', 'half \ud83d']) {
+        await expect(outbox.publish(tx, placed(key, 1))).rejects.toThrow(
+          /^The key of Placed is ".*", of length \d+: give a text of 1 to 512 characters/,
+        );
+        await expect(outbox.send(tx, { ...reserve(key, 1), delayMs: 1000 })).rejects.toThrow(
+          'The key of Reserve',
+        );
+        await expect(outbox.send(tx, remind(key, 1))).rejects.toThrow('The key of Remind');
+        expect(receivedKey.safeParse(key).success).toBe(false);
+      }
+      for (const key of ['k', 'k'.repeat(512), '\u{1f4d6}'.repeat(512)]) {
+        await outbox.publish(tx, placed(key, 1));
+        expect(receivedKey.safeParse(key).success).toBe(true);
+      }
+    });
+    expect(await rows()).toHaveLength(3);
   });
 });
 

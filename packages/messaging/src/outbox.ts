@@ -4,7 +4,7 @@ import { uuidv7 } from '@sidecart/kit/ids';
 import { is } from 'drizzle-orm';
 import { PgTransaction } from 'drizzle-orm/pg-core';
 import type { z } from 'zod';
-import type { StoredHeaders } from './envelope.ts';
+import { isAttribute, type StoredHeaders } from './envelope.ts';
 import type { Handler } from './handler.ts';
 import { MAX_MESSAGE_BYTES } from './limits.ts';
 import { INSERT_ONE, insertStatement, SELF, type Target } from './outbox-insert.ts';
@@ -51,7 +51,7 @@ export interface Outbox<C extends Record<string, MessageType>> {
 /**
  * The writing side of the transactional outbox: a message is a row, written in the transaction of the change that it
  * tells of. Any number of messages is one statement. Data that breaks its schema throws a ZodError before anything is
- * written, and a message that the sidecar would not take a {@link MessageTooLargeError}. `owns` lists the topics that this
+ * written, a key that no receiver could read a TypeError, and a message that would not go through a {@link MessageTooLargeError}. `owns` lists the topics that this
  * service may publish to, `handles` tells the types that it handles itself.
  *
  * A delayed message gets its number and its place in the order of its key when its time has come; until then it holds up nothing.
@@ -138,13 +138,13 @@ export class MessageTooLargeError extends Error {
   override name = 'MessageTooLargeError';
   readonly code = 'message_too_large';
   readonly type: string;
-  /** Of the message, with its attributes. */
+  /** Of the message with its attributes, as the sidecar writes it. */
   readonly bytes: number;
   readonly limit = MAX_MESSAGE_BYTES;
   constructor(type: string, bytes: number) {
     super(
-      `${type} is ${bytes} bytes long, and ${MAX_MESSAGE_BYTES} is what a sidecar takes. Cure: store the data where the ` +
-        'receiver can ask for it, and send a reference to it',
+      `${type} is ${bytes} bytes long as a sidecar writes it, and ${MAX_MESSAGE_BYTES} is what goes through. Cure: store the data ` +
+        'where the receiver can ask for it, and send a reference to it',
     );
     this.type = type;
     this.bytes = bytes;
@@ -154,10 +154,36 @@ export class MessageTooLargeError extends Error {
 /** What goes through no sidecar may be of any size. `texts` are what there is of it as JSON. */
 function requireSize({ topic, type }: OutboxRow, ...texts: string[]): void {
   const length = texts.reduce((sum, text) => sum + text.length, 0);
-  // A character is three bytes at most: most rows need no counting.
-  if (topic === SELF || length * 3 <= MAX_MESSAGE_BYTES) return;
-  const bytes = texts.reduce((sum, text) => sum + Buffer.byteLength(text), 0);
+  // A character becomes six bytes at most: most rows need no counting.
+  if (topic === SELF || length * 6 <= MAX_MESSAGE_BYTES) return;
+  const bytes = texts.reduce((sum, text) => sum + sidecarBytes(text), 0);
   if (bytes > MAX_MESSAGE_BYTES) throw new MessageTooLargeError(type, bytes);
+}
+
+/**
+ * What JSON is in bytes when the sidecar has written it anew: Go escapes more than JavaScript does, and the broker gets what Go wrote.
+ */
+function sidecarBytes(json: string): number {
+  let bytes = Buffer.byteLength(json);
+  for (let i = 0; i < json.length; i += 1) {
+    const code = json.charCodeAt(i);
+    if (code === 0x3c || code === 0x3e || code === 0x26)
+      bytes += 5; // < > & are six bytes then, as \u003c
+    else if (code === 0x2028 || code === 0x2029) bytes += 3; // six instead of three
+  }
+  return bytes;
+}
+
+/** Without it no receiver could read the message: each would make a dead letter of it. Of the others an unusable one counts as absent. */
+function requireAttribute(type: string, name: string, value: unknown): void {
+  if (isAttribute(value)) return;
+  const given =
+    typeof value === 'string'
+      ? `${JSON.stringify(value.slice(0, 40))}, of length ${value.length}`
+      : typeof value;
+  throw new TypeError(
+    `The ${name} of ${type} is ${given}: give a text of 1 to 512 characters, none of them control`,
+  );
 }
 
 function timing({ type, notBefore, delayMs }: Outgoing): Pick<OutboxRow, 'due_at' | 'delay_ms'> {
@@ -182,6 +208,8 @@ function outboxRow(
 ): Omit<OutboxRow, 'target'> {
   const eventId = uuidv7();
   const key = definition.key(data);
+  requireAttribute(message.type, 'type', message.type);
+  requireAttribute(message.type, 'key', key);
   const causationId = context?.causationId ?? context?.requestId;
   const customerId = message.customerId ?? context?.customerId;
   return {

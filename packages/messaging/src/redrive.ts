@@ -6,7 +6,7 @@ import { withoutNul } from './bury.ts';
 import type { Consumer } from './consumer.ts';
 import { contextOf, placeOf, readDelivery, readMessage } from './delivery.ts';
 import { classifyFailure, rootMessage, UnreadableError } from './failures.ts';
-import { outcomeOf, recordOnce, setOutcome } from './inbox.ts';
+import { applyDead, recordOnce, setOutcome } from './inbox.ts';
 import { lockKey, type Place, park, pass } from './key-order.ts';
 import { forgetDeaths } from './poison.ts';
 import { deadLetter, deadLetterAction } from './schema.ts';
@@ -106,11 +106,12 @@ async function handleAgain(
     throw new UnreadableError('unknown_type', `No handler for command ${envelope.type}`);
   const message = handler && readMessage(handler, envelope);
 
-  // An envelope that could not be read was known by its hash; mended, it has an id of its own.
-  const before = await outcomeOf(tx, row.topic, envelope.id);
-  if (before === undefined) await recordOnce(tx, row.topic, envelope.id, 'applied');
-  else if (before !== 'dead_letter') return { outcome: 'already_applied' };
-  else await setOutcome(tx, row.topic, envelope.id, 'applied');
+  // An envelope that could not be read was known by its hash; mended, it has an id of its own. Who has it in hand at this moment, a
+  // delivery or another redrive, is waited for.
+  const taken =
+    (await recordOnce(tx, row.topic, envelope.id, 'applied')) ||
+    (await applyDead(tx, row.topic, envelope.id));
+  if (!taken) return { outcome: 'already_applied' };
 
   const place = isOrdered(topicHandlers) ? placeOf(row.topic, envelope) : undefined;
   if (place && handler?.ordered) {

@@ -38,7 +38,8 @@ export interface Relay extends Worker {
 /**
  * Publishes what is in the outbox, in order per topic and key, and deletes what the broker acknowledged: at least once,
  * never two of one key in flight. Several replicas share the slots evenly, and each slot has one owner at a time; when that
- * one dies or freezes, its slots move on within `idleSessionTimeoutMs`. Nothing is ever given up: a message that cannot be published is tried again
+ * one dies or freezes, its slots move on within `idleSessionTimeoutMs`. Then alone a second of a key can be in flight: the next owner
+ * begins with the one that nobody saw acknowledged, so that each appears for the first time in its order all the same. Nothing is ever given up: a message that cannot be published is tried again
  * for ever, holds up its own key only, and shows in the metrics and in the health details.
  *
  * `start` rejects with an OutboxSetupError when the outbox itself is wrong; a database that is away is waited for.

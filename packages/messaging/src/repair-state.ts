@@ -16,12 +16,15 @@ export interface Cursor {
 
 /**
  * True for a time that nobody notes: the clock of the database was set back since. Clocks are set by parts of a second all the time,
- * and a lease is half a minute ahead; neither is meant.
+ * and a lease is some seconds ahead; neither is meant.
  */
 const toCome = (at: SQL) => sql`${at} > clock_timestamp() + interval '2 minutes'`;
 
-/** For so long one replica has an edge to itself; it says so again with each step. */
-const LEASE = '30 seconds';
+/**
+ * For so long one replica has an edge to itself; it says so again with each step, and with each message that it hands over. Where it dies,
+ * nobody compares for so long. One that takes longer over a step shares the edge with another: what both fetch is handled once.
+ */
+const LEASE = '15 seconds';
 
 /**
  * Where the comparison stands, for the one replica that is to go on with it; undefined for the others.

@@ -9,7 +9,7 @@ import { PermanentError } from './failures.ts';
 import { eventually, type Fixture, openFixture, outbox, pause, placed } from './fixture.ts';
 import { on } from './handler.ts';
 import { createRepair } from './repair.ts';
-import { overdue } from './repair-state.ts';
+import { overdue, takeCursor } from './repair-state.ts';
 import { mountSent } from './sent-routes.ts';
 
 // Sender and receiver with a database each. The call between them goes straight to the sender's app here; through two
@@ -54,6 +54,8 @@ function open(
     edges?: (typeof EDGE)[];
     /** What a handler does first. */
     handling?: () => Promise<void>;
+    /** Whether there is an answer to a question for messages by these ids. */
+    answers?: (ids: string[]) => boolean;
   } = {},
 ) {
   const edges = o.edges ?? [EDGE];
@@ -63,6 +65,8 @@ function open(
   const dapr: Pick<Dapr, 'invoke'> = {
     async invoke(_app: string, { method, path, body }: InvokeRequest) {
       asked.push(body);
+      const { ids } = body as { ids?: string[] };
+      if (ids && o.answers?.(ids) === false) throw new Error('no answer');
       const answer = await callJson(from, method, path, body);
       return { ...answer, body: JSON.stringify(answer.body), json: () => answer.body };
     },
@@ -235,6 +239,65 @@ describe('what is not lost is not given up', () => {
     const { repair } = open({ fails: (n) => n >= 1000 });
     await repair.start();
     await eventually(async () => expect(await effects()).toEqual([1]), 20_000);
+  });
+});
+
+describe('an answer that does not come', () => {
+  test('for many is asked for fewer', async () => {
+    await send('a', ...numbers(0, 150));
+    await acknowledged();
+    const { repair, health } = open({ answers: (ids) => ids.length <= 10 });
+    await repair.start();
+    await eventually(async () => expect(await effects()).toHaveLength(150));
+    expect(health.details().components.repair?.status).not.toBe('degraded');
+  });
+
+  test('for one message holds up none of the others, and shows', async () => {
+    await send('a', ...numbers(0, 150));
+    await acknowledged();
+    const [first] = await sender.admin<{ id: string }[]>`SELECT min(id)::text AS id FROM sent`;
+    const { repair, health } = open({ answers: (ids) => !ids.includes(first?.id ?? '') });
+    await repair.start();
+    await eventually(async () => expect(await sorted()).toEqual(numbers(1, 149)), 10_000);
+    await eventually(() => expect(health.details().components.repair?.status).toBe('degraded'));
+  });
+
+  test('is no wider than a sidecar takes: bytes count, not characters', async () => {
+    await sender.admin`
+      INSERT INTO sent (id, topic, msg_key, event_id, key_seq, type, payload, headers)
+      SELECT n, 'orders', 'k', gen_random_uuid(), n, 'Placed', json_build_object('n', n, 'text', repeat('\u6f22', 19000)), '{}'
+      FROM generate_series(1, 100) AS n`;
+    const question = { ask: 'messages', ids: numbers(1, 100).map(String) };
+    const { body } = await callJson(open().from, 'POST', '/sent/orders', question);
+    expect(body.messages.length).toBeGreaterThan(20);
+    expect(Buffer.byteLength(JSON.stringify(body))).toBeLessThan(2_200_000);
+  });
+});
+
+describe('a replica that compares', () => {
+  const left = async () => {
+    const [row] = await receiver.admin<{ left: number }[]>`
+      SELECT extract(epoch FROM lease_until - clock_timestamp())::float8 AS left FROM repair_cursor`;
+    return row?.left ?? 0;
+  };
+
+  test('and dies keeps the others from it for 15 s', async () => {
+    expect(await takeCursor(receiver.database, EDGE)).toBeDefined();
+    await receiver.admin`UPDATE repair_cursor SET lease_until = lease_until - interval '14 seconds'`;
+    expect(await takeCursor(receiver.database, EDGE)).toBeUndefined();
+    await receiver.admin`UPDATE repair_cursor SET lease_until = lease_until - interval '1 second'`;
+    expect(await takeCursor(receiver.database, EDGE)).toBeDefined();
+  });
+
+  test('has the edge to itself as long as it hands over what it fetched', async () => {
+    await send('a', ...numbers(0, 12));
+    await acknowledged();
+    const { repair } = open({ handling: () => pause(400) });
+    await repair.start();
+    await eventually(async () => expect(await effects()).not.toHaveLength(0));
+    for (const end = performance.now() + 3500; performance.now() < end; await pause(100))
+      expect(await left()).toBeGreaterThan(12);
+    await eventually(async () => expect(await effects()).toHaveLength(12));
   });
 });
 

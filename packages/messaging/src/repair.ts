@@ -5,7 +5,7 @@ import type { Logger } from '@sidecart/kit/log';
 import type { Metrics } from '@sidecart/kit/metrics';
 import type { Worker } from '@sidecart/kit/service';
 import { buryMessage } from './bury.ts';
-import type { Consumer } from './consumer.ts';
+import type { Answer, Consumer } from './consumer.ts';
 import type { CloudEvent } from './envelope.ts';
 import { rootMessage } from './failures.ts';
 import { createHands } from './hands.ts';
@@ -18,6 +18,7 @@ import {
   type Gap,
   gaps,
   keepLease,
+  type Late,
   notePage,
   overdue,
   putOff,
@@ -55,9 +56,11 @@ const CALL_MS = 2000;
 /** Pages of one round; a comparison of more goes on in the next. */
 const PAGES = 50;
 const BATCH = 100;
-/** A batch takes no further message after so long, in ms: a lease is for longer. */
+/** A batch takes no further message after so long, in ms: what is lost meanwhile is to be noticed too. */
 const TAKE_MS = 10_000;
-/** After so long, in ms, the next comparison comes before the next batch: what is lost meanwhile is to be noticed too. */
+/** While messages are handled the lease is kept so often, in ms. */
+const KEEP_MS = 1000;
+/** After so long, in ms, the next comparison comes before the next batch, for the same reason. */
 const FETCH_MS = 10_000;
 /** Messages handled side by side, of all topics, each with a connection of the pool: deliveries want some too. */
 const HANDS = 2;
@@ -129,15 +132,18 @@ export function createRepair(o: RepairOptions): Worker {
 
   async function fetchMissing(edge: Edge, signal: AbortSignal): Promise<void> {
     const until = performance.now() + FETCH_MS;
+    let most = BATCH;
     for (let batches = 0; ; batches += 1) {
-      const late = await overdue(database, edge, graceMs, BATCH);
+      const late = await overdue(database, edge, graceMs, most);
       if (late.length === 0 || signal.aborted) return;
       if (batches === 0) await count(edge); // here too, as fetching takes a while
       await keepLease(database, edge);
-      const { messages, gone } = await ask<SentMessages>(edge, {
-        ask: 'messages',
-        ids: late.map(({ id }) => id),
-      });
+      const answer = await askForMessages(edge, late);
+      if (!answer) {
+        most = Math.ceil(late.length / 2);
+        continue;
+      }
+      const { messages, gone } = answer;
       const { done, failed } = await take(edge, messages);
       await forget(database, edge.topic, done);
       await putOff(database, edge.topic, failed);
@@ -154,6 +160,21 @@ export function createRepair(o: RepairOptions): Worker {
         unfinished = true;
         return;
       }
+    }
+  }
+
+  /** Undefined when there is no answer: perhaps it is too much for one. A single message that cannot be had lets the others go first. */
+  async function askForMessages(edge: Edge, late: Late[]): Promise<SentMessages | undefined> {
+    try {
+      return await ask<SentMessages>(edge, { ask: 'messages', ids: late.map(({ id }) => id) });
+    } catch (err) {
+      if (late.length > 1) return undefined;
+      await putOff(
+        database,
+        edge.topic,
+        late.map(({ eventId }) => eventId),
+      );
+      throw err;
     }
   }
 
@@ -205,11 +226,19 @@ export function createRepair(o: RepairOptions): Worker {
     const done: string[] = [];
     const failed: string[] = [];
     const until = performance.now() + TAKE_MS;
+    let keepAt = 0;
+    async function handle(body: Uint8Array): Promise<Answer> {
+      if (performance.now() > keepAt) {
+        keepAt = performance.now() + KEEP_MS;
+        await keepLease(database, edge).catch(() => {}); // the next message does
+      }
+      return o.consumer.receive(edge.topic, body, {}, { repair: true });
+    }
     async function takeInTurn(some: CloudEvent[]): Promise<void> {
       for (const message of some) {
         if (performance.now() > until) return;
         const body = new TextEncoder().encode(JSON.stringify(message));
-        const answer = await hands(() => o.consumer.receive(edge.topic, body, {}, { repair: true }));
+        const answer = await hands(() => handle(body));
         (answer === 'done' ? done : failed).push(message.id);
       }
     }

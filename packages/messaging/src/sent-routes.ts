@@ -185,7 +185,7 @@ async function sentOfKey(
   };
 }
 
-const COLUMNS = sql`id::text, msg_key, event_id, key_seq::text, type, payload, headers, length(payload::text) AS size`;
+const COLUMNS = sql`id::text, msg_key, event_id, key_seq::text, type, payload, headers, octet_length(payload::text) + octet_length(headers::text) AS size`;
 
 interface SentRow extends Record<string, unknown> {
   id: string;
