@@ -1,6 +1,7 @@
 import postgres from 'postgres';
 import { connectionError } from './db-errors.ts';
 import { type Link, openLink } from './db-link.ts';
+import { NO_ROWS } from './db-socket.ts';
 import {
   type Handler,
   type Query,
@@ -171,7 +172,12 @@ export function createPool(o: PoolOptions): Pool {
     acquire().then(
       (slot) => {
         const done = () => release(slot);
-        Promise.prototype.then.call(query, done, done);
+        // Sent before the next job's, so not waited for. A transaction needs none: its rollback is such an answer.
+        const failed = () => {
+          slot.sql.unsafe(NO_ROWS).catch(() => {});
+          release(slot);
+        };
+        Promise.prototype.then.call(query, done, failed);
         slot.run(query);
       },
       (err) => query.reject(err),

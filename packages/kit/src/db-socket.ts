@@ -4,6 +4,12 @@ import postgres from 'postgres';
 import { connectionError, isTransientDbError } from './db-errors.ts';
 import { parseDatabaseUrl, type ServerTls } from './db-url.ts';
 
+/**
+ * To be run on a connection after a statement that failed: postgres.js 3.4.9 takes the rows that came before the failure for places in the
+ * next answer, which then begins with as many holes (porsager/postgres #1119, #1181). An answer without rows takes none.
+ */
+export const NO_ROWS = 'SELECT WHERE false';
+
 export interface SocketOptions {
   host: string;
   port: number;

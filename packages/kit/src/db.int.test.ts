@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { sql } from 'drizzle-orm';
-import { afterAll, afterEach, beforeAll, expect, onTestFinished, test } from 'vitest';
+import { afterAll, afterEach, beforeAll, describe, expect, onTestFinished, test } from 'vitest';
 import { freePort } from '../../../local/ports.ts';
 import { startPostgres } from '../../../local/postgres.ts';
 import { testAuthority } from '../../../tests/certificates.ts';
@@ -174,6 +174,34 @@ test('a branch of a failed transaction that goes on changes nothing any more', a
   expect(isIntegrityViolation(err)).toBe(false);
   expect((await timed(late)).err).toMatchObject({ cause: { message: expect.stringContaining('is over') } });
   expect(await pg`select id from branches`).toEqual([]);
+});
+
+describe('a statement that fails after its first rows', () => {
+  const FAILS = 'SELECT 1 / (4 - i) FROM generate_series(1, 10) AS i';
+  const NEXT = 'SELECT n FROM generate_series(1, 2) AS n';
+  const next = [{ n: 1 }, { n: 2 }];
+
+  test('leaves no holes in the next answer, on its own or in a transaction', async () => {
+    const { sql: client } = connect({ max: 1 });
+    await expect(client.unsafe(FAILS)).rejects.toThrow('division by zero');
+    expect([...(await client.unsafe(NEXT))]).toEqual(next);
+    const failed = client.begin((tx) => Promise.all([tx.unsafe(FAILS), tx.unsafe(NEXT)]));
+    const behind = client.unsafe(NEXT);
+    await expect(failed).rejects.toThrow('division by zero');
+    expect([...(await behind)]).toEqual(next);
+    const saved = client.begin(async (tx) => {
+      await tx.savepoint((inner) => inner.unsafe(FAILS)).catch(() => {});
+      return tx.unsafe(NEXT);
+    });
+    expect([...(await saved)]).toEqual(next);
+  });
+
+  test('control: with postgres.js alone it does', async () => {
+    const alone = openPostgres(server.url, { max: 1, connect_timeout: 2 });
+    onTestFinished(() => alone.end());
+    await expect(alone.unsafe(FAILS)).rejects.toThrow('division by zero');
+    expect([...(await alone.unsafe(NEXT))]).toEqual([undefined, undefined, undefined, ...next]);
+  });
 });
 
 test('a savepoint takes its own failure back, and only that', async () => {

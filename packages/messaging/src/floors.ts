@@ -1,4 +1,4 @@
-import { asJson, type Run } from './slot-session.ts';
+import { asJson, askOfSlots, type Run } from './slot-session.ts';
 
 /**
  * Up to which id a queue is empty for good, slot by slot. What was deleted stays in the index until no transaction of the server could
@@ -50,36 +50,41 @@ export function createFloors(run: Run, queue: Queue, writers = writersOf): Floor
 
   /** The statement begins after the writers were looked at: what they have committed it sees. */
   async function raiseTo(id: bigint, slots: readonly number[]): Promise<void> {
-    const from = slots.map((slot) => ({ slot, floor: String(floors.get(slot) ?? 0n) }));
-    const rows = await run(
-      (sql) => sql<{ slot: number; lowest: string | null }[]>`
-        SELECT slot, (SELECT id FROM ${sql(queue)} q WHERE q.slot = s.slot AND q.id > s.floor ORDER BY id LIMIT 1)::text AS lowest
-        FROM json_to_recordset(${asJson(from)}::text::json) AS s (slot smallint, floor bigint)`,
-    );
+    const rows = await askOfSlots(slots, (some) => lowestOf(run, queue, some, floorOf));
     for (const { slot, lowest } of rows) {
       const below = lowest === null ? id : BigInt(lowest) - 1n;
       floors.set(slot, below < id ? below : id);
     }
   }
 
+  const floorOf = (slot: number) => floors.get(slot) ?? 0n;
+
   return {
-    of: (slot) => floors.get(slot) ?? 0n,
+    of: floorOf,
 
     async raise(slots) {
       const fresh = slots.filter((slot) => !floors.has(slot));
       if (fresh.length === 0 && performance.now() < raiseAt) return;
       raiseAt = performance.now() + RAISE_MS;
       const id = await settle(fresh.length > 0);
-      const lower = slots.filter((slot) => !fresh.includes(slot) && (floors.get(slot) ?? 0n) < id);
+      const lower = slots.filter((slot) => !floors.has(slot) || floorOf(slot) < id);
       if (lower.length > 0) await raiseTo(id, lower);
-      // Each for itself: of what nobody has passed yet there may be more than one statement has time for.
-      for (const slot of fresh) await raiseTo(id, [slot]);
     },
 
     drop(slot) {
       floors.delete(slot);
     },
   };
+}
+
+/** The first row of each slot above its floor. */
+function lowestOf(run: Run, queue: Queue, slots: readonly number[], floorOf: (slot: number) => bigint) {
+  const from = slots.map((slot) => ({ slot, floor: String(floorOf(slot)) }));
+  return run(
+    (sql) => sql<{ slot: number; lowest: string | null }[]>`
+      SELECT slot, (SELECT id FROM ${sql(queue)} q WHERE q.slot = s.slot AND q.id > s.floor ORDER BY id LIMIT 1)::text AS lowest
+      FROM json_to_recordset(${asJson(from)}::text::json) AS s (slot smallint, floor bigint)`,
+  );
 }
 
 /** The highest id that was ever given out. */

@@ -1,5 +1,5 @@
 import { OUTBOX_SLOTS, slotOf } from './slot.ts';
-import type { Run } from './slot-session.ts';
+import { asJson, askOfSlots, type Run } from './slot-session.ts';
 
 /** The database is there, and not as the relay needs it. Waiting does not help; the cure does, which the message ends with, too. */
 export class OutboxSetupError extends Error {
@@ -56,18 +56,19 @@ async function checkIds(run: Run, table: string): Promise<void> {
  * so a look at the first rows of each slot is enough to see it: about half of all keys would be elsewhere.
  */
 async function checkSlots(run: Run, table: string): Promise<void> {
-  const rows = await run(
+  const all = Array.from({ length: OUTBOX_SLOTS }, (_, slot) => slot);
+  const first = await askOfSlots(all, (slots) =>
+    run(
+      (sql) => sql<{ slot: number; msg_key: string }[]>`
+        SELECT r.slot, r.msg_key FROM json_array_elements_text(${asJson(slots)}::text::json) AS s (slot) CROSS JOIN LATERAL (
+          SELECT slot, msg_key FROM ${sql(table)} WHERE slot = s.slot::smallint ORDER BY id LIMIT ${SAMPLE}) AS r`,
+    ),
+  );
+  const beyond = await run(
     (sql) => sql<{ slot: number; msg_key: string }[]>`
       SELECT slot, msg_key FROM ${sql(table)} WHERE slot >= ${OUTBOX_SLOTS} LIMIT ${SAMPLE}`,
   );
-  // One by one: before the first row there may be more that was deleted and is not vacuumed than one statement has time for.
-  for (let slot = 0; slot < OUTBOX_SLOTS; slot += 1) {
-    const first = await run(
-      (sql) => sql<{ slot: number; msg_key: string }[]>`
-        SELECT slot, msg_key FROM ${sql(table)} WHERE slot = ${slot} ORDER BY id LIMIT ${SAMPLE}`,
-    );
-    rows.push(...first);
-  }
+  const rows = [...first, ...beyond];
   const wrong = rows.find(({ slot, msg_key }) => slot !== slotOf(msg_key));
   if (!wrong) return;
   throw new OutboxSetupError(

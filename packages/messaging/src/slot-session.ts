@@ -1,4 +1,4 @@
-import { openPostgres } from '@sidecart/kit/db-socket';
+import { NO_ROWS, openPostgres } from '@sidecart/kit/db-socket';
 import type postgres from 'postgres';
 import { withDeadline } from './deadline.ts';
 import { OUTBOX_SLOTS } from './slot.ts';
@@ -50,6 +50,7 @@ export interface SlotSessionOptions {
 
 /** After this a statement is taken for lost, and the session with it. */
 const STATEMENT_MS = 3000;
+const QUERY_CANCELED = '57014';
 
 /**
  * Opens the connection and checks the database.
@@ -104,7 +105,7 @@ export async function openSlotSession(o: SlotSessionOptions): Promise<SlotSessio
       confirmedAt = sentAt;
       return answer;
     });
-    last = result.catch(() => {});
+    last = result.catch(() => sql.unsafe(NO_ROWS).catch(() => {}));
     return result;
   }
 
@@ -173,6 +174,24 @@ export async function openSlotSession(o: SlotSessionOptions): Promise<SlotSessio
       await sql.end({ timeout: 1 });
     },
   };
+}
+
+/**
+ * Asks about all these slots in one statement, and about one after the other when that takes longer than a statement may: in front of the
+ * first row of a slot there may be a great many that were deleted and are not vacuumed.
+ */
+export async function askOfSlots<T>(
+  slots: readonly number[],
+  ask: (slots: readonly number[]) => Promise<readonly T[]>,
+): Promise<T[]> {
+  try {
+    return [...(await ask(slots))];
+  } catch (err) {
+    if ((err as { code?: string }).code !== QUERY_CANCELED || slots.length === 1) throw err;
+  }
+  const answers: T[] = [];
+  for (const slot of slots) answers.push(...(await ask([slot])));
+  return answers;
 }
 
 /** As text, so that postgres.js does not turn it into JSON a second time. */
