@@ -35,7 +35,7 @@ const soonAgain = (generated: string) =>
   generated
     .replaceAll('ackWait\n      value: 20s', 'ackWait\n      value: 3s')
     .replaceAll('ack_wait: 20000000000', 'ack_wait: 3000000000')
-    .replaceAll('redeliverInterval\n      value: 10s', 'redeliverInterval\n      value: "2000"');
+    .replaceAll('redeliverInterval\n      value: "15000"', 'redeliverInterval\n      value: "2000"');
 
 async function programOf(name: string, context: TestContext): Promise<string> {
   if (name === 'redis') return needsRedis(context);
