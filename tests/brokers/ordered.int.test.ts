@@ -17,7 +17,7 @@ import { killed, openSidecarRig } from './sidecar-rig.ts';
 
 // Two replicas of a receiver with two lanes each, all of them real processes: four ways on which the messages of one key come side by side.
 
-const MESSAGES = 400;
+const MESSAGES = 300;
 const KEYS = 5;
 const READERS = ['one', 'two'];
 
@@ -35,7 +35,7 @@ const soonAgain = (generated: string) =>
   generated
     .replaceAll('ackWait\n      value: 20s', 'ackWait\n      value: 3s')
     .replaceAll('ack_wait: 20000000000', 'ack_wait: 3000000000')
-    .replaceAll('redeliverInterval\n      value: "15000"', 'redeliverInterval\n      value: "2000"');
+    .replaceAll('redeliverInterval\n      value: "15000"', 'redeliverInterval\n      value: "1000"');
 
 async function programOf(name: string, context: TestContext): Promise<string> {
   if (name === 'redis') return needsRedis(context);
@@ -60,7 +60,7 @@ async function applyAll(name: string, ordered: boolean, context: TestContext): P
   const random = seededRandom(seed);
   const plan = Array.from({ length: MESSAGES }, () => ({
     ms: Math.floor(random() * 10),
-    failures: random() < 0.08 ? 1 + Math.floor(random() * 2) : 0,
+    failures: random() < 0.06 ? 1 + Math.floor(random() * 2) : 0,
   }));
   const victim = Math.floor(random() * READERS.length);
 
@@ -110,24 +110,17 @@ async function applyAll(name: string, ordered: boolean, context: TestContext): P
   };
   const dead = readers[victim] as (typeof readers)[number];
   const killInTheMiddle = async () => {
-    await until('a third to be applied', async () => (await count()) > MESSAGES / 3, 20_000, 5);
+    const some = async () => (await count()) > MESSAGES / 3 && (await countBy(dead.name)) > 0;
+    await until('a third to be applied, some of it by the one to be killed', some, 20_000, 5);
     await dead.kill();
-    const [byIt, byAll] = [await countBy(dead.name), await count()];
-    expect(byIt).toBeGreaterThan(0);
-    expect(byAll).toBeLessThan(MESSAGES);
-    return byIt;
+    expect(await count()).toBeLessThan(MESSAGES);
   };
-  const [byDead] = await Promise.all([
-    killInTheMiddle(),
-    ...Array.from({ length: KEYS }, (_, k) => publishKey(k)),
-  ]);
+  await Promise.all([killInTheMiddle(), ...Array.from({ length: KEYS }, (_, k) => publishKey(k))]);
   await until('all to be applied', async () => (await count()) === MESSAGES);
   await sleep(4_000); // what was not acknowledged comes once more
-  expect(await countBy(dead.name)).toBe(byDead);
   expect(await fixture.admin`SELECT reason, detail FROM dead_letter`).toEqual([]);
-  return fixture.admin<
-    Key[]
-  >`SELECT key, array_agg(n ORDER BY id) AS ns FROM applied GROUP BY key ORDER BY key`;
+  return fixture.admin<Key[]>`
+    SELECT key, array_agg(n ORDER BY id) AS ns FROM applied GROUP BY key ORDER BY key`;
 }
 
 const inOrder = (ns: number[]) => ns.toSorted((a, b) => a - b);
