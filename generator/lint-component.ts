@@ -138,7 +138,13 @@ function redisFaults(value: Value): string[] {
     readTimeout: 'a read would wait for ever for a server that vanished without a word',
     streamTTL: 'a stream would grow for ever, in memory',
   });
-  for (const name of ['processingTimeout', 'redeliverInterval', 'readTimeout', 'streamTTL']) {
+  const interval = value('redeliverInterval');
+  if (interval !== undefined && !/^[1-9][0-9]*$/.test(interval)) {
+    faults.push(
+      `redeliverInterval is ${interval}: 0 switches it off, and with a unit the component passes over it and takes 15 s. Write milliseconds, such as 15000.`,
+    );
+  }
+  for (const name of ['processingTimeout', 'readTimeout', 'streamTTL']) {
     const text = value(name);
     if (text === undefined || (milliseconds(text) ?? 0) > 0) continue;
     faults.push(

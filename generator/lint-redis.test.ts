@@ -35,7 +35,15 @@ test.each([
   ['reads without an end', FACTS, without('readTimeout'), '', /readTimeout is missing/],
   ['streams without an end', FACTS, without('streamTTL'), '', /streamTTL is missing/],
   ['no second delivery', FACTS, value('processingTimeout'), '$1"0"', /processingTimeout is 0: 0 switches/],
-  ['a bare number', FACTS, value('redeliverInterval'), '$1"15"', /redeliverInterval is 15: .*milliseconds/],
+  ['a bare number', FACTS, value('processingTimeout'), '$1"15"', /processingTimeout is 15: .*milliseconds/],
+  [
+    'an interval with a unit',
+    FACTS,
+    value('redeliverInterval'),
+    '$115s',
+    /redeliverInterval is 15s: .*over it/,
+  ],
+  ['no look at all', FACTS, value('redeliverInterval'), '$1"0"', /redeliverInterval is 0: 0 switches/],
   [
     'streams of a length',
     FACTS,
@@ -54,8 +62,8 @@ test.each([
     'more failing messages than workers',
     FACTS,
     value('queueDepth'),
-    '$1"16"',
-    /may take all workers, 96000 ms of work .* in every 80000 ms/,
+    '$1"24"',
+    /may take all workers, 144000 ms of work .* in every 120000 ms/,
   ],
   [
     'a password in plain text',

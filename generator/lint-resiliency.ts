@@ -260,7 +260,7 @@ function stuckInRedis(
 ): string[] {
   const busy =
     Number(value('queueDepth')) * (retry?.maxRetries ?? 0) * (milliseconds(retry?.duration ?? '') ?? 0);
-  const there = Number(value('concurrency')) * (milliseconds(String(value('redeliverInterval'))) ?? 0);
+  const there = Number(value('concurrency')) * Number(value('redeliverInterval'));
   if (!(busy >= there)) return [];
   return [
     `${delivering}: messages that fail may take all workers, ${busy} ms of work (queueDepth x retries) in every ${there} ms (concurrency x redeliverInterval). Lower queueDepth or the retries, or raise the others.`,

@@ -38,7 +38,7 @@ export const redisBroker: LocalBroker = {
 };
 
 /** Longer than a sidecar pauses between two looks for messages to take over. */
-const LATELY_MS = 15_000;
+const LATELY_MS = 20_000;
 
 /** Sidecars make streams and groups themselves, also in a broker that came back empty. */
 export function redisTasks(url: string, { streams, consumers }: RedisWanted): BrokerTasks {

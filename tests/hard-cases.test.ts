@@ -12,6 +12,8 @@ const sourceOf = (path: string) =>
 
 /** A test file as the document names it, and behind it the tests in it that are meant: `a.test.ts` ("one"), or `a.test.ts`, "one". */
 const NAMED = /`([\w./-]+\.test\.ts)`(?:,? \(?"([^"]+)")?/g;
+/** How such a test begins; a control that is no test of its own says what `the tests check`. */
+const CONTROL = /['"`]control: /;
 /** `src` is `packages/messaging/src`. */
 const SHORT = /`(\w+)` is `([\w/-]+)`/g;
 
@@ -23,6 +25,10 @@ function faultsIn(text: string, source: (path: string) => string | undefined): s
     if (content === undefined) return [`there is no ${full(path)}`];
     return title === undefined || content.includes(title) ? [] : [`${full(path)} has no test "${title}"`];
   });
+  const withoutControl = (cells: string) => {
+    const found = [...cells.matchAll(NAMED)].flatMap(([, path = '']) => source(full(path)) ?? []);
+    return found.length > 0 && !found.some((content) => CONTROL.test(content));
+  };
   const rows = text.split('\n').filter((line) => /^\| \d+ \|/.test(line));
   const cases = rows.flatMap((row, index) => {
     const [, number = '', , , shownBy = '', control = ''] = row.split(/ *\| */);
@@ -30,12 +36,15 @@ function faultsIn(text: string, source: (path: string) => string | undefined): s
       ...(Number(number) === index + 1 ? [] : [`case ${number} stands where ${index + 1} should`]),
       ...(shownBy.match(NAMED) ? [] : [`case ${number} names no test`]),
       ...(control === '' ? [`case ${number} has no control`] : []),
+      ...(!control.startsWith('the tests check') && withoutControl(shownBy + control)
+        ? [`case ${number} names no file with a control`]
+        : []),
     ];
   });
   return [...named, ...cases];
 }
 
-test('each of the 25 hard cases names tests that exist, and its control', () => {
+test('each of the 25 hard cases names tests that exist, and its control, which is among them', () => {
   expect(document.match(/^\| \d+ \|/gm)).toHaveLength(25);
   expect(faultsIn(document, sourceOf)).toEqual([]);
 });
@@ -45,10 +54,15 @@ test.each([
   ['a test that has another name', '("one")', '("two")', 'packages/x/src/a.test.ts has no test "two"'],
   ['a case without a test', '`src/a.test.ts` ("one")', 'by hand', 'case 1 names no test'],
   ['a case without a control', 'it fails', '', 'case 1 has no control'],
+  ['a control that is in none of its files', 'src/a', 'src/c', 'case 1 names no file with a control'],
   ['a case that is missing', '| 1 |', '| 2 |', 'case 2 stands where 1 should'],
 ])('control: %s is told', (_, good, bad, fault) => {
   const text = '`src` is `packages/x/src`\n| 1 | a case | promised | `src/a.test.ts` ("one") | it fails |';
-  const source = (path: string) => (path === 'packages/x/src/a.test.ts' ? "test('one')" : undefined);
+  const sources = new Map([
+    ['packages/x/src/a.test.ts', "test('one'); test('control: it fails')"],
+    ['packages/x/src/c.test.ts', "test('one')"],
+  ]);
+  const source = (path: string) => sources.get(path);
   expect(faultsIn(text, source)).toEqual([]);
   expect(faultsIn(text.replace(good, bad), source)).toEqual([fault]);
 });

@@ -128,6 +128,27 @@ test('what a killed sidecar had read is delivered by another', async (context) =
   await until('all to be handled', () => rig.handled().size === ids.length);
 });
 
+test.for([
+  ['in milliseconds it counts', '"2000"', true],
+  ['control: with a unit it is passed over, and is 15 s', '2s', false],
+] as const)(
+  'how often it is looked for what a killed sidecar had read: %s',
+  async ([, interval, soon], context) => {
+    const rig = await openRedisRig(context, (template) =>
+      template.replace(/(name: redeliverInterval\n +value: ).*/, `$1${interval}`),
+    );
+    rig.answer = () => new Promise<number>(() => {});
+    const first = await rig.startReader();
+    await publishAll(rig);
+    await until('all to be read', async () => (await open(rig)) === ids.length);
+    await first.kill();
+    rig.answer = () => 200;
+    await rig.startReader();
+    await sleep(9_000);
+    expect(rig.handled().size).toBe(soon ? ids.length : 0);
+  },
+);
+
 test('a killed Redis comes back with all that it acknowledged, and the sidecars go on by themselves', async (context) => {
   const rig = await openRedisRig(context);
   await publishAll(rig);

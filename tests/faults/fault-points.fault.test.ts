@@ -1,19 +1,17 @@
-import { afterAll, beforeAll, expect, test } from 'vitest';
-import { openPipeline, type Pipeline } from '../../packages/messaging/src/fixture-pipeline-run.ts';
+import { expect, onTestFinished, test } from 'vitest';
+import { openPipeline } from '../../packages/messaging/src/fixture-pipeline-run.ts';
 import { seededRandom } from '../e2e/kills.ts';
+import { skipOnOtherBrokers } from './other-broker.ts';
 
 /** SEED=… repeats a run, ROUNDS=… sets how many kills there are. */
 const seed = Number(process.env.SEED ?? Math.floor(Math.random() * 1e9));
 const rounds = Number(process.env.ROUNDS ?? 200);
 const random = seededRandom(seed);
 
-let pipeline: Pipeline;
-beforeAll(async () => {
-  pipeline = await openPipeline({ env: process.env });
-});
-afterAll(() => pipeline?.close());
-
-test('killed before or after any write to any of its connections, again and again: applied once, in order', async () => {
+test('killed before or after any write to any of its connections, again and again: applied once, in order', async (context) => {
+  skipOnOtherBrokers(context, 'its process has a client of NATS and no sidecar');
+  const pipeline = await openPipeline({ env: process.env });
+  onTestFinished(() => pipeline.close());
   console.log(`SEED=${seed} ROUNDS=${rounds}`);
   let died = 0;
   for (let round = 1; round <= rounds; round += 1) {

@@ -4,11 +4,13 @@ import { join } from 'node:path';
 import { execa } from 'execa';
 import { expect, test } from 'vitest';
 import { skip } from '../cluster/skip.ts';
+import { skipOnOtherBrokers } from './other-broker.ts';
 
 const previous = process.env.SIDECART_PREVIOUS;
 
 /** During a rolling update, and after a roll-back, the release before works on today's schema. */
 test('the tests of the release before pass on the migrations of this one', async (context) => {
+  skipOnOtherBrokers(context, 'it is about the schema, and starts no shop');
   if (!previous) return skip(context, 'SIDECART_PREVIOUS names no earlier release (a tag or commit) to try');
   const folder = mkdtempSync(join(tmpdir(), 'sidecart-previous-'));
   const run = (command: string, ...args: string[]) =>
