@@ -153,6 +153,28 @@ describe('order', () => {
     }
   });
 
+  test('of times long past too: what a look at the latest does not see is not overtaken', async () => {
+    const mover = await start({ pollMs: 2000 });
+    await pause(100); // it has looked from the start, and does not again for a second
+    const now = await databaseNow();
+    const ago = (seconds: number) => new Date(now.getTime() - seconds * 1000);
+    await transaction((tx) =>
+      outbox.publish(
+        tx,
+        { ...placed('k', 2), notBefore: ago(1) },
+        { ...placed('k', 1), notBefore: ago(3600) },
+        { ...placed('other', 1), notBefore: ago(1) },
+      ),
+    );
+    mover.nudge();
+    await eventually(async () => expect(await waiting()).toEqual([]));
+    const keys = (await released()).filter(({ key }) => key === 'k');
+    expect(keys.map(({ n, seq }) => [n, seq])).toEqual([
+      [1, 1],
+      [2, 2],
+    ]);
+  });
+
   test('a transaction that holds the counter of a key holds up that key only', async () => {
     const commit = Promise.withResolvers<void>();
     const wrote = Promise.withResolvers<void>();

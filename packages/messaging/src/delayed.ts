@@ -40,7 +40,8 @@ const APART_MS = 20;
 
 /**
  * A look passes all that was moved and that some transaction of the server could still see, which is much behind one that is open for minutes.
- * So most looks begin so long before now; what is older, because it was committed late, is found by one from the start.
+ * So most looks begin so long before now. What is older, because it was committed late or is of a time long past, is found by one from the
+ * start; until then what is behind it in the order of its key waits.
  */
 const RECENT = '5 seconds';
 /** The looks from the start are so far apart, in ms, or so many times the length of the last, but no further than the last. */
@@ -49,6 +50,11 @@ const SWEEP = { ms: 1000, share: 20, atMostMs: 3000 };
 /** The parameter is {@link RECENT} or null. */
 const since = (parameter: string) =>
   `due_at > coalesce(statement_timestamp() - ${parameter}::interval, '-infinity')`;
+/** Rows `now` of outbox_delayed: due, and nothing of their key is due that such a look does not see. */
+const isDue = (parameter: string) => `
+  now.due_at <= statement_timestamp() AND now.${since(parameter)} AND (${parameter}::interval IS NULL OR NOT EXISTS (
+    SELECT FROM outbox_delayed older WHERE older.msg_key = now.msg_key AND older.topic = now.topic
+      AND older.due_at <= statement_timestamp() - ${parameter}::interval))`;
 
 /**
  * What is due, in that order, and whether its key's counter is free: a transaction that holds one would hold up all the others as well,
@@ -59,8 +65,8 @@ const DUE = `
   WITH turn AS MATERIALIZED (SELECT pg_try_advisory_xact_lock(${LOCKS.release}, 0) AS mine),
   due AS MATERIALIZED (
     SELECT d.id, d.due_at, d.topic, d.msg_key FROM turn CROSS JOIN LATERAL (
-      SELECT * FROM outbox_delayed
-      WHERE turn.mine AND due_at <= statement_timestamp() AND ${since('$2')} AND (topic, msg_key) NOT IN (
+      SELECT * FROM outbox_delayed now
+      WHERE turn.mine AND ${isDue('$2')} AND (topic, msg_key) NOT IN (
         SELECT topic, msg_key FROM json_to_recordset($1::text::json) AS held (topic text, msg_key text))
       ORDER BY due_at, id LIMIT ${LIMIT}
     ) d
@@ -100,8 +106,10 @@ export function createDelayedRelease(o: DelayedOptions): DelayedRelease {
   /** Moves what is due; returns when to look again, in ms. */
   async function round(): Promise<number> {
     const askedAt = performance.now();
-    const sweeps = behind || failing || askedAt >= sweepAt;
+    const sweeps = behind || askedAt >= sweepAt;
     const from = sweeps ? null : RECENT;
+    // Now already: one that fails is not tried again at once.
+    if (sweeps) sweepAt = askedAt + SWEEP.ms;
     const [next] = await o.database.sql.unsafe<{ ms: number }[]>(NEXT, [from]);
     const ms = next?.ms ?? Number.POSITIVE_INFINITY;
     overdue.set(Math.max(0, -ms / 1000));
@@ -111,10 +119,11 @@ export function createDelayedRelease(o: DelayedOptions): DelayedRelease {
       sweepAt = askedAt + Math.min(Math.max(SWEEP.ms, SWEEP.share * took), SWEEP.atMostMs);
     }
     if (ms > 0) return Math.min(pollMs, Math.ceil(ms));
-    const moved = await (failing
-      ? releaseSingly(o.database, unordered)
-      : releaseDue(o.database, unordered, from));
-    if (moved === 0) return AGAIN_MS;
+    const moved = await (failing ? releaseSingly : releaseDue)(o.database, unordered, from);
+    if (moved === 0) {
+      behind = true;
+      return AGAIN_MS;
+    }
     o.onReleased?.();
     return 0;
   }
@@ -131,6 +140,7 @@ export function createDelayedRelease(o: DelayedOptions): DelayedRelease {
         if (!failing)
           o.log.warn({ reason: rootMessage(err) }, 'Delayed messages could not be moved; it is tried again');
         failing = true;
+        behind = false; // should it be the look from the start that takes too long
       }
       if (again === 0) continue;
       await wake.sleep(again);
@@ -156,12 +166,13 @@ export function createDelayedRelease(o: DelayedOptions): DelayedRelease {
  * After a failure: the first message of each key for itself, by chance, so that one whose counter another transaction is just making (no look
  * shows that before its commit) does not hold up the others. How many were moved.
  */
-async function releaseSingly({ sql }: Database, unordered: string): Promise<number> {
+async function releaseSingly({ sql }: Database, unordered: string, from: string | null): Promise<number> {
   const due = await sql.unsafe<{ id: string; msg_key: string }[]>(
     `SELECT id, msg_key FROM (
-      SELECT DISTINCT ON (topic, msg_key) id, msg_key FROM outbox_delayed WHERE due_at <= statement_timestamp()
+      SELECT DISTINCT ON (topic, msg_key) id, msg_key FROM outbox_delayed now WHERE ${isDue('$1')}
       ORDER BY topic, msg_key, due_at, id
     ) first_of_key ORDER BY random() LIMIT ${SINGLY}`,
+    [from],
   );
   let moved = 0;
   for (const { id, msg_key } of due) {

@@ -73,11 +73,39 @@ describe.each(queues)('of $queue', ({ queue, message }) => {
 
   test('control: who does not look at the writers passes it', async () => {
     const commit = await openTransaction(fixture.database, (tx) => writeIn(tx, message));
-    const floors = createFloors(run, queue, async () => new Set());
+    const floors = createFloors(run, queue, { writers: async () => new Set() });
     await floors.raise([slot]);
     await commit();
     const [row] = await fixture.admin<{ id: string }[]>`SELECT id::text FROM ${fixture.admin(queue)}`;
     expect(floors.of(slot)).toBeGreaterThanOrEqual(BigInt(row?.id ?? 0));
+  });
+});
+
+describe('ids that somebody writes by hand below a floor', () => {
+  const insert = (id: bigint) => fixture.admin`
+    INSERT INTO outbox_local (id, slot, msg_key, event_id, key_seq, type, payload, headers) OVERRIDING SYSTEM VALUE
+    VALUES (${String(id)}::bigint, ${slot}, 'k', gen_random_uuid(), 1, 'T', '{}', '{}')`;
+
+  test('are found once the slot is looked at from its start, which each is in its turn', async () => {
+    for (let i = 0; i < 3; i += 1) await write(remind('k', i));
+    await fixture.admin`DELETE FROM outbox_local`;
+    const floors = createFloors(run, 'outbox_local', { doubtMs: 2500 });
+    await floors.raise([slot]);
+    const id = floors.of(slot) - 1n;
+    await insert(id);
+    expect(await raised(floors)).toBeGreaterThan(id);
+    await pause(1000);
+    expect(await raised(floors)).toBe(id - 1n);
+  });
+
+  test('as after a sequence that begins anew, at once', async () => {
+    for (let i = 0; i < 3; i += 1) await write(remind('k', i));
+    await fixture.admin`DELETE FROM outbox_local`;
+    const floors = createFloors(run, 'outbox_local');
+    await floors.raise([slot]);
+    await fixture.admin`TRUNCATE outbox_local RESTART IDENTITY`;
+    await write(remind('k', 4));
+    expect(await raised(floors)).toBe(0n);
   });
 });
 

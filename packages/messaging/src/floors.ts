@@ -17,6 +17,8 @@ export interface Floors {
 export type Queue = 'outbox' | 'outbox_local';
 
 const RAISE_MS = 1000;
+/** So often one of the slots is looked at from its start, in ms: should somebody have written ids by hand, it is found by that. */
+const DOUBT_MS = 60_000;
 /** A slot that is new is worth waiting for the transactions that are just under way, so often and so long, in ms. */
 const LOOKS = 20;
 const LOOK_MS = 5;
@@ -27,25 +29,48 @@ export function higher(a: bigint, b: bigint): bigint {
   return a;
 }
 
-/** By the connection of a session, whose statements `run` sends one after the other. Who is writing is asked of `writers`; for tests. */
-export function createFloors(run: Run, queue: Queue, writers = writersOf): Floors {
+/** By the connection of a session, whose statements `run` sends one after the other. */
+export function createFloors(
+  run: Run,
+  queue: Queue,
+  { writers = writersOf, doubtMs = DOUBT_MS }: { writers?: typeof writersOf; doubtMs?: number } = {}, // for tests
+): Floors {
   const floors = new Map<number, bigint>();
-  const settled = createSettled();
+  let settled = createSettled();
   let raiseAt = 0;
+  let doubtAt = performance.now() + doubtMs;
+  let doubted = 0;
+  /** A transaction that was writing when the session began has not ended yet. */
+  let unsettled = false;
 
-  async function look(): Promise<bigint> {
+  /** Up to where all is settled; undefined while that is not known. */
+  async function look(): Promise<bigint | undefined> {
     // First the id, then the writers: who has taken an id by now is among them, or has ended.
     const id = await lastId(run, queue);
+    if ([...floors.values()].some((floor) => floor > id)) forget();
     return settled.look(id, await writers(run, queue));
   }
 
-  async function settle(patient: boolean): Promise<bigint> {
+  /** The ids begin anew. */
+  function forget(): void {
+    floors.clear();
+    settled = createSettled();
+  }
+
+  async function settle(patient: boolean): Promise<bigint | undefined> {
     let id = await look();
-    for (let looks = 1; patient && id === 0n && looks < LOOKS; looks += 1) {
+    for (let looks = 1; patient && id === undefined && looks < LOOKS; looks += 1) {
       await new Promise((done) => setTimeout(done, LOOK_MS));
       id = await look();
     }
     return id;
+  }
+
+  function doubt(slots: readonly number[]): void {
+    if (performance.now() < doubtAt || slots.length === 0) return;
+    doubtAt = performance.now() + doubtMs;
+    doubted = (doubted + 1) % slots.length;
+    floors.delete(slots[doubted] as number);
   }
 
   /** The statement begins after the writers were looked at: what they have committed it sees. */
@@ -63,11 +88,15 @@ export function createFloors(run: Run, queue: Queue, writers = writersOf): Floor
     of: floorOf,
 
     async raise(slots) {
-      const fresh = slots.filter((slot) => !floors.has(slot));
-      if (fresh.length === 0 && performance.now() < raiseAt) return;
+      doubt(slots);
+      const isNew = (slot: number) => !floors.has(slot);
+      const waited = unsettled || !slots.some(isNew);
+      if (waited && performance.now() < raiseAt) return;
       raiseAt = performance.now() + RAISE_MS;
-      const id = await settle(fresh.length > 0);
-      const lower = slots.filter((slot) => !floors.has(slot) || floorOf(slot) < id);
+      const id = await settle(!waited);
+      unsettled = id === undefined;
+      if (id === undefined) return;
+      const lower = slots.filter((slot) => isNew(slot) || floorOf(slot) < id);
       if (lower.length > 0) await raiseTo(id, lower);
     },
 
@@ -98,7 +127,7 @@ async function lastId(run: Run, queue: Queue): Promise<bigint> {
 
 /**
  * The transactions that may have written to the queue: they take this lock before they take an id, and keep it until what they wrote can be
- * seen. Undefined when one is prepared, as such a transaction has another name then.
+ * seen. Undefined when one is prepared, as such a transaction may have another name then.
  */
 async function writersOf(run: Run, queue: Queue): Promise<ReadonlySet<string> | undefined> {
   const rows = await run(
@@ -112,12 +141,12 @@ async function writersOf(run: Run, queue: Queue): Promise<ReadonlySet<string> | 
 
 /** Up to which id every row was committed or never will be. */
 export interface Settled {
-  /** What is settled, given the highest id given out at some time, and who was writing after that. */
-  look(id: bigint, writers: ReadonlySet<string> | undefined): bigint;
+  /** What is settled, given the highest id given out at some time, and who was writing after that; undefined while nothing is. */
+  look(id: bigint, writers: ReadonlySet<string> | undefined): bigint | undefined;
 }
 
 export function createSettled(): Settled {
-  let settled = 0n;
+  let settled: bigint | undefined;
   /** Settled as soon as the last of these writers has ended. */
   let next: { id: bigint; writers: ReadonlySet<string> } | undefined;
   return {

@@ -10,7 +10,7 @@ import {
   slotRows,
   toStored,
 } from './relay-session.ts';
-import { asJson, openSlotSession, type SlotSession } from './slot-session.ts';
+import { asJson, askOfSlots, openSlotSession, type SlotSession } from './slot-session.ts';
 
 /** The connection by which a local worker owns slots, and what it asks outbox_local. */
 export interface LocalSession extends SlotSession {
@@ -45,12 +45,14 @@ export async function openLocalSession(o: {
     ...session,
 
     async read(after, without, limit) {
-      const from = [...after].map(([slot, id]) => ({ slot, after: String(id) }));
+      const from = (slots: readonly number[]) =>
+        slots.map((slot) => ({ slot, after: String(after.get(slot)) }));
       // The keys that are held are found in the same statement: between two of them a message could become a dead letter,
       // and the one behind it would be taken for the next.
-      const rows = await session.run(
-        (sql) => sql<SlotRecord[]>`
-          SELECT * FROM json_to_recordset(${asJson(from)}::text::json) AS s (slot smallint, after bigint)
+      const rows = await askOfSlots([...after.keys()], (slots) =>
+        session.run(
+          (sql) => sql<SlotRecord[]>`
+          SELECT * FROM json_to_recordset(${asJson(from(slots))}::text::json) AS s (slot smallint, after bigint)
           CROSS JOIN LATERAL (SELECT o.*, sum(bytes) OVER (ORDER BY id) - bytes AS before FROM (
             SELECT id, outbox_local.slot, msg_key, event_id, key_seq, type, payload, headers,
               octet_length(payload::text) + octet_length(headers::text) AS bytes
@@ -62,6 +64,7 @@ export async function openLocalSession(o: {
                 WHERE state = 'waiting' AND topic = ${SELF} AND holds_key AND msg_key IS NOT NULL))
             ORDER BY id LIMIT ${limit.rows}
           ) AS o) AS counted WHERE before < ${limit.bytes} ORDER BY id`,
+        ),
       );
       return slotRows(
         rows.map((row) => ({ ...toStored(row), topic: SELF })),
@@ -69,6 +72,9 @@ export async function openLocalSession(o: {
       );
     },
 
-    depth: (floorOf) => session.run((sql) => depthOf(sql, 'outbox_local', session.owned(), floorOf)),
+    depth: (floorOf) =>
+      askOfSlots(session.owned(), (slots) =>
+        session.run((sql) => depthOf(sql, 'outbox_local', slots, floorOf)),
+      ),
   };
 }

@@ -4,7 +4,7 @@ import type { Queue } from './floors.ts';
 import { LOCKS } from './lock-classes.ts';
 import { checkOutbox } from './outbox-check.ts';
 import type { Exclusions, OutboxMessage } from './relay-queue.ts';
-import { asJson, openSlotSession, type SlotSession } from './slot-session.ts';
+import { asJson, askOfSlots, openSlotSession, type SlotSession } from './slot-session.ts';
 
 /** Of one slot in one read: no further row when there are so many, or when they have so many bytes; one row in any case. */
 export interface ReadLimit {
@@ -14,16 +14,19 @@ export interface ReadLimit {
 
 /** What a read found. */
 export interface SlotRows {
-  /** Sorted by id. */
+  /** Those of a slot sorted by id. */
   rows: OutboxMessage[];
   /** Slots of which there may be more. */
   more: ReadonlySet<number>;
 }
 
+/** Of one slot no more are counted. */
+const COUNTED = 10_000;
+
 /** What waits in one slot. */
 export interface SlotDepth {
   slot: number;
-  /** Counted up to 100 000. */
+  /** Counted up to {@link COUNTED}. */
   messages: number;
   oldestSeconds: number;
 }
@@ -64,12 +67,14 @@ export async function openSession(o: SessionOptions): Promise<RelaySession> {
     ...session,
 
     async read(after, without, limit) {
-      const from = [...after].map(([slot, id]) => ({ slot, after: String(id) }));
+      const from = (slots: readonly number[]) =>
+        slots.map((slot) => ({ slot, after: String(after.get(slot)) }));
       // One text for both, because PostgreSQL looks such up in a hash table, and goes through pairs one by one.
       const keys = without.keys.map(({ topic, key }) => `${topic} ${key}`);
-      const rows = await session.run(
-        (sql) => sql<OutboxRecord[]>`
-          SELECT * FROM json_to_recordset(${asJson(from)}::text::json) AS s (slot smallint, after bigint)
+      const rows = await askOfSlots([...after.keys()], (slots) =>
+        session.run(
+          (sql) => sql<OutboxRecord[]>`
+          SELECT * FROM json_to_recordset(${asJson(from(slots))}::text::json) AS s (slot smallint, after bigint)
           CROSS JOIN LATERAL (SELECT o.*, sum(bytes) OVER (ORDER BY id) - bytes AS before FROM (
             SELECT id, outbox.slot, topic, msg_key, event_id, key_seq, type, payload, headers,
               octet_length(payload::text) + octet_length(headers::text) AS bytes
@@ -79,6 +84,7 @@ export async function openSession(o: SessionOptions): Promise<RelaySession> {
               AND topic || ' ' || msg_key <> ALL (ARRAY(SELECT json_array_elements_text(${asJson(keys)}::text::json)))
             ORDER BY id LIMIT ${limit.rows}
           ) AS o) AS counted WHERE before < ${limit.bytes} ORDER BY id`,
+        ),
       );
       return slotRows(
         rows.map((row) => ({ ...toStored(row), topic: row.topic })),
@@ -93,7 +99,8 @@ export async function openSession(o: SessionOptions): Promise<RelaySession> {
       await move().catch((err: { code?: string }) => (err.code === '23514' ? move() : Promise.reject(err)));
     },
 
-    depth: (floorOf) => session.run((sql) => depthOf(sql, 'outbox', session.owned(), floorOf)),
+    depth: (floorOf) =>
+      askOfSlots(session.owned(), (slots) => session.run((sql) => depthOf(sql, 'outbox', slots, floorOf))),
   };
 }
 
@@ -109,18 +116,18 @@ function moveToSent(sql: postgres.Sql, gone: string) {
     SELECT id, topic, msg_key, event_id, key_seq, type, payload, headers FROM gone`;
 }
 
-/** Counts no further than 100 000 in a slot: a count of millions would hold up the queue that it measures. */
+/** A count of millions would hold up the queue that it measures. */
 export async function depthOf(
   sql: postgres.Sql,
   queue: Queue,
-  slots: number[],
+  slots: readonly number[],
   floorOf: (slot: number) => bigint,
 ): Promise<SlotDepth[]> {
   const from = slots.map((slot) => ({ slot, floor: String(floorOf(slot)) }));
   const rows = await sql<{ slot: number; messages: number; oldest: number }[]>`
     SELECT s.slot,
       (SELECT count(*) FROM (
-        SELECT FROM ${sql(queue)} t WHERE t.slot = s.slot AND t.id > s.floor LIMIT 100000) AS counted)::int AS messages,
+        SELECT FROM ${sql(queue)} t WHERE t.slot = s.slot AND t.id > s.floor LIMIT ${COUNTED}) AS counted)::int AS messages,
       coalesce(extract(epoch FROM clock_timestamp() - (
         SELECT created_at FROM ${sql(queue)} t WHERE t.slot = s.slot AND t.id > s.floor ORDER BY id LIMIT 1)), 0)::float8 AS oldest
     FROM json_to_recordset(${asJson(from)}::text::json) AS s (slot smallint, floor bigint)`;

@@ -105,8 +105,13 @@ export async function openSlotSession(o: SlotSessionOptions): Promise<SlotSessio
       confirmedAt = sentAt;
       return answer;
     });
-    last = result.catch(() => sql.unsafe(NO_ROWS).catch(() => {}));
+    last = result.catch(forgetRows);
     return result;
+  }
+
+  async function forgetRows(): Promise<void> {
+    const late = () => new Error(`The database does not answer ${o.applicationName}`);
+    await withDeadline(STATEMENT_MS + 1000, sql.unsafe(NO_ROWS), late).catch(lose);
   }
 
   try {
