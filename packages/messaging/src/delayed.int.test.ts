@@ -342,6 +342,7 @@ test('what was moved and cannot be vacuumed is passed by a look now and then, no
   const mover = createDelayedRelease({ ...testDeps('orders'), database, pollMs: 50 });
   await mover.start();
   for (let i = 0; i < 100; i++) {
+    await transaction((tx) => outbox.publish(tx, { ...placed(`k${i}`, i), delayMs: 0 }));
     mover.nudge();
     await pause(25);
   }

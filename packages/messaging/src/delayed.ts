@@ -44,17 +44,21 @@ const APART_MS = 20;
  * start; until then what is behind it in the order of its key waits.
  */
 const RECENT = '5 seconds';
-/** The looks from the start are so far apart, in ms, or so many times the length of the last, but no further than the last. */
+const RECENT_MS = 5000;
+/** The looks from the start are so far apart, in ms, or so many times the length of the last, but no further than the last figure. */
 const SWEEP = { ms: 1000, share: 20, atMostMs: 3000 };
 
 /** The parameter is {@link RECENT} or null. */
 const since = (parameter: string) =>
   `due_at > coalesce(statement_timestamp() - ${parameter}::interval, '-infinity')`;
-/** Rows `now` of outbox_delayed: due, and nothing of their key is due that such a look does not see. */
+/**
+ * Rows `now` of outbox_delayed: due, and nothing of their key is due that such a look does not see. That is looked up key by key: as EXISTS it
+ * could become a hash of all that is due, and by the index of the time it would pass all that was moved.
+ */
 const isDue = (parameter: string) => `
-  now.due_at <= statement_timestamp() AND now.${since(parameter)} AND (${parameter}::interval IS NULL OR NOT EXISTS (
-    SELECT FROM outbox_delayed older WHERE older.msg_key = now.msg_key AND older.topic = now.topic
-      AND older.due_at <= statement_timestamp() - ${parameter}::interval))`;
+  now.due_at <= statement_timestamp() AND now.${since(parameter)} AND (${parameter}::interval IS NULL OR (
+    SELECT true FROM outbox_delayed older WHERE older.msg_key = now.msg_key AND older.topic = now.topic
+      AND older.due_at + ${parameter}::interval <= statement_timestamp() LIMIT 1) IS NULL)`;
 
 /**
  * What is due, in that order, and whether its key's counter is free: a transaction that holds one would hold up all the others as well,
@@ -97,33 +101,31 @@ export function createDelayedRelease(o: DelayedOptions): DelayedRelease {
   );
   const wake = createWake();
   let stopped = false;
-  let failing = false;
-  /** The last look from the start found something due. */
-  let behind = false;
+  /** The kind of look that failed last and has not succeeded since. */
+  let failing: 'from the start' | 'at the latest' | undefined;
   let sweepAt = 0;
+  /** How long the first one was due that only a look from the start sees, in ms. */
+  let longDueMs = 0;
   let ended: Promise<void> = Promise.resolve();
 
   /** Moves what is due; returns when to look again, in ms. */
-  async function round(): Promise<number> {
+  async function round(sweeps: boolean): Promise<number> {
     const askedAt = performance.now();
-    const sweeps = behind || askedAt >= sweepAt;
     const from = sweeps ? null : RECENT;
-    // Now already: one that fails is not tried again at once.
-    if (sweeps) sweepAt = askedAt + SWEEP.ms;
     const [next] = await o.database.sql.unsafe<{ ms: number }[]>(NEXT, [from]);
     const ms = next?.ms ?? Number.POSITIVE_INFINITY;
-    overdue.set(Math.max(0, -ms / 1000));
+    const now = performance.now();
+    const apart = SWEEP.share * (now - askedAt);
     if (sweeps) {
-      behind = ms <= 0;
-      const took = performance.now() - askedAt;
-      sweepAt = askedAt + Math.min(Math.max(SWEEP.ms, SWEEP.share * took), SWEEP.atMostMs);
+      longDueMs = ms <= -RECENT_MS ? -ms : 0;
+      sweepAt = now + Math.min(Math.max(SWEEP.ms, apart), SWEEP.atMostMs);
     }
-    if (ms > 0) return Math.min(pollMs, Math.ceil(ms));
+    overdue.set(Math.max(0, -ms, longDueMs) / 1000);
+    if (ms > 0) return Math.min(pollMs, Math.ceil(ms), longDueMs > 0 ? Math.max(1, sweepAt - now) : pollMs);
     const moved = await (failing ? releaseSingly : releaseDue)(o.database, unordered, from);
-    if (moved === 0) {
-      behind = true;
-      return AGAIN_MS;
-    }
+    if (moved === 0) return AGAIN_MS;
+    // There may be more that only such a look sees.
+    if (sweeps && longDueMs > 0) sweepAt = now + Math.min(apart, SWEEP.atMostMs);
     o.onReleased?.();
     return 0;
   }
@@ -132,15 +134,19 @@ export function createDelayedRelease(o: DelayedOptions): DelayedRelease {
     while (!stopped) {
       let again = pollMs;
       const earliest = performance.now() + APART_MS;
+      const sweeps = performance.now() >= sweepAt;
       try {
-        again = await round();
-        if (failing) o.log.info('Delayed messages are moved again');
-        failing = false;
+        again = await round(sweeps);
+        if (failing === 'at the latest' || (failing && sweeps)) {
+          o.log.info('Delayed messages are moved again');
+          failing = undefined;
+        }
       } catch (err) {
         if (!failing)
           o.log.warn({ reason: rootMessage(err) }, 'Delayed messages could not be moved; it is tried again');
-        failing = true;
-        behind = false; // should it be the look from the start that takes too long
+        failing = sweeps ? 'from the start' : 'at the latest';
+        // Should it take longer than a statement may, what is due now can be moved all the same.
+        if (sweeps) sweepAt = performance.now() + SWEEP.atMostMs;
       }
       if (again === 0) continue;
       await wake.sleep(again);

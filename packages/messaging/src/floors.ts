@@ -1,4 +1,4 @@
-import { asJson, askOfSlots, type Run } from './slot-session.ts';
+import { asJson, askOfSlots, isCanceled, type Run } from './slot-session.ts';
 
 /**
  * Up to which id a queue is empty for good, slot by slot. What was deleted stays in the index until no transaction of the server could
@@ -19,6 +19,8 @@ export type Queue = 'outbox' | 'outbox_local';
 const RAISE_MS = 1000;
 /** So often one of the slots is looked at from its start, in ms: should somebody have written ids by hand, it is found by that. */
 const DOUBT_MS = 60_000;
+/** And so many times its own length apart at least: nothing is read meanwhile. */
+const DOUBT_SHARE = 600;
 /** A slot that is new is worth waiting for the transactions that are just under way, so often and so long, in ms. */
 const LOOKS = 20;
 const LOOK_MS = 5;
@@ -66,11 +68,20 @@ export function createFloors(
     return id;
   }
 
-  function doubt(slots: readonly number[]): void {
+  /** The floor stays where it is unless there is a row below it; also when the slot has too much to pass for one statement. */
+  async function doubt(slots: readonly number[]): Promise<void> {
     if (performance.now() < doubtAt || slots.length === 0) return;
-    doubtAt = performance.now() + doubtMs;
     doubted = (doubted + 1) % slots.length;
-    floors.delete(slots[doubted] as number);
+    const askedAt = performance.now();
+    const some = [slots[doubted] as number];
+    try {
+      for (const { slot, lowest } of await lowestOf(run, queue, some, () => 0n))
+        if (lowest !== null && BigInt(lowest) <= floorOf(slot)) floors.set(slot, BigInt(lowest) - 1n);
+    } catch (err) {
+      if (!isCanceled(err)) throw err;
+    }
+    const now = performance.now();
+    doubtAt = now + Math.max(doubtMs, DOUBT_SHARE * (now - askedAt));
   }
 
   /** The statement begins after the writers were looked at: what they have committed it sees. */
@@ -88,7 +99,7 @@ export function createFloors(
     of: floorOf,
 
     async raise(slots) {
-      doubt(slots);
+      await doubt(slots);
       const isNew = (slot: number) => !floors.has(slot);
       const waited = unsettled || !slots.some(isNew);
       if (waited && performance.now() < raiseAt) return;

@@ -8,6 +8,7 @@ import { LOOK_BACK_MS } from './look-back.ts';
 import type { Nudge } from './relay-loop.ts';
 import type { OutboxMessage } from './relay-queue.ts';
 import type { ReadLimit } from './relay-session.ts';
+import { isCanceled } from './slot-session.ts';
 import type { Wake } from './wake.ts';
 
 export interface LocalLoopOptions {
@@ -160,6 +161,14 @@ export async function localLoop(o: LocalLoopOptions): Promise<void> {
     sweepAt = Math.max(now + SWEEP_MS, lookedAt + apart);
   }
 
+  async function measure(): Promise<void> {
+    try {
+      report.depth(await session.depth(floors.of));
+    } catch (err) {
+      if (!isCanceled(err)) throw err; // else the last figures stay
+    }
+  }
+
   function readAt(): number {
     const told = nudge.look ? (running.size > 0 ? lookedAt + LOOK_APART_MS : 0) : Number.POSITIVE_INFINITY;
     return Math.min(told, pollAt, sweepAt, slots.readAt(performance.now()));
@@ -183,7 +192,7 @@ export async function localLoop(o: LocalLoopOptions): Promise<void> {
       }
       if (now >= readAt()) await read(now);
       if (now >= measureAt) {
-        report.depth(await session.depth(floors.of));
+        await measure();
         measureAt = now + Math.max(MEASURE_MS, MEASURE_APART * (performance.now() - now));
       }
       startWork();

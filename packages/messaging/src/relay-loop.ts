@@ -4,6 +4,7 @@ import { createLookBack, LOOK_BACK_MS } from './look-back.ts';
 import { createRelayQueue, type OutboxMessage } from './relay-queue.ts';
 import type { RelayReport } from './relay-report.ts';
 import type { ReadLimit, RelaySession } from './relay-session.ts';
+import { isCanceled } from './slot-session.ts';
 import type { Wake } from './wake.ts';
 
 export interface LoopOptions {
@@ -177,13 +178,21 @@ export async function relayLoop(o: LoopOptions): Promise<void> {
     const found = await session.read(from, queue.exclusions(), READ_LIMIT);
     if (fromStart) {
       const apart = Math.min(SWEEP_SHARE * (performance.now() - askedAt), SWEEP_AT_MOST_MS);
-      sweepAt = Math.max(sweepAt, sweptAt + apart);
+      sweepAt = Math.max(sweepAt, performance.now() + apart);
     }
     for (const row of found.rows) after.set(row.slot, row.id);
     if (fromStart) for (const slot of slots) if (!after.has(slot)) after.set(slot, 0n);
     more = found.more.size > 0;
     lookedAt = performance.now();
     if (!queue.offer(found.rows, fromStart)) sweepAt = sweptAt + SWEEP_APART_MS;
+  }
+
+  async function measure(): Promise<void> {
+    try {
+      report.depth(await session.depth(floors.of));
+    } catch (err) {
+      if (!isCanceled(err)) throw err; // else the last figures stay
+    }
   }
 
   async function announce(now: number): Promise<void> {
@@ -227,7 +236,7 @@ export async function relayLoop(o: LoopOptions): Promise<void> {
       if (nudge.announce && now >= announceAt) await announce(now);
       if (now >= readAt()) await read(now);
       if (now >= measureAt) {
-        report.depth(await session.depth(floors.of));
+        await measure();
         measureAt = now + Math.max(MEASURE_MS, MEASURE_APART * (performance.now() - now));
         report.keys(queue.status());
       }

@@ -192,11 +192,16 @@ export async function askOfSlots<T>(
   try {
     return [...(await ask(slots))];
   } catch (err) {
-    if ((err as { code?: string }).code !== QUERY_CANCELED || slots.length === 1) throw err;
+    if (!isCanceled(err) || slots.length === 1) throw err;
   }
   const answers: T[] = [];
   for (const slot of slots) answers.push(...(await ask([slot])));
   return answers;
+}
+
+/** The statement took longer than it may. */
+export function isCanceled(err: unknown): boolean {
+  return (err as { code?: string }).code === QUERY_CANCELED;
 }
 
 /** As text, so that postgres.js does not turn it into JSON a second time. */
