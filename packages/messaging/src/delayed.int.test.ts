@@ -1,6 +1,5 @@
 import { connectDatabase } from '@sidecart/kit/db';
 import { testDeps } from '@sidecart/kit/testing';
-import postgres from 'postgres';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest';
 import { createDelayedRelease, type DelayedOptions, type DelayedRelease } from './delayed.ts';
 import {
@@ -14,6 +13,7 @@ import {
   remind,
   reserve,
 } from './fixture.ts';
+import { openElsewhere } from './fixture-dead-rows.ts';
 import { on } from './handler.ts';
 
 let fixture: Fixture;
@@ -315,17 +315,7 @@ test('a key that is new, and whose counter an open transaction is making, does n
 });
 
 test('what was moved and cannot be vacuumed is passed by a look now and then, not by each', async () => {
-  const elsewhere = new URL(fixture.urls.superUrl);
-  elsewhere.pathname = '/postgres';
-  const other = postgres(elsewhere.href, { max: 1 });
-  const end = Promise.withResolvers<void>();
-  const began = Promise.withResolvers<void>();
-  const open = other.begin(async (tx) => {
-    await tx`SELECT pg_current_xact_id()`;
-    began.resolve();
-    await end.promise;
-  });
-  await began.promise;
+  const release = await openElsewhere(fixture);
   const dead = 5000;
   const notBefore = new Date((await databaseNow()).getTime() - 3_600_000);
   await transaction((tx) =>
@@ -351,7 +341,5 @@ test('what was moved and cannot be vacuumed is passed by a look now and then, no
   const looks = ((await passed()) - before) / dead;
   expect(looks).toBeGreaterThanOrEqual(1);
   expect(looks).toBeLessThan(20);
-  end.resolve();
-  await open;
-  await other.end();
+  await release();
 });

@@ -43,8 +43,8 @@ const APART_MS = 20;
  * So most looks begin so long before now. What is older, because it was committed late or is of a time long past, is found by one from the
  * start; until then what is behind it in the order of its key waits.
  */
-const RECENT = '5 seconds';
 const RECENT_MS = 5000;
+const RECENT = `${RECENT_MS} milliseconds`;
 /** The looks from the start are so far apart, in ms, or so many times the length of the last, but no further than the last figure. */
 const SWEEP = { ms: 1000, share: 20, atMostMs: 3000 };
 

@@ -10,10 +10,8 @@ export interface DeadRows {
   release(): Promise<void>;
 }
 
-export async function makeDeadRows(
-  { admin, urls }: Fixture,
-  o: { queue: Queue; slot: number; rows: number },
-): Promise<DeadRows> {
+/** A transaction with an id of its own that stands open in another database of the server; the answer ends it. */
+export async function openElsewhere({ urls }: Pick<Fixture, 'urls'>): Promise<() => Promise<void>> {
   const elsewhere = new URL(urls.superUrl);
   elsewhere.pathname = '/postgres';
   const other = postgres(elsewhere.href, { max: 1 });
@@ -25,6 +23,19 @@ export async function makeDeadRows(
     await end.promise;
   });
   await began.promise;
+  return async () => {
+    end.resolve();
+    await open;
+    await other.end();
+  };
+}
+
+export async function makeDeadRows(
+  fixture: Fixture,
+  o: { queue: Queue; slot: number; rows: number },
+): Promise<DeadRows> {
+  const { admin } = fixture;
+  const release = await openElsewhere(fixture);
   const topic = o.queue === 'outbox' ? { column: ', topic', value: ", 'orders'" } : { column: '', value: '' };
   await admin.unsafe(`
     INSERT INTO ${o.queue} (slot, msg_key, event_id, key_seq, type, payload, headers${topic.column})
@@ -38,10 +49,6 @@ export async function makeDeadRows(
   const before = await read();
   return {
     passed: async () => ((await read()) - before) / o.rows,
-    async release() {
-      end.resolve();
-      await open;
-      await other.end();
-    },
+    release,
   };
 }
