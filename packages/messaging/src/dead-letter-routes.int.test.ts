@@ -1,4 +1,5 @@
 import { createApp } from '@sidecart/kit/app';
+import type { Transaction } from '@sidecart/kit/db';
 import { callJson, testDeps } from '@sidecart/kit/testing';
 import { sql } from 'drizzle-orm';
 import { drizzle } from 'drizzle-orm/postgres-js';
@@ -146,17 +147,28 @@ describe('redrive of a message that somebody else has in hand', () => {
       ).toHaveLength(1),
     );
 
-  test('waits for a delivery of it that has not committed, and changes nothing then', async () => {
-    const { call, id } = await mended(() => undefined);
+  /** A redrive while a transaction that has taken the message and had its effect has not committed. */
+  async function changesNothingBeside(
+    take: (tx: Transaction) => Promise<void>,
+    redrive: () => Promise<{ body: unknown }>,
+  ): Promise<void> {
     const commit = await openTransaction(fixture.database, async (tx) => {
-      await recordOnce(tx, 'orders', 'm8', 'applied');
+      await take(tx);
       await tx.execute(sql`INSERT INTO effect VALUES (8)`);
     });
-    const redriven = call('POST', `/${id}/redrive`);
+    const redriven = redrive();
     await oneWaits();
     await commit();
     expect((await redriven).body).toEqual({ outcome: 'already_applied' });
     expect(await effects()).toEqual([8]);
+  }
+
+  test('waits for a delivery of it that has not committed, and changes nothing then', async () => {
+    const { call, id } = await mended(() => undefined);
+    await changesNothingBeside(
+      async (tx) => expect(await recordOnce(tx, 'orders', 'm8', 'applied')).toBe(true),
+      () => call('POST', `/${id}/redrive`),
+    );
   });
 
   test('and for a redrive of the same message that became a dead letter once more', async () => {
@@ -164,15 +176,10 @@ describe('redrive of a message that somebody else has in hand', () => {
     const { send, call, id } = await mended(() => (broken ? new PermanentError('no') : undefined));
     await send(placed(8));
     broken = false;
-    const commit = await openTransaction(fixture.database, async (tx) => {
-      expect(await applyDead(tx, 'orders', 'm8')).toBe(true);
-      await tx.execute(sql`INSERT INTO effect VALUES (8)`);
-    });
-    const redriven = call('POST', `/${id}/redrive`);
-    await oneWaits();
-    await commit();
-    expect((await redriven).body).toEqual({ outcome: 'already_applied' });
-    expect(await effects()).toEqual([8]);
+    await changesNothingBeside(
+      async (tx) => expect(await applyDead(tx, 'orders', 'm8')).toBe(true),
+      () => call('POST', `/${id}/redrive`),
+    );
   });
 });
 
