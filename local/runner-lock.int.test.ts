@@ -9,11 +9,14 @@ test('a second runner is refused with the number of the first; a killed one leav
   const file = join(testFolder(), 'runner.lock');
   const holder = spawn(
     process.execPath,
+    // Collects garbage once the lock is taken: it is held although nobody kept what came back.
     [
       '--input-type=module-typescript',
+      '--expose-gc',
       '-e',
       `const { lockRunDir } = await import(process.argv[1] + '/runner-lock.ts');
-       lockRunDir(process.argv[2]); console.log('locked'); setInterval(() => {}, 1000);`,
+       lockRunDir(process.argv[2]);
+       setTimeout(() => { gc(); setTimeout(() => console.log('locked'), 50); }, 50); setInterval(() => {}, 1000);`,
       import.meta.dirname,
       file,
     ],

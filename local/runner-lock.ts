@@ -22,9 +22,18 @@ export function lockRunDir(lockFile: string): { release(): void } {
       ? alreadyRunning(pidFile, cause)
       : notWritable(lockFile, cause);
   }
-  const held = db;
-  return { release: () => held.close() };
+  const lock = db;
+  held.add(lock);
+  return {
+    release() {
+      held.delete(lock);
+      lock.close();
+    },
+  };
 }
+
+/** Reached from here until they are released: a database that nothing reaches is collected, and its lock goes with it. */
+const held = new Set<DatabaseSync>();
 
 const SQLITE_BUSY = 5;
 
