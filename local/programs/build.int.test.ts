@@ -62,8 +62,8 @@ describe('a build from source', () => {
       await ensurePrograms({ env, only: ['daprd'], full, progress });
       return lines.find((line) => line.includes('packages compiled'));
     };
-    expect(await told(false)).toContain('1 of up to 1600 packages compiled, 0:01');
-    expect(await told(true)).toContain('1 packages compiled, 0:01');
+    expect(await told(false)).toMatch(/1 of up to 1600 packages compiled, 0:0\d/);
+    expect(await told(true)).toMatch(/, 1 packages compiled, 0:0\d/);
   });
 
   test('leaves out of daprd the components that nobody uses, without touching the module', async () => {
