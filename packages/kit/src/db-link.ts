@@ -63,9 +63,13 @@ export function openLink(o: LinkOptions): Link {
   function hear(chunk: Buffer): void {
     if (lost) return;
     tail = (chunk.length < 6 ? Buffer.concat([tail, chunk]) : chunk).subarray(-6);
-    if (isReadyForQuery(tail)) clearTimeout(watchdog);
-    else expectAnswer();
-    if (chunk[0] === ERROR_RESPONSE) lastWords = messageOf(chunk);
+    if (isReadyForQuery(tail)) {
+      clearTimeout(watchdog);
+      lastWords = '';
+    } else {
+      expectAnswer();
+      lastWords = errorIn(chunk) ?? lastWords;
+    }
     emitter.emit('data', chunk);
   }
   function closed(): void {
@@ -132,7 +136,10 @@ function isReadyForQuery(tail: Buffer): boolean {
   return tail.length === 6 && tail[0] === 0x5a && tail.readUInt32BE(1) === 5;
 }
 
-/** The field M of an ErrorResponse: what the server says before it hangs up. */
-function messageOf(chunk: Buffer): string {
-  return /\0M([^\0]*)/.exec(chunk.subarray(5).toString())?.[1] ?? '';
+/** The field M of the first ErrorResponse, if there is one: what the server says before it hangs up. */
+function errorIn(chunk: Buffer): string | undefined {
+  for (let at = 0; at + 5 <= chunk.length; at += 1 + chunk.readUInt32BE(at + 1)) {
+    if (chunk[at] === ERROR_RESPONSE) return /\0M([^\0]*)/.exec(chunk.subarray(at + 5).toString())?.[1];
+  }
+  return undefined;
 }

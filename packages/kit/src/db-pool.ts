@@ -35,7 +35,7 @@ interface Slot {
   sql: postgres.Sql;
   link?: Link;
   busy: boolean;
-  /** Fails the transaction that it is in, if any. */
+  /** Fails what it is used for, a query or a transaction, if any: lost, postgres.js may have that in a queue for ever. */
   fail?: ((reason: Error) => void) | undefined;
   /** It has finished a job, so the server was there. */
   proven: boolean;
@@ -153,6 +153,7 @@ export function createPool(o: PoolOptions): Pool {
 
   function release(slot: Slot): void {
     slot.busy = false;
+    slot.fail = undefined;
     if (!slots.has(slot)) return;
     slot.proven = true;
     if (performance.now() - slot.openedAt > LIFETIME_MS) retire(slot);
@@ -171,6 +172,8 @@ export function createPool(o: PoolOptions): Pool {
     }
     acquire().then(
       (slot) => {
+        // A server that lets nobody in says so before it hangs up: then the next query comes to a connection that never opens.
+        slot.fail = (reason) => query.reject(reason);
         const done = () => release(slot);
         // Sent before the next job's, so not waited for. A transaction needs none: its rollback is such an answer.
         const failed = () => {
@@ -189,13 +192,12 @@ export function createPool(o: PoolOptions): Pool {
     let result: unknown;
     try {
       result = await new Promise((resolve, reject) => {
-        // Lost in the middle of a statement with parameters, postgres.js queues the rollback and waits for ever.
+        // Lost in the middle of a statement with parameters, it is the rollback that waits.
         slot.fail = reject;
         const work = args.pop() as TransactionWork;
         runTransaction(slot, String(args[0] ?? ''), work).then(resolve, reject);
       });
     } finally {
-      slot.fail = undefined;
       release(slot);
     }
     committed();

@@ -423,6 +423,20 @@ test('a server that hangs up right after the login, before the first answer', as
   server.close();
 });
 
+test.each(WAYS)(
+  'a server that lets nobody in answers those who queue for a connection too (%s)',
+  async (way) => {
+    // As one that is just starting: it says so, and hangs up in the breath after that.
+    const { sql: pg } = connect({ url: urlOf(way).replace(/\/postgres(?=$|\?)/, '/missing'), max: 1 });
+    const again = pg`select 1`.then(undefined, () => pg`select 1`);
+    const all = await Promise.all([timed(again), ...Array.from({ length: 10 }, () => timed(pg`select 1`))]);
+    for (const { err, ms } of all) {
+      expect(err).toMatchObject({ message: expect.stringContaining('"missing" does not exist') });
+      expect(ms).toBeLessThan(4000);
+    }
+  },
+);
+
 test('a wrong password says so and is not taken for an outage', async () => {
   const url = server.url.replace('secret', 'wrong');
   const { sql: pg } = connect({ url });

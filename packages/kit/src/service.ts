@@ -175,7 +175,7 @@ async function openDatabase(
 async function shutDown(running: Running, log: Logger): Promise<void> {
   await running.server?.close(REQUESTS_GRACE_MS);
   const until = performance.now() + WORKERS_GRACE_MS;
-  const graceMs = () => Math.min(WORKER_GRACE_MS, until - performance.now());
+  const graceMs = () => Math.max(0, Math.min(WORKER_GRACE_MS, until - performance.now()));
   for (const worker of running.workers.reverse()) {
     await withinGrace(() => worker.stop(), graceMs(), worker.name, log);
   }
