@@ -5,10 +5,9 @@ import type { LocalReport } from './local-report.ts';
 import type { LocalSession } from './local-session.ts';
 import { createLocalSlots } from './local-slots.ts';
 import { LOOK_BACK_MS } from './look-back.ts';
-import type { Nudge } from './relay-loop.ts';
 import type { OutboxMessage } from './relay-queue.ts';
 import type { ReadLimit } from './relay-session.ts';
-import { isCanceled } from './slot-session.ts';
+import { createSlotChores, type Nudge, nextSweepAt } from './slot-chores.ts';
 import type { Wake } from './wake.ts';
 
 export interface LocalLoopOptions {
@@ -24,19 +23,6 @@ export interface LocalLoopOptions {
   report: LocalReport;
 }
 
-/** Every so often all slots are read from their lowest id, in ms. */
-const SWEEP_MS = 1000;
-/** A sweep is so many times its own length apart from the next at least: it passes what was deleted above the floors. */
-const SWEEP_SHARE = 20;
-/** But no further, in ms: what a person released, or what was committed late, is found by it. */
-const SWEEP_AT_MOST_MS = 3000;
-/** How often it is looked who is there to share the slots with, in ms. */
-const SHARE_MS = 500;
-const MEASURE_MS = 5000;
-/** A measurement is so many times its own length apart from the next at least. */
-const MEASURE_APART = 50;
-/** The other workers are told of commits at most this often, in ms: a NOTIFY takes a lock of the whole server. */
-const ANNOUNCE_MS = 20;
 /** While a transaction is under way the table is looked at so far apart, in ms, however much is committed: more comes at once. */
 const LOOK_APART_MS = 3;
 /** A transaction that takes longer is not waited for by what could share the next one, in ms. */
@@ -53,14 +39,9 @@ export async function localLoop(o: LocalLoopOptions): Promise<void> {
   const floors = createFloors(session.run, 'outbox_local');
   const slots = createLocalSlots(floors.of);
   const running = new Set<Promise<void>>();
-  /** Slots that others are to have as soon as nothing of them is under way here. */
-  const leaving = new Set<number>();
   let lookBackAt = 0;
   let sweepAt = 0;
   let pollAt = 0;
-  let shareAt = 0;
-  let measureAt = 0;
-  let announceAt = 0;
   let lookedAt = 0;
   let holdUntil = 0;
 
@@ -120,25 +101,21 @@ export async function localLoop(o: LocalLoopOptions): Promise<void> {
     }
   }
 
-  async function share(): Promise<void> {
-    const { won, surplus } = await session.share();
-    if (won) pollAt = 0;
-    for (const slot of kept().slice(0, Math.max(0, surplus - leaving.size))) leaving.add(slot);
-  }
-
-  async function giveUp(): Promise<void> {
-    const clear = [...leaving].filter((slot) => !slots.isBusy(slot));
-    for (const slot of clear) {
+  const chores = createSlotChores({
+    session,
+    nudge,
+    onWon() {
+      pollAt = 0;
+    },
+    isClear: (slot) => !slots.isBusy(slot),
+    onLeft(slot) {
       slots.drop(slot);
       floors.drop(slot);
-      leaving.delete(slot);
-    }
-    if (clear.length > 0) await session.release(clear);
-  }
-
-  function kept(): number[] {
-    return session.owned().filter((slot) => !leaving.has(slot));
-  }
+    },
+    async measure() {
+      report.depth(await session.depth(floors.of));
+    },
+  });
 
   async function read(now: number): Promise<void> {
     const polled = now >= pollAt;
@@ -150,23 +127,13 @@ export async function localLoop(o: LocalLoopOptions): Promise<void> {
     }
     const sweeps = now >= sweepAt;
     if (sweeps) slots.rewindAll();
-    await floors.raise(kept());
+    await floors.raise(chores.kept());
     const askedAt = performance.now();
-    const asked = slots.wanted(kept(), now);
+    const asked = slots.wanted(chores.kept(), now);
     if (asked.size > 0) slots.offer(asked, await session.read(asked, slots.excluded(now), READ_LIMIT));
     else if (polled) await session.ping();
     lookedAt = performance.now();
-    if (!sweeps) return;
-    const apart = Math.min(SWEEP_SHARE * (lookedAt - askedAt), SWEEP_AT_MOST_MS);
-    sweepAt = Math.max(now + SWEEP_MS, lookedAt + apart);
-  }
-
-  async function measure(): Promise<void> {
-    try {
-      report.depth(await session.depth(floors.of));
-    } catch (err) {
-      if (!isCanceled(err)) throw err; // else the last figures stay
-    }
+    if (sweeps) sweepAt = nextSweepAt(askedAt);
   }
 
   function readAt(): number {
@@ -180,25 +147,12 @@ export async function localLoop(o: LocalLoopOptions): Promise<void> {
     while (!o.stopping.aborted) {
       session.signal.throwIfAborted();
       const now = performance.now();
-      if (now >= shareAt) {
-        shareAt = now + SHARE_MS;
-        await share();
-      }
-      if (leaving.size > 0) await giveUp();
-      if (nudge.announce && now >= announceAt) {
-        nudge.announce = false;
-        announceAt = now + ANNOUNCE_MS;
-        await session.announce();
-      }
+      await chores.share(now);
       if (now >= readAt()) await read(now);
-      if (now >= measureAt) {
-        await measure();
-        measureAt = now + Math.max(MEASURE_MS, MEASURE_APART * (performance.now() - now));
-      }
+      await chores.measure(now);
       startWork();
-      const tell = nudge.announce ? announceAt : Number.POSITIVE_INFINITY;
       const held = holdUntil > performance.now() ? holdUntil : Number.POSITIVE_INFINITY;
-      const next = Math.min(readAt(), shareAt, measureAt, tell, held);
+      const next = Math.min(readAt(), chores.nextAt(), held);
       await wake.sleep(Math.max(0, next - performance.now()));
     }
   } finally {

@@ -4,7 +4,7 @@ import { createLookBack, LOOK_BACK_MS } from './look-back.ts';
 import { createRelayQueue, type OutboxMessage } from './relay-queue.ts';
 import type { RelayReport } from './relay-report.ts';
 import type { ReadLimit, RelaySession } from './relay-session.ts';
-import { isCanceled } from './slot-session.ts';
+import { createSlotChores, type Nudge, nextSweepAt } from './slot-chores.ts';
 import type { Wake } from './wake.ts';
 
 export interface LoopOptions {
@@ -23,29 +23,8 @@ export interface LoopOptions {
   report: RelayReport;
 }
 
-/** Something was committed. */
-export interface Nudge {
-  /** The outbox is to be looked at. */
-  look: boolean;
-  /** It was here, so the owners of other slots are to be told. */
-  announce: boolean;
-}
-
-/** Every so often all slots are read from their lowest id, in ms. */
-const SWEEP_MS = 1000;
-/** And so many times their own length apart at least: they pass what was deleted above the floors. */
-const SWEEP_SHARE = 20;
-/** But no further, in ms. */
-const SWEEP_AT_MOST_MS = 3000;
-/** Two such reads are at least so far apart, in ms, however much is doubted. */
+/** Two reads from the start are at least so far apart, in ms, however much is doubted. */
 const SWEEP_APART_MS = 20;
-/** How often it is looked who is there to share the slots with, in ms. */
-const SHARE_MS = 500;
-const MEASURE_MS = 5000;
-/** A measurement is so many times its own length apart from the next at least. */
-const MEASURE_APART = 50;
-/** The other relays are told of commits at most this often, in ms: a NOTIFY takes a lock of the whole server. */
-const ANNOUNCE_MS = 20;
 /** While messages are in flight the outbox is looked at so far apart, in ms, however much is committed: more comes at once. */
 const LOOK_APART_MS = 3;
 /** And what was acknowledged is removed so far apart, in ms: one statement for many. What dies before it is published again. */
@@ -70,16 +49,11 @@ export async function relayLoop(o: LoopOptions): Promise<void> {
   const inFlight = new Set<Promise<void>>();
   /** Highest id read per slot: a hint that saves reading what is in memory or was deleted; empty means "from the start". */
   const after = new Map<number, bigint>();
-  /** Slots that others are to have as soon as nothing of them is under way here. */
-  const leaving = new Set<number>();
   const lookBack = createLookBack();
   let lookBackAt = 0;
   let sweptAt = 0;
   let sweepAt = 0;
   let pollAt = 0;
-  let shareAt = 0;
-  let measureAt = 0;
-  let announceAt = 0;
   let lookedAt = 0;
   let removedAt = 0;
   /** The last read did not show everything. */
@@ -126,37 +100,31 @@ export async function relayLoop(o: LoopOptions): Promise<void> {
     queue.deleted(gone.map(({ id }) => id));
   }
 
-  async function share(): Promise<void> {
-    const { won, surplus } = await session.share();
-    if (won) sweepAt = 0;
-    for (const slot of kept().slice(0, Math.max(0, surplus - leaving.size))) {
-      leaving.add(slot);
-      queue.leave(slot);
-    }
-  }
-
-  /** Nobody else may publish a key of a slot while one of its messages is on its way from here, or not yet removed. */
-  async function giveUp(): Promise<void> {
-    const waiting = new Set([...acknowledged.values()].map(({ slot }) => slot));
-    const clear = [...leaving].filter((slot) => !waiting.has(slot) && queue.hasLeft(slot));
-    if (clear.length === 0) return;
-    await session.release(clear);
-    for (const slot of clear) {
-      leaving.delete(slot);
+  const chores = createSlotChores({
+    session,
+    nudge,
+    onWon() {
+      sweepAt = 0;
+    },
+    onLeaving: queue.leave,
+    // Nobody else may publish a key of it while one of its messages is on its way from here, or not yet removed.
+    isClear: (slot) =>
+      queue.hasLeft(slot) && ![...acknowledged.values()].some((message) => message.slot === slot),
+    onLeft(slot) {
       after.delete(slot);
       floors.drop(slot);
       queue.left(slot);
-    }
-  }
-
-  function kept(): number[] {
-    return session.owned().filter((slot) => !leaving.has(slot));
-  }
+    },
+    async measure() {
+      report.keys(queue.status());
+      report.depth(await session.depth(floors.of));
+    },
+  });
 
   async function read(now: number): Promise<void> {
     pollAt = now + o.pollMs;
     nudge.look = false;
-    const slots = kept();
+    const slots = chores.kept();
     if (fullness() >= 1 || slots.length === 0) {
       sweepAt = Math.max(sweepAt, pollAt);
       return session.ping();
@@ -170,35 +138,17 @@ export async function relayLoop(o: LoopOptions): Promise<void> {
     const fromStart = slots.every((slot) => !after.has(slot));
     if (fromStart) {
       sweptAt = now;
-      sweepAt = now + SWEEP_MS;
       queue.rewound();
     }
     const from = new Map(slots.map((slot) => [slot, higher(after.get(slot) ?? 0n, floors.of(slot))]));
     const askedAt = performance.now();
     const found = await session.read(from, queue.exclusions(), READ_LIMIT);
-    if (fromStart) {
-      const apart = Math.min(SWEEP_SHARE * (performance.now() - askedAt), SWEEP_AT_MOST_MS);
-      sweepAt = Math.max(sweepAt, performance.now() + apart);
-    }
+    if (fromStart) sweepAt = nextSweepAt(askedAt);
     for (const row of found.rows) after.set(row.slot, row.id);
     if (fromStart) for (const slot of slots) if (!after.has(slot)) after.set(slot, 0n);
     more = found.more.size > 0;
     lookedAt = performance.now();
     if (!queue.offer(found.rows, fromStart)) sweepAt = sweptAt + SWEEP_APART_MS;
-  }
-
-  async function measure(): Promise<void> {
-    try {
-      report.depth(await session.depth(floors.of));
-    } catch (err) {
-      if (!isCanceled(err)) throw err; // else the last figures stay
-    }
-  }
-
-  async function announce(now: number): Promise<void> {
-    nudge.announce = false;
-    announceAt = now + ANNOUNCE_MS;
-    await session.announce();
   }
 
   function readAt(): number {
@@ -228,22 +178,12 @@ export async function relayLoop(o: LoopOptions): Promise<void> {
       session.signal.throwIfAborted();
       const now = performance.now();
       if (now >= removeAt()) await removeAcknowledged();
-      if (now >= shareAt) {
-        shareAt = now + SHARE_MS;
-        await share();
-      }
-      if (leaving.size > 0) await giveUp();
-      if (nudge.announce && now >= announceAt) await announce(now);
+      await chores.share(now);
       if (now >= readAt()) await read(now);
-      if (now >= measureAt) {
-        await measure();
-        measureAt = now + Math.max(MEASURE_MS, MEASURE_APART * (performance.now() - now));
-        report.keys(queue.status());
-      }
+      await chores.measure(now);
       publishDue();
       const due = queue.nextDue(performance.now()) ?? Number.POSITIVE_INFINITY;
-      const tell = nudge.announce ? announceAt : Number.POSITIVE_INFINITY;
-      const next = Math.min(readAt(), removeAt(), shareAt, measureAt, due, tell);
+      const next = Math.min(readAt(), removeAt(), chores.nextAt(), due);
       await wake.sleep(Math.max(0, next - performance.now()));
     }
     await drain();
