@@ -1,0 +1,64 @@
+import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
+import { type Fixture, openFixture, outbox, pause, placed, remind } from './fixture.ts';
+import { openLocalSession } from './local-session.ts';
+import { openSession } from './relay-session.ts';
+import { slotOf } from './slot.ts';
+
+let fixture: Fixture;
+
+beforeAll(async () => {
+  fixture = await openFixture('slot_session');
+});
+afterAll(async () => {
+  await fixture?.close();
+});
+beforeEach(() => fixture.clear());
+
+const limit = { rows: 10, bytes: 10_000 };
+
+async function open(kind: 'relay' | 'local worker') {
+  const options = {
+    url: fixture.urls.url,
+    applicationName: 'slots',
+    idleSessionTimeoutMs: 10_000,
+    onAnnounced: () => {},
+  };
+  if (kind === 'relay') {
+    const session = await openSession(options);
+    return {
+      ...session,
+      readAll: (from: Map<number, bigint>) => session.read(from, { topics: [], keys: [] }, limit),
+    };
+  }
+  const session = await openLocalSession(options);
+  return { ...session, readAll: (from: Map<number, bigint>) => session.read(from, [], limit) };
+}
+
+test.each(['relay', 'local worker'] as const)(
+  'a %s whose question about all its slots takes too long asks slot by slot, and keeps them',
+  async (kind) => {
+    const session = await open(kind);
+    try {
+      await session.share();
+      const slots = session.owned();
+      await fixture.database.db.transaction(async (tx) => {
+        await outbox.publish(tx, placed('k', 1));
+        await outbox.send(tx, remind('k', 1));
+      });
+      // Until the first statements of both, one after the other, have had the 3 s of a statement.
+      const locked = fixture.admin.begin(async (tx) => {
+        await tx`LOCK TABLE ${tx(kind === 'relay' ? 'outbox' : 'outbox_local')}`;
+        await pause(6500);
+      });
+      await pause(100);
+      const read = session.readAll(new Map(slots.map((slot) => [slot, 0n])));
+      const depth = session.depth(() => 0n);
+      expect((await read).rows).toMatchObject([{ slot: slotOf('k') }]);
+      expect(await depth).toHaveLength(slots.length);
+      expect(session.owned()).toEqual(slots);
+      await locked;
+    } finally {
+      await session.close();
+    }
+  },
+);
