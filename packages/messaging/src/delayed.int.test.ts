@@ -1,6 +1,16 @@
 import { connectDatabase } from '@sidecart/kit/db';
 import { testDeps } from '@sidecart/kit/testing';
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest';
+import {
+  afterAll,
+  afterEach,
+  beforeAll,
+  beforeEach,
+  describe,
+  expect,
+  onTestFinished,
+  test,
+  vi,
+} from 'vitest';
 import { createDelayedRelease, type DelayedOptions, type DelayedRelease } from './delayed.ts';
 import {
   catalog,
@@ -342,4 +352,37 @@ test('what was moved and cannot be vacuumed is passed by a look now and then, no
   expect(looks).toBeGreaterThanOrEqual(1);
   expect(looks).toBeLessThan(20);
   await release();
+});
+
+test('a look from the start that takes longer than a statement may does not hold up what is due now', async () => {
+  const notBefore = new Date((await databaseNow()).getTime() - 3_600_000);
+  await transaction((tx) => outbox.publish(tx, { ...placed('old', 1), notBefore }));
+  const database = connectDatabase({
+    url: fixture.urls.url,
+    applicationName: 'delayed-slow',
+    max: 2,
+    statementTimeoutMs: 500,
+  });
+  // As if there were millions to pass that were moved: the look without a time takes two seconds.
+  let slow = true;
+  const unsafe = (text: string, parameters: never[]) =>
+    slow && parameters.includes(null as never)
+      ? database.sql.unsafe('SELECT pg_sleep(2)')
+      : database.sql.unsafe(text, parameters);
+  const sql = new Proxy(database.sql, {
+    get: (target, name) => (name === 'unsafe' ? unsafe : Reflect.get(target, name)),
+  });
+  const mover = createDelayedRelease({ ...testDeps('orders'), database: { ...database, sql }, pollMs: 50 });
+  movers.push(mover);
+  onTestFinished(() => database.close());
+  await mover.start();
+  for (let n = 2; n < 5; n += 1) {
+    await pause(700);
+    await transaction((tx) => outbox.publish(tx, { ...placed('new', n), delayMs: 0 }));
+    mover.nudge();
+    await eventually(async () => expect(await released()).toHaveLength(n - 1), 2000);
+  }
+  expect(await waiting()).toMatchObject([{ key: 'old' }]);
+  slow = false;
+  await eventually(async () => expect(await waiting()).toEqual([]));
 });
