@@ -1,7 +1,7 @@
 import { withDeadline } from './deadline.ts';
 import { createFloors, higher } from './floors.ts';
 import { createLookBack, LOOK_BACK_MS } from './look-back.ts';
-import { createRelayQueue, type OutboxMessage } from './relay-queue.ts';
+import { createRelayQueue, type OutboxMessage, type PublishError } from './relay-queue.ts';
 import type { RelayReport } from './relay-report.ts';
 import type { ReadLimit, RelaySession } from './relay-session.ts';
 import { createSlotChores, type Nudge, nextSweepAt } from './slot-chores.ts';
@@ -10,8 +10,8 @@ import type { Wake } from './wake.ts';
 export interface LoopOptions {
   session: RelaySession;
   publish: (message: OutboxMessage) => Promise<void>;
-  /** True when an error says that trying again does not help. */
-  isRefusal: (err: unknown) => boolean;
+  /** What an error says was refused, if it is that. */
+  refusedBy: (err: unknown) => PublishError['refused'];
   concurrency: number;
   pollMs: number;
   /** Ends the loop after what is in flight. */
@@ -65,10 +65,10 @@ export async function relayLoop(o: LoopOptions): Promise<void> {
     try {
       await withDeadline(PUBLISH_MS, o.publish(message), late);
     } catch (err) {
-      const refused = o.isRefusal(err);
+      const refused = o.refusedBy(err);
       const text = err instanceof Error ? err.message : String(err);
       queue.failed(message, performance.now(), { message: text, refused });
-      report.failed(message, err, refused);
+      report.failed(message, err, refused !== undefined);
       report.keys(queue.status());
       return;
     }

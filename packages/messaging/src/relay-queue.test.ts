@@ -21,7 +21,7 @@ function message(id: number, key: string, keySeq: number, topic = 'orders'): Out
   };
 }
 
-const down = { message: 'away', refused: false };
+const down = { message: 'away' };
 
 /** Takes everything that may go now. */
 function takeAll(queue: RelayQueue, now = 0): string[] {
@@ -79,7 +79,7 @@ describe('one key', () => {
     const bad = message(1, 'bad', 1);
     queue.offer([bad, message(2, 'bad', 2), message(3, 'good', 1)], true);
     queue.next(0);
-    queue.failed(bad, 0, { message: 'too big', refused: true });
+    queue.failed(bad, 0, { message: 'too big', refused: 'message' });
     expect(takeAll(queue)).toEqual(['orders-good-1']);
     expect(queue.nextDue(0)).toBe(200);
     expect(takeAll(queue, 199)).toEqual([]);
@@ -130,6 +130,16 @@ describe('a read that did not begin at the start', () => {
 });
 
 describe('a topic on which key after key fails', () => {
+  /** So many attempts, each of which fails as soon as it is due; when the last one was. */
+  function fail(queue: RelayQueue, attempts: number, from = 0): number {
+    let now = from;
+    for (let i = 0; i < attempts; i++) {
+      now = queue.nextDue(now) ?? now;
+      queue.failed(queue.next(now) as OutboxMessage, now, down);
+    }
+    return now;
+  }
+
   function failing(keys: number) {
     const queue = createRelayQueue();
     queue.offer(
@@ -146,6 +156,49 @@ describe('a topic on which key after key fails', () => {
     expect(queue.sendable()).toBeLessThanOrEqual(32);
     expect(queue.exclusions().topics).toEqual(['orders']);
     expect(takeAll(queue, 10_000)).toHaveLength(1);
+  });
+
+  test('is not taken for one because of keys whose messages are refused, however many', () => {
+    const queue = createRelayQueue();
+    queue.offer(
+      Array.from({ length: 100 }, (_, i) => message(i + 1, `bad${i}`, 1)),
+      true,
+    );
+    for (let i = 0; i < 100; i++)
+      queue.failed(queue.next(0) as OutboxMessage, 0, { message: 'too big', refused: 'message' });
+    expect(queue.status().topicsDown).toEqual([]);
+    expect(queue.exclusions().topics).toEqual([]);
+    queue.offer([message(200, 'good', 1), message(201, 'better', 1)], true);
+    expect(takeAll(queue)).toEqual(['orders-good-1', 'orders-better-1']);
+  });
+
+  test('lets others in when those that are kept have failed so often that it may be them', () => {
+    const queue = failing(32);
+    const soon = fail(queue, 100);
+    expect(queue.exclusions().topics).toEqual(['orders']);
+    const now = fail(queue, 32 * 8, soon);
+    expect(queue.status().topicsDown).toEqual(['orders']);
+    expect(queue.exclusions().topics).toEqual([]);
+    queue.offer([message(200, 'good', 1)], true);
+    let next = queue.next(now) as OutboxMessage;
+    for (; next.msgKey !== 'good'; next = queue.next(now) as OutboxMessage) queue.failed(next, now, down);
+    queue.succeeded(next);
+    expect(queue.status().topicsDown).toEqual([]);
+  });
+
+  test('is read no further when a thousand keys are stuck', () => {
+    const queue = createRelayQueue();
+    queue.offer(
+      Array.from({ length: 1000 }, (_, i) => message(i + 1, `bad${i}`, 1)),
+      true,
+    );
+    for (let i = 0; i < 1000; i++) {
+      expect(queue.exclusions().topics).toEqual([]);
+      queue.failed(queue.next(0) as OutboxMessage, 0, { message: 'too big', refused: 'message' });
+    }
+    expect(queue.exclusions().topics).toEqual(['orders']);
+    queue.succeeded(queue.next(1e6) as OutboxMessage);
+    expect(queue.exclusions().topics).toEqual([]);
   });
 
   test('does not hold up another topic', () => {

@@ -21,6 +21,12 @@ export interface QueueStatus {
   failing: { topic: string; key: string; failures: number; error: string; refused: boolean }[];
 }
 
+export interface PublishError {
+  message: string;
+  /** Trying again does not help: this message was refused, or this service. */
+  refused?: 'message' | 'service' | undefined;
+}
+
 /**
  * The relay's messages in memory and the rule which of them may be published now: never two of one key at a time,
  * each key in the order of its ids, a failing key waits (200 ms, doubled up to 5 s) and holds up only itself. Knows
@@ -40,7 +46,7 @@ export interface RelayQueue {
    * True when this ended the trouble of its key or topic.
    */
   succeeded(message: OutboxMessage): boolean;
-  failed(message: OutboxMessage, now: number, error: { message: string; refused: boolean }): void;
+  failed(message: OutboxMessage, now: number, error: PublishError): void;
   deleted(ids: Iterable<bigint>): void;
   /** Forgets what waits in a slot that is given up; what is in flight may end. */
   leave(slot: number): void;
@@ -68,6 +74,13 @@ const PER_KEY = 50;
 const DOWN_AFTER = 3;
 /** Messages that are kept in memory of a topic that is down: enough to notice that it is back. */
 const KEPT_WHEN_DOWN = 32;
+/**
+ * A key that failed so often (that takes 20 s) may be at fault itself, as one whose message is refused is at once. It is not counted among
+ * those that are kept: when these are nothing but such keys, others have to show whether the topic is back.
+ */
+const STUCK_AFTER = 8;
+/** With so many of these no more of the topic is read: they are in memory, and each is tried every 5 s. */
+const STUCK_AT_MOST = 1000;
 /** Keys whose last number is remembered. */
 const REMEMBERED_KEYS = 20_000;
 
@@ -82,15 +95,17 @@ interface KeyState {
   failures: number;
   dueAt: number;
   error: string;
-  refused: boolean;
+  refused: PublishError['refused'];
 }
 
 interface TopicState {
   /** Messages in memory. */
   size: number;
   inFlight: number;
-  /** Keys that failed since the last success. */
+  /** Keys that failed since the last success, and not for what their message is. */
   failing: Set<KeyState>;
+  /** Keys that are taken to be at fault themselves. */
+  stuck: Set<KeyState>;
 }
 
 /** How long to wait after the n-th failure in a row, in ms. */
@@ -115,7 +130,7 @@ export function createRelayQueue(): RelayQueue {
   function topicOf(name: string): TopicState {
     let topic = topics.get(name);
     if (!topic) {
-      topic = { size: 0, inFlight: 0, failing: new Set() };
+      topic = { size: 0, inFlight: 0, failing: new Set(), stuck: new Set() };
       topics.set(name, topic);
     }
     return topic;
@@ -157,7 +172,7 @@ export function createRelayQueue(): RelayQueue {
   /** Drops the keys of a topic that did not fail yet, all but a few that may show that it is back. */
   function shed(name: string): void {
     for (const state of idle) {
-      if (topicOf(name).size <= KEPT_WHEN_DOWN) return;
+      if (kept(topicOf(name)) <= KEPT_WHEN_DOWN) return;
       if (state.topic !== name || state.failures > 0) continue;
       shorten(state, 0);
       idle.delete(state);
@@ -172,6 +187,7 @@ export function createRelayQueue(): RelayQueue {
     idle.delete(state);
     keys.delete(nameOf(state));
     topicOf(state.topic).failing.delete(state);
+    topicOf(state.topic).stuck.delete(state);
   }
 
   function remember(message: OutboxMessage): void {
@@ -228,6 +244,7 @@ export function createRelayQueue(): RelayQueue {
       topic.inFlight -= 1;
       for (const other of topic.failing) other.dueAt = 0;
       topic.failing.clear();
+      topic.stuck.delete(state);
       state.messages.shift();
       gone(message);
       state.inFlight = false;
@@ -256,7 +273,8 @@ export function createRelayQueue(): RelayQueue {
       state.inFlight = false;
       shorten(state, 1);
       idle.add(state);
-      topic.failing.add(state);
+      if (error.refused !== 'message') topic.failing.add(state);
+      if (error.refused === 'message' || state.failures >= STUCK_AFTER) topic.stuck.add(state);
       if (isDown(topic)) shed(message.topic);
     },
 
@@ -280,7 +298,7 @@ export function createRelayQueue(): RelayQueue {
     },
 
     exclusions() {
-      const full = [...topics].filter(([, topic]) => isDown(topic) && topic.size >= KEPT_WHEN_DOWN);
+      const full = [...topics].filter(([, topic]) => isFull(topic));
       const left = [...keys.values()].filter((k) => k.failures > 0 || k.more);
       return {
         topics: full.map(([name]) => name),
@@ -313,7 +331,7 @@ export function createRelayQueue(): RelayQueue {
           key: msgKey,
           failures,
           error,
-          refused,
+          refused: refused !== undefined,
         })),
     }),
   };
@@ -321,6 +339,14 @@ export function createRelayQueue(): RelayQueue {
 
 function isDown(topic: TopicState): boolean {
   return topic.failing.size >= DOWN_AFTER;
+}
+
+function isFull(topic: TopicState): boolean {
+  return (isDown(topic) && kept(topic) >= KEPT_WHEN_DOWN) || topic.stuck.size >= STUCK_AT_MOST;
+}
+
+function kept(topic: TopicState): number {
+  return topic.size - topic.stuck.size;
 }
 
 function nameOf(m: { topic: string; msgKey: string }): string {
@@ -338,6 +364,6 @@ function newKey({ topic, msgKey, slot }: OutboxMessage): KeyState {
     failures: 0,
     dueAt: 0,
     error: '',
-    refused: false,
+    refused: undefined,
   };
 }

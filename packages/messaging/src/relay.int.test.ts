@@ -182,6 +182,25 @@ describe('what cannot be published', () => {
     await eventually(() => expect(relay.health.details().components.outbox?.status).toBe('ok'), 7000);
   });
 
+  test('refused messages of many keys hold up no other key of their topic, which is not taken for one that is down', async () => {
+    const broker = recorder((event) => {
+      if (event.partitionkey.startsWith('bad')) throw new DaprError('refused', 'too big', { status: 413 });
+    });
+    const relay = await start(broker.publish);
+    await write(...Array.from({ length: 60 }, (_, i) => placed(`bad${i}`, 1)));
+    relay.nudge();
+    await eventually(async () => {
+      const exposed = await relay.metrics.registry.metrics();
+      expect(exposed).toMatch(/sidecart_outbox_failing_keys\{refused="true"[^}]*\} 60/);
+    });
+    await write(placed('good', 1));
+    relay.nudge();
+    await eventually(async () => expect(await waiting()).toBe(60), 2000);
+    const { outbox } = relay.health.details().components;
+    expect(outbox).toMatchObject({ status: 'degraded', reason: expect.stringContaining('more keys wait') });
+    expect(outbox?.reason).not.toContain('nothing can be published');
+  });
+
   test('a broker that is away for a while: one attempt at a time, everything arrives when it is back', async () => {
     let away = true;
     let atOnce = 0;

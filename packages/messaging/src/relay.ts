@@ -5,7 +5,7 @@ import type { Metrics } from '@sidecart/kit/metrics';
 import type { Worker } from '@sidecart/kit/service';
 import { buildEnvelope, type CloudEvent } from './envelope.ts';
 import { relayLoop } from './relay-loop.ts';
-import type { OutboxMessage } from './relay-queue.ts';
+import type { OutboxMessage, PublishError } from './relay-queue.ts';
 import { createRelayReport } from './relay-report.ts';
 import { openSession } from './relay-session.ts';
 import { keepSession } from './session-keeper.ts';
@@ -68,7 +68,7 @@ export function createRelay(o: RelayOptions): Relay {
       relayLoop({
         session,
         publish: (message) => o.publish(message.topic, buildEnvelope(o.service, message)),
-        isRefusal,
+        refusedBy,
         concurrency: o.concurrency ?? 16,
         pollMs: o.pollMs ?? 200,
         stopping,
@@ -94,7 +94,9 @@ export function createRelay(o: RelayOptions): Relay {
   };
 }
 
-/** Trying again does not help; somebody has to change a scope, a size or a name. */
-function isRefusal(err: unknown): boolean {
-  return err instanceof DaprError && (err.kind === 'refused' || err.kind === 'denied');
+/** Trying again does not help; somebody has to change a size or a name, or a scope. */
+function refusedBy(err: unknown): PublishError['refused'] {
+  if (!(err instanceof DaprError)) return undefined;
+  if (err.kind === 'denied') return 'service';
+  return err.kind === 'refused' ? 'message' : undefined;
 }
