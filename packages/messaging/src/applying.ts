@@ -10,6 +10,7 @@ import {
   type KeyState,
   lockKey,
   moveKey,
+  nextWaiting,
   type Parked,
   type Place,
   park,
@@ -137,7 +138,8 @@ export interface NextStep {
 }
 
 /**
- * Deals with the next message of a key if it is among those that wait, in one transaction; undefined when it is not there.
+ * Deals with the next message of a key if it is among those that wait, in one transaction; undefined when it is not there. On a topic that
+ * nobody wants in order any more that is the first of those that wait, whatever is missing before it.
  * `seen` is told what is about to be handled; what it throws stands for what the handler would throw.
  * @throws as applyDelivery.
  */
@@ -150,10 +152,13 @@ export async function applyNext(
   return db.transaction(async (tx) => {
     const { last, waiting } = await lockKey(tx, key);
     if (waiting === 0) return undefined;
-    const place = { ...key, seq: last + 1n };
+    const seq = isOrdered(topicHandlers) ? last + 1n : (await nextWaiting(tx, key, false))?.seq;
+    if (seq === undefined) return undefined;
+    const place = { ...key, seq };
     const parked = await unpark(tx, place);
     if (!parked) return undefined;
-    await moveKey(tx, place);
+    // Beyond a gap the key stays: a version that still wants the order would refuse what fills it.
+    if (seq === last + 1n) await moveKey(tx, place);
     if (parked.body === null) return { place };
     const delivery = readDelivery(parked.body);
     const step = { place, parked, delivery };

@@ -205,6 +205,50 @@ describe('messages of a key, for a handler that wants the order', () => {
   });
 });
 
+describe('when the order is not asked for any more', () => {
+  async function unordered(): Promise<Consumer> {
+    const { consumer } = replica({ ordered: false });
+    await consumer.worker.start();
+    onTestFinished(() => consumer.worker.stop());
+    return consumer;
+  }
+
+  test('what waited for a message before it is handled, and nothing waits again', async () => {
+    const before = replica();
+    for (const n of [5, 3, 2]) await send(before.consumer, 'k', n);
+    expect(await keyState()).toEqual({ last: 0, waiting: 3, parked: 3 });
+    const consumer = await unordered();
+    await eventually(async () => expect(await applied()).toEqual([2, 3, 5]));
+    for (const n of [1, 2, 3, 4, 5]) await send(consumer, 'k', n);
+    expect(await applied()).toEqual([2, 3, 5, 1, 4]);
+    expect(await keyState()).toEqual({ last: 0, waiting: 0, parked: 0 });
+  });
+
+  test('what waited behind a dead letter is handled, and the dead letter is still there', async () => {
+    const before = replica();
+    const dead = delivery('Step', { key: 'k', n: 13 }, { id: 'dead', key: 'k', sequence: 1 });
+    await before.consumer.receive('orders', new TextEncoder().encode(dead), {});
+    for (const n of [2, 3]) await send(before.consumer, 'k', n);
+    expect(await keyState()).toEqual({ last: 0, waiting: 2, parked: 2 });
+    await unordered();
+    await eventually(async () => expect(await applied()).toEqual([2, 3]));
+    expect(await fixture.admin`SELECT event_id FROM dead_letter WHERE state = 'waiting'`).toEqual([
+      { event_id: 'dead' },
+    ]);
+  });
+
+  test('and is asked for again, by an older version beside it or a later one, that goes on', async () => {
+    const older = replica();
+    for (const n of [1, 3]) await send(older.consumer, 'k', n);
+    await unordered();
+    await eventually(async () => expect(await applied()).toEqual([1, 3]));
+    // What is missing is delivered, or fetched from its sender, and what was dealt with is seen again.
+    for (const n of [2, 4, 3, 4]) await send(older.consumer, 'k', n);
+    await eventually(async () => expect(await applied()).toEqual([1, 3, 2, 4]));
+    expect(await keyState()).toEqual({ last: 4, waiting: 0, parked: 0 });
+  });
+});
+
 /** Keys that have dealt with their first message, and whose second waits as if the process had ended then. */
 async function leaveWaiting(first: number, last: number): Promise<void> {
   await fixture.admin`

@@ -59,8 +59,6 @@ export function createConsumerReport(o: {
     'Keys that wait for a decision about a dead letter',
     ['topic'],
   );
-  const ordered = Object.keys(o.topics).filter((topic) => isOrdered(o.topics[topic] as TopicHandlers));
-
   return {
     begin(topic, type, written) {
       const began = performance.now();
@@ -82,11 +80,12 @@ export function createConsumerReport(o: {
     async countWaiting() {
       const found = await waitingKeys(o.database.db);
       const reasons: string[] = [];
-      for (const topic of ordered) {
+      for (const [topic, handlers] of Object.entries(o.topics)) {
         const now = found[topic] ?? { keys: 0, messages: 0, oldestSeconds: 0, held: 0 };
         parked.set({ topic }, now.messages);
         oldest.set({ topic }, Math.max(0, now.oldestSeconds));
         held.set({ topic }, now.held);
+        if (!isOrdered(handlers)) continue; // what waited while the order was wanted is being handled
         const missing = now.keys - now.held;
         if (now.held > 0)
           reasons.push(`${now.held} key(s) of ${topic} wait for a decision about a dead letter`);

@@ -22,7 +22,7 @@ import { createDeliveries } from './deliveries.ts';
 import { contextOf, type Delivery, placeOf, readDelivery } from './delivery.ts';
 import { classifyFailure, type Failure, HandlerTimeoutError, PoisonError, rootMessage } from './failures.ts';
 import type { Place } from './key-order.ts';
-import { nextEvent, readyKeys } from './key-order.ts';
+import { nextWaiting, readyKeys } from './key-order.ts';
 import { HANDLER_TIMEOUT_MS, MAX_STARTS } from './limits.ts';
 import { type Begun, createPoisonGuard } from './poison.ts';
 import { type Repetition, repeat } from './repeat.ts';
@@ -190,7 +190,8 @@ export function createConsumer(o: ConsumerOptions): Consumer {
     key: Omit<Place, 'seq'>,
     seen: (step: NextStep) => void,
   ): Promise<NextStep | undefined> {
-    const next = poison.watching() ? await nextEvent(database.db, key) : undefined;
+    const waiting = poison.watching() && (await nextWaiting(database.db, key, isOrdered(topicHandlers)));
+    const next = waiting ? waiting.eventId : undefined;
     const apply = (starts: number) =>
       applyNext(database, topicHandlers, key, (step) => {
         seen(step);
@@ -231,10 +232,12 @@ export function createConsumer(o: ConsumerOptions): Consumer {
     return 'dead_letter';
   }
 
-  const ordered = Object.keys(topics).filter((topic) => isOrdered(topics[topic] as TopicHandlers));
+  const { ordered = [], unordered = [] } = Object.groupBy(Object.keys(topics), (topic) =>
+    isOrdered(topics[topic] as TopicHandlers) ? 'ordered' : 'unordered',
+  );
 
   async function sweep(signal: AbortSignal): Promise<void> {
-    for (const key of await readyKeys(database.db, ordered)) {
+    for (const key of await readyKeys(database.db, { ordered, unordered })) {
       if (signal.aborted) return;
       await drain(key);
     }
@@ -250,7 +253,6 @@ export function createConsumer(o: ConsumerOptions): Consumer {
       name: 'consumer',
       async start() {
         await poison.start();
-        if (ordered.length === 0) return;
         const ms = o.sweepMs ?? 2000;
         const onError = (err: unknown) =>
           log.warn({ reason: rootMessage(err) }, 'Messages that wait could not be looked for');

@@ -118,24 +118,40 @@ export async function beginKeyAt(db: Executor, place: Place): Promise<void> {
   );
 }
 
-/** The event that is next of a key, if it waits with its content; read without a lock. */
-export async function nextEvent(db: Executor, key: Omit<Place, 'seq'>): Promise<string | undefined> {
-  const [row] = await db.execute<{ event_id: string }>(sql`
-    SELECT event_id FROM inbox_parked WHERE ${ofKey(key)} AND body IS NOT NULL
-      AND seq = (SELECT last_seq + 1 FROM inbox_key WHERE ${ofKey(key)})`);
-  return row?.event_id;
+export interface Waiting {
+  seq: bigint;
+  /** Undefined for one that has been dealt with, and is only to be passed. */
+  eventId: string | undefined;
+}
+
+/** What is to be dealt with next of those that wait of a key: `inOrder` only the next number, else the first of them. Read without a lock. */
+export async function nextWaiting(
+  db: Executor,
+  key: Omit<Place, 'seq'>,
+  inOrder: boolean,
+): Promise<Waiting | undefined> {
+  const next = sql`AND seq = (SELECT last_seq + 1 FROM inbox_key WHERE ${ofKey(key)})`;
+  const [row] = await db.execute<{ seq: string; event_id: string | null }>(sql`
+    SELECT seq::text AS seq, CASE WHEN body IS NOT NULL THEN event_id END AS event_id
+    FROM inbox_parked WHERE ${ofKey(key)} ${inOrder ? next : sql``} ORDER BY seq LIMIT 1`);
+  return row && { seq: BigInt(row.seq), eventId: row.event_id ?? undefined };
 }
 
 /**
- * Keys whose next message is among those that wait: what a process left that ended between two of them. 100 of them by chance, so
- * that those whose messages always fail leave room for the others.
+ * Keys whose next message is among those that wait: what a process left that ended between two of them. Of the topics that nobody wants in
+ * order any more, all keys of which something waits. 100 of them by chance, so that those whose messages always fail leave room for the others.
  */
-export async function readyKeys(db: Executor, topics: string[]): Promise<Omit<Place, 'seq'>[]> {
+export async function readyKeys(
+  db: Executor,
+  topics: { ordered: string[]; unordered: string[] },
+): Promise<Omit<Place, 'seq'>[]> {
+  const named = (names: string[]) =>
+    sql`(SELECT json_array_elements_text(${JSON.stringify(names)}::text::json))`;
   const rows = await db.execute<{ topic: string; sender: string; msg_key: string }>(sql`
     SELECT topic, sender, msg_key FROM inbox_key k
-    WHERE waiting > 0 AND topic IN (SELECT json_array_elements_text(${JSON.stringify(topics)}::text::json)) AND EXISTS (
+    WHERE waiting > 0 AND (topic IN ${named(topics.unordered)} OR topic IN ${named(topics.ordered)} AND EXISTS (
       SELECT FROM inbox_parked p
-      WHERE p.topic = k.topic AND p.sender = k.sender AND p.msg_key = k.msg_key AND p.seq = k.last_seq + 1)
+      WHERE p.topic = k.topic AND p.sender = k.sender AND p.msg_key = k.msg_key AND p.seq = k.last_seq + 1))
     ORDER BY random() LIMIT 100`);
   return rows.map(({ topic, sender, msg_key }) => ({ topic, sender, key: msg_key }));
 }
