@@ -10,6 +10,9 @@ const document = readFileSync(join(root, 'docs/hard-cases.md'), 'utf8');
 const sourceOf = (path: string) =>
   existsSync(join(root, path)) ? readFileSync(join(root, path), 'utf8') : undefined;
 
+/** A title in a comment is no test. */
+const withoutComments = (source: string) => source.replace(/^\s*(\/\/|\/\*|\*).*$/gm, '');
+
 /** A test file as the document names it, and behind it the tests in it that are meant: `a.test.ts` ("one"), or `a.test.ts`, "one". */
 const NAMED = /`([\w./-]+\.test\.ts)`(?:,? \(?"([^"]+)")?/g;
 /** How such a test begins; a control that is no test of its own says what `the tests check`. */
@@ -17,7 +20,11 @@ const CONTROL = /['"`]control: /;
 /** `src` is `packages/messaging/src`. */
 const SHORT = /`(\w+)` is `([\w/-]+)`/g;
 
-function faultsIn(text: string, source: (path: string) => string | undefined): string[] {
+function faultsIn(text: string, read: (path: string) => string | undefined): string[] {
+  const source = (path: string) => {
+    const content = read(path);
+    return content === undefined ? undefined : withoutComments(content);
+  };
   const short = new Map([...text.matchAll(SHORT)].map(([, name = '', folder = '']) => [name, folder]));
   const full = (path: string) => path.replace(/^\w+/, (first) => short.get(first) ?? first);
   const named = [...text.matchAll(NAMED)].flatMap(([, path = '', title]) => {
@@ -52,6 +59,12 @@ test('each of the 25 hard cases names tests that exist, and its control, which i
 test.each([
   ['a file that is gone', '`src/a.test.ts`', '`src/b.test.ts`', 'there is no packages/x/src/b.test.ts'],
   ['a test that has another name', '("one")', '("two")', 'packages/x/src/a.test.ts has no test "two"'],
+  [
+    'a test that is only in a comment',
+    '("one")',
+    '("was one")',
+    'packages/x/src/a.test.ts has no test "was one"',
+  ],
   ['a case without a test', '`src/a.test.ts` ("one")', 'by hand', 'case 1 names no test'],
   ['a case without a control', 'it fails', '', 'case 1 has no control'],
   ['a control that is in none of its files', 'src/a', 'src/c', 'case 1 names no file with a control'],
@@ -59,7 +72,7 @@ test.each([
 ])('control: %s is told', (_, good, bad, fault) => {
   const text = '`src` is `packages/x/src`\n| 1 | a case | promised | `src/a.test.ts` ("one") | it fails |';
   const sources = new Map([
-    ['packages/x/src/a.test.ts', "test('one'); test('control: it fails')"],
+    ['packages/x/src/a.test.ts', "// was one\ntest('one'); test('control: it fails')"],
     ['packages/x/src/c.test.ts', "test('one')"],
   ]);
   const source = (path: string) => sources.get(path);
