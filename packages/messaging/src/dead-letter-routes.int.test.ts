@@ -1,3 +1,4 @@
+import { writeActor } from '@sidecart/kit/actor';
 import { createApp } from '@sidecart/kit/app';
 import type { Transaction } from '@sidecart/kit/db';
 import { callJson, testDeps } from '@sidecart/kit/testing';
@@ -50,10 +51,9 @@ function service(broken: () => Error | undefined = () => new PermanentError('not
     consumer.receive(topic, new TextEncoder().encode(body), {
       'content-type': 'application/cloudevents+json',
     });
-  const as = { 'x-sidecart-actor': 'ana' };
-  const call = (method: string, path: string, body?: unknown) =>
+  const callAs = (as: Record<string, string>) => (method: string, path: string, body?: unknown) =>
     callJson(app, method, `/admin/dead-letters${path}`, body, as);
-  return { app, send, call };
+  return { app, send, callAs, call: callAs({ 'x-sidecart-actor': 'ana' }) };
 }
 
 const placed = (n: number, id = `m${n}`) => delivery('Placed', { n }, { id, key: 'k' });
@@ -294,6 +294,55 @@ describe('edit', () => {
       [{ detail: expect.stringContaining('must stay m1') }],
     ]);
   });
+});
+
+describe('who asks', () => {
+  const actors = async () =>
+    (await fixture.admin`SELECT action, actor FROM dead_letter_action ORDER BY id`).map(
+      ({ action, actor }) => `${action} by ${actor}`,
+    );
+
+  test('is kept as it was written, whatever the letters; who does not say is anonymous', async () => {
+    const { send, callAs } = service();
+    await send(placed(1));
+    const [{ id }] = (await callAs({})('GET', '')).body.items;
+    const by = (name: string) => callAs({ 'x-sidecart-actor': writeActor(name) });
+    await by('José Ruiz')('POST', `/${id}/redrive`);
+    await by('100%')('PUT', `/${id}/message`, { note: 'x', data: { n: 2 } });
+    await callAs({})('POST', `/${id}/redrive`);
+    await by('Łukasz')('POST', `/${id}/discard`, { note: 'x' });
+    expect(await actors()).toEqual([
+      'redrive by José Ruiz',
+      'edit by 100%',
+      'redrive by anonymous',
+      'discard by Łukasz',
+    ]);
+  });
+
+  test.each(['Ann Smith', 'JosÃ©', "UTF-8''a%00", 'a'.repeat(129), ''])(
+    'and cannot be read (%j) changes nothing, and may look',
+    async (header) => {
+      const { send, callAs } = service();
+      const message = placed(1);
+      await send(message);
+      const call = callAs({ 'x-sidecart-actor': header });
+      const [{ id }] = (await call('GET', '')).body.items;
+      for (const [method, path, body] of [
+        ['POST', `/${id}/redrive`, undefined],
+        ['POST', `/${id}/discard`, { note: 'x' }],
+        ['PUT', `/${id}/message`, { note: 'x', data: { n: 2 } }],
+      ] as const)
+        expect([path, await call(method, path, body)]).toMatchObject([
+          path,
+          { status: 400, body: { code: 'actor_invalid', errors: [{ pointer: 'header:X-Sidecart-Actor' }] } },
+        ]);
+      expect((await call('GET', `/${id}`)).body).toMatchObject({
+        state: 'waiting',
+        body: message,
+        actions: [],
+      });
+    },
+  );
 });
 
 test('bad requests are told what is wrong', async () => {
