@@ -7,6 +7,7 @@ import { drizzle } from 'drizzle-orm/postgres-js';
 import postgres from 'postgres';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { z } from 'zod';
+import { buryMessage } from './bury.ts';
 import { createConsumer } from './consumer.ts';
 import { mountDeadLetters } from './dead-letter-routes.ts';
 import { listDeadLetters } from './dead-letters.ts';
@@ -293,6 +294,53 @@ describe('edit', () => {
       422,
       [{ detail: expect.stringContaining('must stay m1') }],
     ]);
+  });
+
+  test.each([
+    ['its sender', { source: '/sidecart/other' }],
+    ['its having a sender', { source: undefined }],
+    ['its key', { partitionkey: 'l' }],
+    ['its number', { sequence: '2' }],
+  ])('does not move it to another place: %s stays, and what waits behind it goes on', async (_, other) => {
+    let broken = true;
+    const { send, call } = service(() => (broken ? new PermanentError('no') : undefined));
+    const message = step(1);
+    await send(message, 'commands.inventory');
+    broken = false;
+    await send(step(2), 'commands.inventory');
+    const [dead] = (await call('GET', '')).body.items;
+    const put = (change: object) =>
+      call('PUT', `/${dead.id}/message`, { note: 'x', envelope: { ...JSON.parse(message), ...change } });
+    expect(await put(other)).toMatchObject({
+      status: 422,
+      body: { errors: [{ detail: expect.stringContaining('must stay s1, /sidecart/test, k and 1') }] },
+    });
+    expect((await call('GET', `/${dead.id}`)).body).toMatchObject({ body: message, actions: [] });
+    expect(await put({ data: { n: 10 } })).toMatchObject({ status: 200 });
+    expect((await call('POST', `/${dead.id}/redrive`)).body).toEqual({ outcome: 'applied' });
+    await eventually(async () => expect(await effects()).toEqual([2, 10]));
+  });
+
+  test('of a message that never came wants one of the place at which its key is held', async () => {
+    const { send, call } = service(() => undefined);
+    const topic = 'commands.inventory';
+    await buryMessage(fixture.database.db, {
+      ...{ topic, eventId: 'lost:test:k:1', type: undefined, key: 'k', body: new Uint8Array(), headers: {} },
+      ...{ place: { topic, sender: 'test', key: 'k', seq: 1n }, holdsKey: true },
+      ...{ reason: 'lost', detail: 'never came', attempts: 0 },
+    });
+    await send(step(2), topic);
+    const [dead] = (await call('GET', '')).body.items;
+    const put = (change: object) =>
+      call('PUT', `/${dead.id}/message`, { note: 'x', envelope: { ...JSON.parse(step(1)), ...change } });
+    for (const other of [{ source: '/sidecart/other' }, { partitionkey: 'l' }, { sequence: '2' }])
+      expect(await put(other)).toMatchObject({
+        status: 422,
+        body: { errors: [{ detail: expect.stringContaining('must be test, k and 1') }] },
+      });
+    expect(await put({})).toMatchObject({ status: 200 });
+    expect((await call('POST', `/${dead.id}/redrive`)).body).toEqual({ outcome: 'applied' });
+    await eventually(async () => expect(await effects()).toEqual([1, 2]));
   });
 });
 
