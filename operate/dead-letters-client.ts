@@ -1,6 +1,7 @@
 import type { DeadLetterSummary, DeadLetterView } from '@sidecart/messaging/dead-letters';
 import type { Decision } from '@sidecart/messaging/redrive';
 import { ShopError } from '../local/shop-error.ts';
+import { askingOf } from './ask.ts';
 import type { ServiceAccess } from './service-access.ts';
 
 /** The admin API of a service's dead letters, as a person uses it. */
@@ -12,39 +13,20 @@ export interface DeadLettersClient {
   edit(id: string, edit: object): Promise<{ outcome: string }>;
 }
 
-/** Nobody heard the question, or nobody answered in time. */
-export class NoAnswerError extends ShopError {}
-
 const PAGE = 200;
 const ANSWER_MS = 10_000;
 
 /**
- * @throws ShopError with what the service said, for an id that is none, an edit that cannot be used, or a service that does not
- *   answer.
+ * @throws ShopError with what the service said, for an id that is none, or an edit that cannot be used; NoAnswerError for a service
+ *   that does not answer.
  */
-export function deadLettersOf(
-  service: string,
-  { url, token }: ServiceAccess,
-  actor: string,
-): DeadLettersClient {
+export function deadLettersOf(service: string, access: ServiceAccess, actor: string): DeadLettersClient {
+  const ask = askingOf(service, access, actor, { see: 'npm run dlq -- show' });
+
   async function call<T>(method: string, path: string, body?: object): Promise<T> {
-    const answer = await fetch(`${url}/admin/dead-letters${path}`, {
-      method,
-      headers: {
-        'dapr-api-token': token,
-        'x-sidecart-actor': actor,
-        ...(body && { 'content-type': 'application/json' }),
-      },
-      ...(body && { body: JSON.stringify(body) }),
-      signal: AbortSignal.timeout(ANSWER_MS),
-    }).catch((cause: unknown) => {
-      throw new NoAnswerError(`${service} does not answer at ${url}`, 'is it running? Look at its log', {
-        cause,
-      });
-    });
-    const text = await answer.text();
-    if (answer.ok) return JSON.parse(text) as T;
-    throw new ShopError(`${service} refused: ${explain(answer.status, text)}`, cureOf(answer.status));
+    const { status, ok, text } = await ask(method, `/admin/dead-letters${path}`, { body, ms: ANSWER_MS });
+    if (ok) return JSON.parse(text) as T;
+    throw new ShopError(`${service} refused: ${explain(status, text)}`, cureOf(status));
   }
 
   return {

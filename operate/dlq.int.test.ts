@@ -86,6 +86,26 @@ test('what a customer pays with is not shown, and an edit that leaves it so leav
   expect(JSON.parse(row?.body).data).toEqual({ n: 1, token: 'tok_secret' });
 });
 
+test('who decides is kept as it was typed, whatever the letters', async () => {
+  const dlq = await openShop();
+  for (const name of ['Ann Smith', 'Łukasz 100%'])
+    expect((await dlq('redrive', 'inventory/1', '--as', name)).out).toMatch(/^inventory\/1: failed/);
+  expect(await dlq('discard', 'inventory/1', '--note', 'why', '--as', 'José')).toMatchObject({ code: 0 });
+  const rows = await fixture.admin`SELECT actor FROM dead_letter_action ORDER BY id`;
+  expect(rows.map(({ actor }) => actor)).toEqual(['Ann Smith', 'Łukasz 100%', 'José']);
+});
+
+test('a name that cannot be kept is refused once, and nothing is done', async () => {
+  const dlq = await openShop();
+  const name = 'a'.repeat(129);
+  expect(await dlq('discard', 'inventory/1', 'inventory/2', '--note', 'why', '--as', name)).toEqual({
+    code: 1,
+    out: '',
+    err: 'a name of 129 characters is too long to be kept\nCure: give one of 1 to 128 characters in one line with --as NAME',
+  });
+  expect(await fixture.admin`SELECT FROM dead_letter WHERE state <> 'waiting'`).toHaveLength(0);
+});
+
 test('one that cannot be decided is told of, and the others are decided all the same', async () => {
   const dlq = await openShop((path) => path.endsWith('/2/redrive'));
   const { code, out, err } = await dlq('redrive', '--all', '--service', troubled);

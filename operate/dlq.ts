@@ -5,7 +5,8 @@ import type { DeadLetterSummary, DeadLetterView } from '@sidecart/messaging/dead
 import Table from 'cli-table3';
 import { exitWithUsage } from '../local/command-line.ts';
 import { ShopError } from '../local/shop-error.ts';
-import { type DeadLettersClient, deadLettersOf, NoAnswerError } from './dead-letters-client.ts';
+import { NoAnswerError } from './ask.ts';
+import { type DeadLettersClient, deadLettersOf } from './dead-letters-client.ts';
 import {
   askEach,
   type Command,

@@ -1,6 +1,7 @@
 import type { Condensing } from '@sidecart/event-sourcing/history';
 import { eventStoreProblems } from '@sidecart/event-sourcing/problems';
 import { ShopError } from '../local/shop-error.ts';
+import { askingOf } from './ask.ts';
 import type { ServiceAccess } from './service-access.ts';
 
 export interface ProjectionStatus {
@@ -80,36 +81,11 @@ const LONGEST_MS = 3_600_000;
  */
 export function eventsOf(
   service: string,
-  { url, token }: ServiceAccess,
+  access: ServiceAccess,
   actor: string,
   answerMs = ANSWER_MS,
 ): EventsClient {
-  async function ask(method: string, path: string, o: { body?: object | undefined; ms: number }) {
-    const answer = await fetch(`${url}${path}`, {
-      method,
-      headers: {
-        'dapr-api-token': token,
-        'x-sidecart-actor': actor,
-        ...(o.body && { 'content-type': 'application/json' }),
-      },
-      ...(o.body && { body: JSON.stringify(o.body) }),
-      signal: AbortSignal.timeout(o.ms),
-    }).catch((cause: Error) => {
-      if (cause.name === 'TimeoutError')
-        throw new ShopError(
-          `${service} has not answered within ${o.ms / 1000} s`,
-          // Every command asks for the status first, so that one cannot be the cure of its own silence.
-          method === 'GET'
-            ? 'look at its log, and at what its /healthz says'
-            : 'it may still be at work: see `npm run events -- status` and its log',
-          { cause },
-        );
-      throw new ShopError(`${service} does not answer at ${url}`, 'is it running? Look at its log', {
-        cause,
-      });
-    });
-    return { status: answer.status, ok: answer.ok, text: await answer.text() };
-  }
+  const ask = askingOf(service, access, actor, { see: 'npm run events -- status' });
 
   async function call<T>(method: string, path: string, body?: object, ms = answerMs): Promise<T> {
     const { status, ok, text } = await ask(method, `/admin/events${path}`, { body, ms });

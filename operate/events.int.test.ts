@@ -98,6 +98,17 @@ test('status, rebuild, history, show, condense, restore and adopt, one after the
   expect(adopted.out).toMatch(/generation 3 is read from now on$/);
 }, 120_000);
 
+test('who decides is kept as it was typed, whatever the letters', async () => {
+  const events = await openShop();
+  await filled('acc_1', 5);
+  const condensed = await events('condense', 'acc_1', '--reason', 'old', '--as', 'José Ruiz');
+  expect(condensed).toMatchObject({ code: 0 });
+  const restored = await events('restore', 'acc_1', '--reason', 'asked for', '--as', 'Łukasz');
+  expect(restored).toMatchObject({ code: 0 });
+  const [row] = await fixture.admin`SELECT condensed_by, restored_by FROM events_archive`;
+  expect(row).toEqual({ condensed_by: 'José Ruiz', restored_by: 'Łukasz' });
+});
+
 describe('by policy', () => {
   test('it condenses what is closed, and tells what it did not', async () => {
     const events = await openShop();

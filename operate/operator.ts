@@ -1,6 +1,7 @@
 import { userInfo } from 'node:os';
 import { join } from 'node:path';
 import { type ParseArgsConfig, parseArgs } from 'node:util';
+import { isActorName, MAX_ACTOR_LENGTH } from '@sidecart/kit/actor';
 import { loadTopology, type Topology } from '../generator/topology.ts';
 import { exitWithUsage } from '../local/command-line.ts';
 import { complain } from '../local/complaint.ts';
@@ -43,7 +44,7 @@ const opened = new Map<string, ServiceAccess>();
 
 /** The app of a service in the shop that is meant; found once, and let go when the command ends. */
 export async function reach(service: string, o: ShopOptions): Promise<{ access: ServiceAccess; as: string }> {
-  const as = o.as ?? userInfo().username;
+  const as = decider(o);
   const known = opened.get(service);
   if (known) return { access: known, as };
   const find =
@@ -53,6 +54,21 @@ export async function reach(service: string, o: ShopOptions): Promise<{ access: 
   const access = await find(service);
   opened.set(service, access);
   return { access, as };
+}
+
+/**
+ * The name under which a decision is kept.
+ * @throws ShopError for one that no service would keep.
+ */
+export function decider({ as = userInfo().username }: ShopOptions): string {
+  if (isActorName(as)) return as;
+  const { length } = [...as];
+  throw new ShopError(
+    length > MAX_ACTOR_LENGTH
+      ? `a name of ${length} characters is too long to be kept`
+      : `${JSON.stringify(as)} is no name of somebody who decides`,
+    `give one of 1 to ${MAX_ACTOR_LENGTH} characters in one line with --as NAME`,
+  );
 }
 
 /**
@@ -97,6 +113,7 @@ export async function runCommand<T extends Options & typeof SHOP_OPTIONS>(
   }
   if (!command) exitWithUsage(name === '' ? 'Name a command' : `Unknown command '${name}'`, usage);
   try {
+    decider(values as ShopOptions); // at once, and not for each service or dead letter anew
     process.exitCode = (await command(args, values)) ? 0 : 1;
   } catch (err) {
     complain(err);

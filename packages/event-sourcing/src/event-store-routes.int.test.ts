@@ -1,3 +1,4 @@
+import { writeActor } from '@sidecart/kit/actor';
 import { createApp } from '@sidecart/kit/app';
 import { isTransientDbError } from '@sidecart/kit/db';
 import { callJson, testDeps } from '@sidecart/kit/testing';
@@ -26,9 +27,9 @@ function service(o: { archive?: ArchiveStore; secret?: string[] } = {}) {
     topics: ['accounts'],
     projector,
   });
-  const call = (method: string, path: string, body?: unknown) =>
-    callJson(app, method, `/admin/events${path}`, body, { 'x-sidecart-actor': 'ana' });
-  return { app, call };
+  const callAs = (as: Record<string, string>) => (method: string, path: string, body?: unknown) =>
+    callJson(app, method, `/admin/events${path}`, body, as);
+  return { app, callAs, call: callAs({ 'x-sidecart-actor': 'ana' }) };
 }
 
 const reason = 'it is old';
@@ -189,6 +190,52 @@ describe('a stream', () => {
     await refused(409, 'foreign_position', 'POST', '/streams/b/condense', { reason });
     expect((await call('POST', '/adopt')).body).toEqual({ events: 4, projections: ['balances'] });
   });
+});
+
+describe('who asks', () => {
+  const deciders = async () =>
+    (await fixture.admin`SELECT condensed_by, restored_by FROM events_archive ORDER BY to_version`).map(
+      (row) => ({ ...row }),
+    );
+
+  it('is kept as it was written, whatever the letters; who does not say is anonymous', async () => {
+    const { callAs } = service();
+    await fixture.fill('a', 5);
+    await done('a', 5);
+    const by = (name: string) => callAs({ 'x-sidecart-actor': writeActor(name) });
+    await by('José Ruiz')('POST', '/streams/a/condense', { reason, up_to: 3 });
+    await by('Łukasz')('POST', '/streams/a/restore', { reason });
+    await callAs({})('POST', '/streams/a/condense', { reason });
+    expect(await deciders()).toEqual([
+      { condensed_by: 'José Ruiz', restored_by: 'Łukasz' },
+      { condensed_by: 'anonymous', restored_by: null },
+    ]);
+  });
+
+  it.each(['Ann Smith', 'JosÃ©', "UTF-8''a%00", 'a'.repeat(129), ''])(
+    'and cannot be read (%j) changes nothing, and may look',
+    async (header) => {
+      const { callAs } = service();
+      const call = callAs({ 'x-sidecart-actor': header });
+      await fixture.fill('a', 5);
+      await done('a', 5);
+      for (const [method, path, body] of [
+        ['POST', '/streams/a/condense', { reason }],
+        ['POST', '/streams/a/restore', { reason }],
+        ['POST', '/condense', { reason, age_days: 0, events: 2, closed: false }],
+        ['POST', '/projections/balances/rebuild', undefined],
+        ['DELETE', '/projections/gone', undefined],
+        ['POST', '/adopt', undefined],
+      ] as const)
+        expect([path, await call(method, path, body)]).toMatchObject([
+          path,
+          { status: 400, body: { code: 'actor_invalid', errors: [{ pointer: 'header:X-Sidecart-Actor' }] } },
+        ]);
+      expect(await deciders()).toEqual([]);
+      expect((await call('GET', '/streams/a')).body).toMatchObject({ version: 5 });
+      expect((await call('GET', '/projections')).body.items).toHaveLength(1);
+    },
+  );
 });
 
 describe('condensing by policy', () => {

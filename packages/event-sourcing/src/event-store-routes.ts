@@ -3,6 +3,7 @@ import type { Database } from '@sidecart/kit/db';
 import { masked } from '@sidecart/kit/masked';
 import { Moment } from '@sidecart/kit/moment';
 import { fieldErrors, ProblemError, type RequestPart } from '@sidecart/kit/problem';
+import { readableActor } from '@sidecart/kit/readable-actor';
 import type { Context, Hono } from 'hono';
 import { z } from 'zod';
 import { adoptDatabase } from './adopt.ts';
@@ -49,8 +50,8 @@ export interface EventStoreRoutes {
 
 /**
  * Mounts `/admin/events`: read models, histories, condensing and restoring, for who holds the app token. No sidecar is allowed to call
- * it and the gateway does not route it. Who did something is the request's actor (`x-sidecart-actor`). A refusal is a problem of
- * `eventStoreProblems`, which a service that mounts this adds to its own.
+ * it and the gateway does not route it. Who did something is the request's actor (`x-sidecart-actor`), which must be readable if
+ * it is given. A refusal is a problem of `eventStoreProblems`, which a service that mounts this adds to its own.
  */
 export function mountEventStore(
   // biome-ignore lint/suspicious/noExplicitAny: any Hono app will do, whatever its environment
@@ -59,6 +60,7 @@ export function mountEventStore(
 ): void {
   const { database, projector } = o;
   const types = o.aggregates.map(({ type }) => type);
+  app.use('/admin/events/*', readableActor);
 
   /** What the event store needs to know of a stream, by its type. */
   async function stream(c: Context): Promise<CondenseDeps & { streamId: string }> {

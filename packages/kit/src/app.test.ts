@@ -99,6 +99,17 @@ describe('the app token', () => {
     expect(body.context).toMatchObject({ actor: 'user:7', customerId: 'c7' });
   });
 
+  test.each([
+    ["UTF-8''Jos%C3%A9%20Ruiz", 'José Ruiz'],
+    ['100%', '100%'],
+    ['Ann Smith', 'anonymous'],
+    ["UTF-8''a%0Ab", 'anonymous'],
+  ])('who has it and names %s asks for %s', async (header, actor) => {
+    const { app } = testApp();
+    const { body } = await callJson(app, 'GET', '/v1/orders/1', undefined, { 'x-sidecart-actor': header });
+    expect(body.context).toMatchObject({ actor });
+  });
+
   test('it is not logged', async () => {
     const { app, logged } = testApp();
     await callJson(app, 'GET', '/kaboom');

@@ -2,6 +2,7 @@ import { timingSafeEqual } from 'node:crypto';
 import { OpenAPIHono } from '@hono/zod-openapi';
 import type { Context, MiddlewareHandler } from 'hono';
 import { matchedRoutes } from 'hono/route';
+import { ACTOR_HEADER, readActor } from './actor.ts';
 import { isUsableText, jsonBody, MAX_MESSAGE_BYTES, mediaType } from './body.ts';
 import {
   childTraceparent,
@@ -15,6 +16,7 @@ import type { Health } from './health.ts';
 import { uuidv7 } from './ids.ts';
 import type { Logger } from './log.ts';
 import type { Metrics } from './metrics.ts';
+import { decodeOrNothing } from './percent.ts';
 import { fieldErrors, ProblemError, problemResponse, type RequestPart, toProblem } from './problem.ts';
 
 export interface AppOptions {
@@ -147,9 +149,9 @@ function contextOf(c: Context, trusted: boolean): RequestContext {
     actor: 'anonymous',
   };
   if (trusted) {
-    const actor = c.req.header('x-sidecart-actor');
+    const actor = readActor(c.req.header(ACTOR_HEADER) ?? '');
     const customerId = c.req.header('x-sidecart-customer-id');
-    if (isVisible(actor)) context.actor = actor;
+    if (actor !== undefined) context.actor = actor;
     if (isVisible(customerId)) context.customerId = customerId;
   }
   return context;
@@ -205,12 +207,4 @@ function checkUrl(url: string): void {
     check(`query:${name.replaceAll('\0', '\ufffd').slice(0, 200)}`, pair.replaceAll('+', ' '));
   }
   if (errors.length > 0) throw new ProblemError('validation_failed', { errors });
-}
-
-function decodeOrNothing(encoded: string): string | undefined {
-  try {
-    return decodeURIComponent(encoded);
-  } catch {
-    return undefined;
-  }
 }

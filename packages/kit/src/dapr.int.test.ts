@@ -1,6 +1,7 @@
 import http from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { expect, onTestFinished, test, vi } from 'vitest';
+import { readActor } from './actor.ts';
 import { newTraceparent, runInContext, traceIdOf } from './context.ts';
 import { createDapr, type Dapr } from './dapr.ts';
 
@@ -193,6 +194,14 @@ test('invoke carries the context, a length, and names of its own that the caller
   });
   expect(traceIdOf(String(one?.headers.traceparent))).toBe(traceIdOf(traceparent));
   expect(one?.headers.traceparent).not.toBe(traceparent);
+});
+
+test('invoke carries an actor of any letters, as a message may name one', async () => {
+  const { dapr, seen } = await sidecar({ status: 200, body: '{}' });
+  await runInContext({ traceparent: newTraceparent(), requestId: 'r1', actor: 'Łukasz Wójcik' }, () =>
+    dapr.invoke('products', get),
+  );
+  expect(readActor(String(seen[0]?.headers['x-sidecart-actor']))).toBe('Łukasz Wójcik');
 });
 
 test('a text body is sent as it is, no body without length or type', async () => {

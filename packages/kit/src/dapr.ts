@@ -1,4 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
+import { ACTOR_HEADER, writeActor } from './actor.ts';
 import { childTraceparent, currentContext } from './context.ts';
 import { DaprError } from './dapr-error.ts';
 import { createDaprSdk } from './dapr-sdk.ts';
@@ -149,7 +150,7 @@ function contextHeaders(): Record<string, string> {
   return {
     traceparent: childTraceparent(context.traceparent),
     'x-request-id': context.requestId,
-    'x-sidecart-actor': context.actor,
+    [ACTOR_HEADER]: writeActor(context.actor),
     ...(context.customerId !== undefined && { 'x-sidecart-customer-id': context.customerId }),
   };
 }

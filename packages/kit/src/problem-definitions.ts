@@ -73,6 +73,11 @@ export const genericProblems = {
     title: 'Only the sidecar may call this',
     cure: 'Call the service through its Dapr sidecar, or the shop through its gateway.',
   },
+  actor_invalid: {
+    status: 400,
+    title: 'The X-Sidecart-Actor header is not usable',
+    cure: "Send a name of 1 to 128 characters: visible ASCII as it is, any other as UTF-8'' and the name in percent-encoded UTF-8.",
+  },
   upstream_unavailable: {
     status: 503,
     title: 'Something this service needs is away',

@@ -1,3 +1,4 @@
+import { writeActor } from '@sidecart/kit/actor';
 import { createApp } from '@sidecart/kit/app';
 import type { Transaction } from '@sidecart/kit/db';
 import { callJson, testDeps } from '@sidecart/kit/testing';
@@ -6,6 +7,7 @@ import { drizzle } from 'drizzle-orm/postgres-js';
 import postgres from 'postgres';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { z } from 'zod';
+import { buryMessage } from './bury.ts';
 import { createConsumer } from './consumer.ts';
 import { mountDeadLetters } from './dead-letter-routes.ts';
 import { listDeadLetters } from './dead-letters.ts';
@@ -50,10 +52,9 @@ function service(broken: () => Error | undefined = () => new PermanentError('not
     consumer.receive(topic, new TextEncoder().encode(body), {
       'content-type': 'application/cloudevents+json',
     });
-  const as = { 'x-sidecart-actor': 'ana' };
-  const call = (method: string, path: string, body?: unknown) =>
+  const callAs = (as: Record<string, string>) => (method: string, path: string, body?: unknown) =>
     callJson(app, method, `/admin/dead-letters${path}`, body, as);
-  return { app, send, call };
+  return { app, send, callAs, call: callAs({ 'x-sidecart-actor': 'ana' }) };
 }
 
 const placed = (n: number, id = `m${n}`) => delivery('Placed', { n }, { id, key: 'k' });
@@ -294,6 +295,102 @@ describe('edit', () => {
       [{ detail: expect.stringContaining('must stay m1') }],
     ]);
   });
+
+  test.each([
+    ['its sender', { source: '/sidecart/other' }],
+    ['its having a sender', { source: undefined }],
+    ['its key', { partitionkey: 'l' }],
+    ['its number', { sequence: '2' }],
+  ])('does not move it to another place: %s stays, and what waits behind it goes on', async (_, other) => {
+    let broken = true;
+    const { send, call } = service(() => (broken ? new PermanentError('no') : undefined));
+    const message = step(1);
+    await send(message, 'commands.inventory');
+    broken = false;
+    await send(step(2), 'commands.inventory');
+    const [dead] = (await call('GET', '')).body.items;
+    const put = (change: object) =>
+      call('PUT', `/${dead.id}/message`, { note: 'x', envelope: { ...JSON.parse(message), ...change } });
+    expect(await put(other)).toMatchObject({
+      status: 422,
+      body: { errors: [{ detail: expect.stringContaining('must stay s1, /sidecart/test, k and 1') }] },
+    });
+    expect((await call('GET', `/${dead.id}`)).body).toMatchObject({ body: message, actions: [] });
+    expect(await put({ data: { n: 10 } })).toMatchObject({ status: 200 });
+    expect((await call('POST', `/${dead.id}/redrive`)).body).toEqual({ outcome: 'applied' });
+    await eventually(async () => expect(await effects()).toEqual([2, 10]));
+  });
+
+  test('of a message that never came wants one of the place at which its key is held', async () => {
+    const { send, call } = service(() => undefined);
+    const topic = 'commands.inventory';
+    await buryMessage(fixture.database.db, {
+      ...{ topic, eventId: 'lost:test:k:1', type: undefined, key: 'k', body: new Uint8Array(), headers: {} },
+      ...{ place: { topic, sender: 'test', key: 'k', seq: 1n }, holdsKey: true },
+      ...{ reason: 'lost', detail: 'never came', attempts: 0 },
+    });
+    await send(step(2), topic);
+    const [dead] = (await call('GET', '')).body.items;
+    const put = (change: object) =>
+      call('PUT', `/${dead.id}/message`, { note: 'x', envelope: { ...JSON.parse(step(1)), ...change } });
+    for (const other of [{ source: '/sidecart/other' }, { partitionkey: 'l' }, { sequence: '2' }])
+      expect(await put(other)).toMatchObject({
+        status: 422,
+        body: { errors: [{ detail: expect.stringContaining('must be test, k and 1') }] },
+      });
+    expect(await put({})).toMatchObject({ status: 200 });
+    expect((await call('POST', `/${dead.id}/redrive`)).body).toEqual({ outcome: 'applied' });
+    await eventually(async () => expect(await effects()).toEqual([1, 2]));
+  });
+});
+
+describe('who asks', () => {
+  const actors = async () =>
+    (await fixture.admin`SELECT action, actor FROM dead_letter_action ORDER BY id`).map(
+      ({ action, actor }) => `${action} by ${actor}`,
+    );
+
+  test('is kept as it was written, whatever the letters; who does not say is anonymous', async () => {
+    const { send, callAs } = service();
+    await send(placed(1));
+    const [{ id }] = (await callAs({})('GET', '')).body.items;
+    const by = (name: string) => callAs({ 'x-sidecart-actor': writeActor(name) });
+    await by('José Ruiz')('POST', `/${id}/redrive`);
+    await by('100%')('PUT', `/${id}/message`, { note: 'x', data: { n: 2 } });
+    await callAs({})('POST', `/${id}/redrive`);
+    await by('Łukasz')('POST', `/${id}/discard`, { note: 'x' });
+    expect(await actors()).toEqual([
+      'redrive by José Ruiz',
+      'edit by 100%',
+      'redrive by anonymous',
+      'discard by Łukasz',
+    ]);
+  });
+
+  test.each(['Ann Smith', 'JosÃ©', "UTF-8''a%00", 'a'.repeat(129), ''])(
+    'and cannot be read (%j) changes nothing, and may look',
+    async (header) => {
+      const { send, callAs } = service();
+      const message = placed(1);
+      await send(message);
+      const call = callAs({ 'x-sidecart-actor': header });
+      const [{ id }] = (await call('GET', '')).body.items;
+      for (const [method, path, body] of [
+        ['POST', `/${id}/redrive`, undefined],
+        ['POST', `/${id}/discard`, { note: 'x' }],
+        ['PUT', `/${id}/message`, { note: 'x', data: { n: 2 } }],
+      ] as const)
+        expect([path, await call(method, path, body)]).toMatchObject([
+          path,
+          { status: 400, body: { code: 'actor_invalid', errors: [{ pointer: 'header:X-Sidecart-Actor' }] } },
+        ]);
+      expect((await call('GET', `/${id}`)).body).toMatchObject({
+        state: 'waiting',
+        body: message,
+        actions: [],
+      });
+    },
+  );
 });
 
 test('bad requests are told what is wrong', async () => {

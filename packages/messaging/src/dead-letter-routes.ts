@@ -1,6 +1,7 @@
 import { currentContext } from '@sidecart/kit/context';
 import type { Database } from '@sidecart/kit/db';
 import { fieldErrors, ProblemError, type RequestPart } from '@sidecart/kit/problem';
+import { readableActor } from '@sidecart/kit/readable-actor';
 import type { Context, Hono } from 'hono';
 import { z } from 'zod';
 import type { Consumer } from './consumer.ts';
@@ -29,7 +30,8 @@ const EditBody = z.union([
 
 /**
  * Mounts `/admin/dead-letters`: list, show, redrive, edit and discard, for who holds the app token. No sidecar is allowed to call it and the
- * gateway does not route it. Who did something is the request's actor (`x-sidecart-actor`).
+ * gateway does not route it. Who did something is the request's actor (`x-sidecart-actor`), which must be readable
+ * if it is given.
  */
 export function mountDeadLetters(
   // biome-ignore lint/suspicious/noExplicitAny: any Hono app will do, whatever its environment
@@ -38,6 +40,7 @@ export function mountDeadLetters(
 ): void {
   const { db } = o.database;
   const actor = () => currentContext()?.actor ?? 'unknown';
+  app.use('/admin/dead-letters/*', readableActor);
 
   app.get('/admin/dead-letters', async (c) => {
     const query = read(List, c.req.query(), 'query');

@@ -1,6 +1,7 @@
 import type { Database, Executor } from '@sidecart/kit/db';
 import { and, asc, desc, eq, getTableColumns, lt } from 'drizzle-orm';
 import { readDelivery } from './delivery.ts';
+import { type ReceivedEnvelope, senderOf } from './envelope.ts';
 import { type DeadLetterState, deadLetter, deadLetterAction } from './schema.ts';
 
 /** A dead letter in a list. Times are RFC 3339, 64-bit numbers are strings. */
@@ -75,8 +76,8 @@ export type Edit = { data: unknown } | { envelope: Record<string, unknown> };
 export type EditResult = 'edited' | 'not_found' | 'not_waiting' | { refused: string };
 
 /**
- * Changes what a redrive will handle. The message keeps its id, its key and its number; the bytes before and who changed
- * them are kept.
+ * Changes what a redrive will handle. The message keeps its id, its sender, its key and its number: redriven elsewhere it
+ * would leave its key held. The bytes before and who changed them are kept.
  */
 export async function editDeadLetter(
   { db }: Database,
@@ -96,16 +97,10 @@ export async function editDeadLetter(
     const body = Buffer.from(JSON.stringify(changed));
     const after = readDelivery(body);
     if (after.fault || !after.envelope) return { refused: after.fault?.message ?? 'No envelope' };
-    const was = before.envelope;
-    if (
-      was &&
-      (after.id !== was.id ||
-        after.envelope.partitionkey !== was.partitionkey ||
-        after.envelope.sequence !== was.sequence)
-    )
-      return {
-        refused: `id, partitionkey and sequence must stay ${was.id}, ${was.partitionkey} and ${was.sequence}`,
-      };
+    const refused = before.envelope
+      ? otherMessage(before.envelope, after.envelope)
+      : otherPlace(row, after.envelope);
+    if (refused !== undefined) return { refused };
     await tx
       .update(deadLetter)
       .set({ body, type: after.envelope.type, msgKey: after.envelope.partitionkey })
@@ -113,6 +108,27 @@ export async function editDeadLetter(
     await tx.insert(deadLetterAction).values({ deadLetterId: id, action: 'edit', before: row.body, ...by });
     return 'edited';
   });
+}
+
+function otherMessage(was: ReceivedEnvelope, now: ReceivedEnvelope): string | undefined {
+  const same =
+    now.id === was.id &&
+    now.source === was.source &&
+    now.partitionkey === was.partitionkey &&
+    now.sequence === was.sequence;
+  if (same) return undefined;
+  return `id, source, partitionkey and sequence must stay ${was.id}, ${was.source ?? 'absent'}, ${was.partitionkey} and ${was.sequence}`;
+}
+
+/** Of a message that never came nothing can be read, and yet its key is held at its place. */
+function otherPlace(
+  { sender, msgKey, keySeq }: typeof deadLetter.$inferSelect,
+  now: ReceivedEnvelope,
+): string | undefined {
+  if (sender === null || msgKey === null || keySeq === null) return undefined;
+  if (senderOf(now) === sender && now.partitionkey === msgKey && now.sequence === String(keySeq))
+    return undefined;
+  return `sender, partitionkey and sequence must be ${sender}, ${msgKey} and ${keySeq}`;
 }
 
 function summary(row: Omit<typeof deadLetter.$inferSelect, 'body' | 'headers'>): DeadLetterSummary {
