@@ -1,4 +1,5 @@
 import { connectDatabase } from '@sidecart/kit/db';
+import type { ComponentState } from '@sidecart/kit/health';
 import { testDeps } from '@sidecart/kit/testing';
 import {
   afterAll,
@@ -385,4 +386,94 @@ test('a look from the start that takes longer than a statement may does not hold
   expect(await waiting()).toMatchObject([{ key: 'old' }]);
   slow = false;
   await eventually(async () => expect(await waiting()).toEqual([]));
+});
+
+describe('what the database refuses', () => {
+  /** The outbox takes no message of the key, or of any key; the first `tries` times, or until it is told otherwise. */
+  async function refuse({ key, tries }: { key?: string; tries?: number }): Promise<() => Promise<void>> {
+    const { admin } = fixture;
+    const until = tries === undefined ? 'true' : `nextval('refusals') <= ${tries}`;
+    await admin.unsafe(`
+      CREATE SEQUENCE refusals;
+      CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS
+        $$ BEGIN IF ${until} THEN RAISE 'nothing today'; END IF; RETURN NEW; END $$;
+      CREATE TRIGGER refuse BEFORE INSERT ON outbox FOR EACH ROW
+        ${key === undefined ? '' : `WHEN (NEW.msg_key = '${key}')`} EXECUTE FUNCTION refuse()`);
+    const cure = async () => {
+      await admin.unsafe('DROP TRIGGER IF EXISTS refuse ON outbox');
+    };
+    onTestFinished(async () => {
+      await cure();
+      await admin.unsafe('DROP FUNCTION refuse(); DROP SEQUENCE refusals');
+    });
+    return cure;
+  }
+
+  /** A mover, and all that it said of its health. */
+  async function watched() {
+    const deps = testDeps('orders');
+    const said: (ComponentState | undefined)[] = [];
+    const report: typeof deps.health.report = (name, state) => {
+      deps.health.report(name, state);
+      said.push(deps.health.details().components.delayed);
+    };
+    const mover = createDelayedRelease({
+      ...deps,
+      health: { ...deps.health, report },
+      database: fixture.database,
+      pollMs: 50,
+    });
+    movers.push(mover);
+    await mover.start();
+    return { said, health: () => deps.health.details().components.delayed };
+  }
+
+  const dueFor = async (ms: number, ...keys: string[]) => {
+    const notBefore = new Date((await databaseNow()).getTime() - ms);
+    await transaction((tx) => outbox.publish(tx, ...keys.map((key) => ({ ...placed(key, 1), notBefore }))));
+  };
+
+  test('shows in the health details with the reason, also when no look at the latest sees it any more, until it is taken', async () => {
+    const cure = await refuse({});
+    await dueFor(4500, 'k');
+    const { said, health } = await watched();
+    await eventually(() =>
+      expect(health()).toEqual({
+        status: 'degraded',
+        reason: expect.stringMatching(/^messages that are due are not moved, \d+ failures: .*nothing today$/),
+      }),
+    );
+    const before = said.length;
+    await hurry('1 minute');
+    await pause(1000);
+    expect(said.slice(before).filter((state) => state?.status !== 'degraded')).toEqual([]);
+    await cure();
+    await eventually(() => expect(health()).toEqual({ status: 'ok' }));
+    expect(await released()).toHaveLength(1);
+    expect(await waiting()).toEqual([]);
+  });
+
+  test('for one key shows with that key, and holds up no other, however long they have been due', async () => {
+    await refuse({ key: 'bad' });
+    const others = Array.from({ length: 150 }, (_, i) => `k${i}`);
+    await dueFor(60_000, 'bad', ...others);
+    await dueFor(0, 'now');
+    const { said, health } = await watched();
+    await eventually(async () => expect(await released()).toHaveLength(others.length + 1));
+    await eventually(() => expect(health()?.reason).toMatch(/ \d+ failures: orders bad: nothing today$/));
+    await dueFor(0, 'then');
+    await eventually(async () => expect(await released()).toHaveLength(others.length + 2));
+    expect(said).not.toContainEqual({ status: 'ok' });
+  });
+
+  test('control: a hiccup is no more than tried again', async () => {
+    await refuse({ tries: 2 });
+    const { said } = await watched();
+    await eventually(() => expect(said).toContainEqual({ status: 'ok' }));
+    await dueFor(0, 'k');
+    await eventually(async () => expect(await released()).toHaveLength(1));
+    expect(said.filter((state) => state?.status === 'degraded')).toEqual([]);
+    const [row] = await fixture.admin<{ n: number }[]>`SELECT last_value::int AS n FROM refusals`;
+    expect(row?.n).toBe(3);
+  });
 });

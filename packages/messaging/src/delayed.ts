@@ -1,7 +1,9 @@
 import type { Database } from '@sidecart/kit/db';
+import type { Health } from '@sidecart/kit/health';
 import type { Logger } from '@sidecart/kit/log';
 import type { Metrics } from '@sidecart/kit/metrics';
 import type { Worker } from '@sidecart/kit/service';
+import { createDelayedReport, type Look } from './delayed-report.ts';
 import { rootMessage } from './failures.ts';
 import type { Handler } from './handler.ts';
 import { LOCKS } from './lock-classes.ts';
@@ -13,6 +15,7 @@ export interface DelayedOptions {
   database: Database;
   log: Logger;
   metrics: Metrics;
+  health: Health;
   /** This service's local handlers, by type: a message for one that wants no order is given no number. Default none. */
   handlers?: Readonly<Record<string, Pick<Handler, 'ordered'>>>;
   /** Messages were moved: their relay and worker can look at once. */
@@ -33,6 +36,8 @@ const LOOKS = 10;
 /** And one by one, each with so long for its lock, in ms. */
 const SINGLY = 20;
 const SINGLY_MS = 100;
+/** What the server calls it when that is over. */
+const LOCK_TIMEOUT = '55P03';
 /** When what is due could not be moved, in ms. */
 const AGAIN_MS = 100;
 /** Two looks are at least so far apart, in ms, however often somebody says that there may be something. */
@@ -91,26 +96,24 @@ const NEXT = `
  * one place or the other, and it is there that it gets its number: it is in the order of its release.
  */
 export function createDelayedRelease(o: DelayedOptions): DelayedRelease {
-  const overdue = o.metrics.gauge(
-    'sidecart_outbox_delayed_overdue_seconds',
-    'How long the first delayed message has been due; 0 when none is',
-  );
+  const report = createDelayedReport(o);
   const pollMs = o.pollMs ?? 500;
   const unordered = JSON.stringify(
     Object.entries(o.handlers ?? {}).flatMap(([type, { ordered }]) => (ordered ? [] : [type])),
   );
   const wake = createWake();
   let stopped = false;
-  /** The kind of look that failed last and has not succeeded since. */
-  let failing: 'from the start' | 'at the latest' | undefined;
+  /** Looks whose next move is one by one, because the last one failed. */
+  const singly = new Set<Look>();
   let sweepAt = 0;
   /** How long the first one was due that only a look from the start sees, in ms. */
   let longDueMs = 0;
   let ended: Promise<void> = Promise.resolve();
 
   /** Moves what is due; returns when to look again, in ms. */
-  async function round(sweeps: boolean): Promise<number> {
+  async function round(look: Look): Promise<number> {
     const askedAt = performance.now();
+    const sweeps = look === 'from the start';
     const from = sweeps ? null : RECENT;
     const [next] = await o.database.sql.unsafe<{ ms: number }[]>(NEXT, [from]);
     const ms = next?.ms ?? Number.POSITIVE_INFINITY;
@@ -120,9 +123,18 @@ export function createDelayedRelease(o: DelayedOptions): DelayedRelease {
       longDueMs = ms <= -RECENT_MS ? -ms : 0;
       sweepAt = now + Math.min(Math.max(SWEEP.ms, apart), SWEEP.atMostMs);
     }
-    overdue.set(Math.max(0, -ms, longDueMs) / 1000);
-    if (ms > 0) return Math.min(pollMs, Math.ceil(ms), longDueMs > 0 ? Math.max(1, sweepAt - now) : pollMs);
-    const moved = await (failing ? releaseSingly : releaseDue)(o.database, unordered, from);
+    report.overdue(Math.max(0, -ms, longDueMs) / 1000);
+    if (ms > 0) {
+      worked(look);
+      return Math.min(pollMs, Math.ceil(ms), longDueMs > 0 ? Math.max(1, sweepAt - now) : pollMs);
+    }
+    const oneByOne = singly.has(look);
+    const { moved, failure } = await (oneByOne ? releaseSingly : releaseDue)(o.database, unordered, from);
+    if (moved === 0 && failure) throw failure;
+    if (failure) failed(look, failure);
+    // Those that were moved one by one, by chance, say nothing of the others: the next move is of all together.
+    else if (oneByOne) singly.delete(look);
+    else if (moved > 0) worked(look);
     if (moved === 0) return AGAIN_MS;
     // There may be more that only such a look sees.
     if (sweeps && longDueMs > 0) sweepAt = now + Math.min(apart, SWEEP.atMostMs);
@@ -130,23 +142,31 @@ export function createDelayedRelease(o: DelayedOptions): DelayedRelease {
     return 0;
   }
 
+  function failed(look: Look, err: unknown): void {
+    singly.add(look);
+    report.failed(look, err);
+  }
+
+  function worked(look: Look): void {
+    singly.delete(look);
+    report.worked(look);
+  }
+
   async function run(): Promise<void> {
     while (!stopped) {
       let again = pollMs;
-      const earliest = performance.now() + APART_MS;
-      const sweeps = performance.now() >= sweepAt;
+      const began = performance.now();
+      const earliest = began + APART_MS;
+      const look = began >= sweepAt ? 'from the start' : 'at the latest';
+      const oneByOne = singly.has(look);
       try {
-        again = await round(sweeps);
-        if (failing === 'at the latest' || (failing && sweeps)) {
-          o.log.info('Delayed messages are moved again');
-          failing = undefined;
-        }
+        again = await round(look);
       } catch (err) {
-        if (!failing)
-          o.log.warn({ reason: rootMessage(err) }, 'Delayed messages could not be moved; it is tried again');
-        failing = sweeps ? 'from the start' : 'at the latest';
-        // Should it take longer than a statement may, what is due now can be moved all the same.
-        if (sweeps) sweepAt = performance.now() + SWEEP.atMostMs;
+        failed(look, err);
+        // Should it take longer than a statement may, what is due now can be moved all the same. Where all together were refused, some one
+        // by one may be taken, and should not wait for that.
+        const apart = Math.max(oneByOne ? SWEEP.ms : 0, SWEEP.share * (performance.now() - began));
+        if (look === 'from the start') sweepAt = performance.now() + Math.min(apart, SWEEP.atMostMs);
       }
       if (again === 0) continue;
       await wake.sleep(again);
@@ -168,20 +188,27 @@ export function createDelayedRelease(o: DelayedOptions): DelayedRelease {
   };
 }
 
+/** What came of a move: how many messages, and why others were not moved, when that is more than waiting. */
+interface Released {
+  moved: number;
+  failure?: Error;
+}
+
 /**
  * After a failure: the first message of each key for itself, by chance, so that one whose counter another transaction is just making (no look
- * shows that before its commit) does not hold up the others. How many were moved.
+ * shows that before its commit), or one that the database refuses, does not hold up the others.
  */
-async function releaseSingly({ sql }: Database, unordered: string, from: string | null): Promise<number> {
-  const due = await sql.unsafe<{ id: string; msg_key: string }[]>(
-    `SELECT id, msg_key FROM (
-      SELECT DISTINCT ON (topic, msg_key) id, msg_key FROM outbox_delayed now WHERE ${isDue('$1')}
+async function releaseSingly({ sql }: Database, unordered: string, from: string | null): Promise<Released> {
+  const due = await sql.unsafe<{ id: string; topic: string; msg_key: string }[]>(
+    `SELECT id, topic, msg_key FROM (
+      SELECT DISTINCT ON (topic, msg_key) id, topic, msg_key FROM outbox_delayed now WHERE ${isDue('$1')}
       ORDER BY topic, msg_key, due_at, id
     ) first_of_key ORDER BY random() LIMIT ${SINGLY}`,
     [from],
   );
   let moved = 0;
-  for (const { id, msg_key } of due) {
+  let failure: Error | undefined;
+  for (const { id, topic, msg_key } of due) {
     const move = JSON.stringify([{ id, slot: slotOf(msg_key) }]);
     await sql
       .begin(async (tx) => {
@@ -192,18 +219,22 @@ async function releaseSingly({ sql }: Database, unordered: string, from: string 
         () => {
           moved += 1;
         },
-        () => {}, // it is tried again
+        // It is tried again. One whose counter is held only waits.
+        (err: { code?: string }) => {
+          if (err.code === LOCK_TIMEOUT) return;
+          failure ??= new Error(`${topic} ${msg_key}: ${rootMessage(err)}`);
+        },
       );
   }
-  return moved;
+  return { moved, ...(failure && { failure }) };
 }
 
 /**
- * One transaction; how many messages it moved. A key with more due messages than one look takes must not hide the others while its counter
+ * One transaction. A key with more due messages than one look takes must not hide the others while its counter
  * is held, so the next look leaves it out; with all of its messages, or later ones would be moved before earlier ones.
  */
-async function releaseDue({ sql }: Database, unordered: string, from: string | null): Promise<number> {
-  return sql.begin(async (tx) => {
+async function releaseDue({ sql }: Database, unordered: string, from: string | null): Promise<Released> {
+  const moved = await sql.begin(async (tx) => {
     const held: { topic: string; msg_key: string }[] = [];
     for (let looks = 0; looks < LOOKS; looks += 1) {
       const due = await tx.unsafe<{ id: string; topic: string; msg_key: string; free: boolean }[]>(DUE, [
@@ -219,5 +250,6 @@ async function releaseDue({ sql }: Database, unordered: string, from: string | n
       held.push(...due.map(({ topic, msg_key }) => ({ topic, msg_key })));
     }
     return 0;
-  }) as Promise<number>;
+  });
+  return { moved };
 }

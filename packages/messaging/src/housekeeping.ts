@@ -6,6 +6,7 @@ import type { Metrics } from '@sidecart/kit/metrics';
 import type { Worker } from '@sidecart/kit/service';
 import { sql } from 'drizzle-orm';
 import { reportDeadLetters } from './dead-letter-report.ts';
+import { createHousekeepingReport } from './housekeeping-report.ts';
 import { purgeInbox } from './inbox.ts';
 import { SENT_DAYS } from './limits.ts';
 import { type Repetition, repeat } from './repeat.ts';
@@ -19,15 +20,18 @@ export interface HousekeepingOptions {
   purgeMs?: number;
   /** Time between two counts of the dead letters; default 15 s. */
   reportMs?: number;
+  /** A chore that failed is tried again after so long, if it is not due before; default one minute. */
+  retryMs?: number;
 }
 
 /**
  * Deletes what no one can ask for any more (inbox rows after 8 days, sent messages after 7, idempotency keys after 24 hours), makes
  * the parts of `sent` for the next days, and keeps the number of dead letters up to date. Tables that this service does not have are left out. A database that is away is
- * waited for.
+ * waited for. A chore that goes on failing shows in the health details: unseen, tables would grow until the disk is full.
  */
 export function createHousekeeping(o: HousekeepingOptions): Worker {
   const { db } = o.database;
+  const report = createHousekeepingReport(o);
   let repetitions: Repetition[] = [];
 
   async function exists(table: string): Promise<boolean> {
@@ -51,14 +55,23 @@ export function createHousekeeping(o: HousekeepingOptions): Worker {
     if (await exists('dead_letter')) await reportDeadLetters(o);
   }
 
-  const onError = (err: unknown) => o.log.warn({ err }, 'Housekeeping failed; it will be tried again');
+  function chore(name: string, ms: number, work: (signal: AbortSignal) => Promise<void>): Repetition {
+    const reported = async (signal: AbortSignal) => {
+      await work(signal);
+      report.worked(name);
+    };
+    const onError = (err: unknown) => report.failed(name, err);
+    return repeat(ms, reported, onError, Math.min(ms, o.retryMs ?? 60_000));
+  }
+
   return {
     name: 'housekeeping',
     start() {
+      const purgeMs = o.purgeMs ?? 3_600_000;
       repetitions = [
-        repeat(o.purgeMs ?? 3_600_000, rotate, onError),
-        repeat(o.purgeMs ?? 3_600_000, purge, onError),
-        repeat(o.reportMs ?? 15_000, countDead, onError),
+        chore('rotation of sent', purgeMs, rotate),
+        chore('purge', purgeMs, purge),
+        chore('count of dead letters', o.reportMs ?? 15_000, countDead),
       ];
     },
     async stop() {

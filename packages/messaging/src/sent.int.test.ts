@@ -1,6 +1,6 @@
 import { testDeps } from '@sidecart/kit/testing';
 import postgres from 'postgres';
-import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, beforeEach, describe, expect, onTestFinished, test } from 'vitest';
 import { eventually, type Fixture, openFixture, outbox, placed } from './fixture.ts';
 import { createHousekeeping } from './housekeeping.ts';
 import { INBOX_DAYS, SENT_DAYS } from './limits.ts';
@@ -206,6 +206,26 @@ describe('rotation', () => {
     await housekeeping.start();
     await eventually(async () => expect(await parts()).toHaveLength(4));
     await housekeeping.stop();
+  });
+
+  test('that housekeeping cannot do shows in the health details, is tried before its hour, and shows no more when done', async () => {
+    const { admin, urls } = fixture;
+    await admin`REVOKE EXECUTE ON FUNCTION rotate_sent FROM PUBLIC`;
+    const user = new URL(urls.url).username;
+    const { health, ...deps } = testDeps('orders');
+    const housekeeping = createHousekeeping({ ...deps, health, database: fixture.database, retryMs: 20 });
+    await housekeeping.start();
+    onTestFinished(housekeeping.stop);
+    onTestFinished(async () => void (await admin`GRANT EXECUTE ON FUNCTION rotate_sent TO PUBLIC`));
+    await eventually(() =>
+      expect(health.details().components.housekeeping).toEqual({
+        status: 'degraded',
+        reason: expect.stringMatching(/^rotation of sent, \d+ failures: permission denied for function/),
+      }),
+    );
+    await admin`GRANT EXECUTE ON FUNCTION rotate_sent TO ${admin(user)}`;
+    await eventually(() => expect(health.details().components.housekeeping).toEqual({ status: 'ok' }));
+    expect(await parts()).toHaveLength(4);
   });
 });
 
