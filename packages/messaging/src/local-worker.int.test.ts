@@ -6,6 +6,7 @@ import { testDeps } from '@sidecart/kit/testing';
 import { sql } from 'drizzle-orm';
 import postgres from 'postgres';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { cutProxy } from '../../../tests/cut-proxy.ts';
 import { readDelivery } from './delivery.ts';
 import { PermanentError } from './failures.ts';
 import {
@@ -506,6 +507,26 @@ test('a message that killed its process five times is set aside, and nothing els
   ]);
   const [left] = await admin`SELECT count(*)::int AS n FROM inbox_start WHERE starts < 5`;
   expect(left?.n).toBe(0);
+});
+
+test('a database that falls silent without ending the connection of the slots is left for a new one', async () => {
+  const proxy = await cutProxy(fixture.urls.url);
+  const worker = await start(noting(), {
+    database: { ...fixture.database, url: proxy.url }, // transactions are not in question
+    idleSessionTimeoutMs: 1000,
+  });
+  await write(remind('k', 1));
+  await emptied();
+  proxy.silence();
+  await write(remind('k', 2));
+  await eventually(() =>
+    expect(worker.health.details().components.local?.reason).toBe(
+      'no database: The database does not answer local-local',
+    ),
+  );
+  await emptied();
+  await expectOnceInOrder(2);
+  expect(worker.health.details().components.local?.status).toBe('ok');
 });
 
 test('a Remind without a local handler is refused in send, with the cure', async () => {

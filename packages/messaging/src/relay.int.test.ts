@@ -4,6 +4,7 @@ import { testDeps } from '@sidecart/kit/testing';
 import fc from 'fast-check';
 import postgres from 'postgres';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { cutProxy } from '../../../tests/cut-proxy.ts';
 import type { CloudEvent } from './envelope.ts';
 import {
   eventually,
@@ -567,6 +568,24 @@ describe('start, outage and stop', () => {
       await back();
       await outside.end();
     }
+  });
+
+  test('a database that falls silent without ending the connection is left for a new one', async () => {
+    const proxy = await cutProxy(fixture.urls.url);
+    const broker = recorder();
+    const relay = await start(broker.publish, { url: proxy.url, idleSessionTimeoutMs: 1000 });
+    await write(placed('k', 1));
+    await emptied();
+    proxy.silence();
+    await write(placed('k', 2));
+    await eventually(() =>
+      expect(relay.health.details().components.outbox?.reason).toBe(
+        'no database: The database does not answer orders-relay',
+      ),
+    );
+    await emptied();
+    expectInOrder(broker.arrived, 2);
+    expect(relay.health.details().components.outbox?.status).toBe('ok');
   });
 
   test.each(['outbox', 'outbox_local'])(
