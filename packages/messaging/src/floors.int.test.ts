@@ -71,7 +71,7 @@ describe.each(queues)('of $queue', ({ queue, message }) => {
     expect(await raised(floors)).toBe(await lastIdOf(queue));
   });
 
-  test('stays below what a prepared transaction has written, which has another name than before', async () => {
+  test('stays below what a transaction has written that is prepared meanwhile', async () => {
     const end = await openTransaction(fixture.database, (tx) => writeIn(tx, message));
     const id = await lastIdOf(queue);
     const floors = createFloors(run, queue);
