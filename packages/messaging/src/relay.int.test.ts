@@ -477,7 +477,7 @@ describe('one relay at a time', () => {
     expectInOrder(broker.arrived, 32);
   });
 
-  test('a commit beside a relay that does not own its slot reaches the owner long before its next poll', async () => {
+  test('commits beside a relay that does not own their slot reach the owner long before it looks by itself', async () => {
     const broker = recorder();
     await start(broker.publish, { pollMs: 2000, applicationName: 'first' });
     const other = await start(broker.publish, { pollMs: 2000, applicationName: 'second' });
@@ -487,10 +487,13 @@ describe('one relay at a time', () => {
     const theirs = new Set(await owned());
     const key = Array.from({ length: 100 }, (_, i) => `k${i}`).find((k) => theirs.has(slotOf(k))) ?? '';
     const began = performance.now();
-    await write(placed(key, 1));
-    other.nudge();
-    await eventually(() => expect(broker.arrived).toHaveLength(1));
-    expect(performance.now() - began).toBeLessThan(500);
+    for (let n = 1; n <= 5; n += 1) {
+      await write(placed(key, n));
+      other.nudge();
+      await eventually(() => expect(broker.arrived).toHaveLength(n));
+    }
+    // Found by the sweeps of its owner, each but the first would take a second.
+    expect(performance.now() - began).toBeLessThan(2500);
   });
 
   test('control: an owner that may be silent for ever keeps its slots when it freezes', async () => {
@@ -588,16 +591,19 @@ describe('start, outage and stop', () => {
     expect(relay.health.details().components.outbox?.status).toBe('ok');
   });
 
-  test.each(['outbox', 'outbox_local'])(
-    'ids of %s that are taken in advance are refused at the start',
-    async (table) => {
-      const { admin } = fixture;
-      await admin`ALTER TABLE ${admin(table)} ALTER COLUMN id SET CACHE 20`;
-      const refused = expect(start(async () => {})).rejects;
-      await refused.toThrow(OutboxSetupError);
-      await admin`ALTER TABLE ${admin(table)} ALTER COLUMN id SET CACHE 1`;
-    },
-  );
+  test.each(
+    ['outbox', 'outbox_local'].flatMap((table) => [
+      ['are taken in advance', table, 'SET CACHE 20'],
+      ['are given out from the highest on', table, 'SET INCREMENT BY -1'],
+    ]),
+  )('ids that %s, of %s, are refused at the start, and its cure cures', async (_, table, change) => {
+    const { admin } = fixture;
+    await admin.unsafe(`ALTER TABLE ${table} ALTER COLUMN id ${change}`);
+    const refused = await start(async () => {}).catch((err: unknown) => err);
+    expect(refused).toBeInstanceOf(OutboxSetupError);
+    await admin.unsafe((refused as OutboxSetupError).cure);
+    await start(async () => {});
+  });
 
   test.each(['outbox', 'outbox_local'])(
     'rows of %s that wait in slots of another number of slots are refused at the start, with the cure',
@@ -617,6 +623,30 @@ describe('start, outage and stop', () => {
       await expect(start(async () => {})).rejects.toThrow(OutboxSetupError);
       await admin`TRUNCATE outbox, outbox_local`;
       await start(async () => {});
+    },
+  );
+
+  test.each(['outbox', 'outbox_local'])(
+    'rows of %s in slots that nobody would own are refused at the start',
+    async (table) => {
+      const { admin } = fixture;
+      // As of a version with 32 slots, all of whose rows in the first 16 are gone.
+      await admin.unsafe(`ALTER TABLE ${table} DROP CONSTRAINT ${table}_slot_range`);
+      await fixture.database.db.transaction(async (tx) => {
+        await outbox.publish(tx, placed('k', 1));
+        await outbox.send(tx, remind('k', 1));
+      });
+      await admin`UPDATE ${admin(table)} SET slot = slot + 16`;
+      try {
+        await expect(start(async () => {})).rejects.toThrow(
+          `${table} has rows that were written for another number of slots than 16: key k waits in slot ${slotOf('k') + 16}`,
+        );
+      } finally {
+        await admin`TRUNCATE ${admin(table)}`;
+        await admin.unsafe(
+          `ALTER TABLE ${table} ADD CONSTRAINT ${table}_slot_range CHECK (slot BETWEEN 0 AND 15)`,
+        );
+      }
     },
   );
 
