@@ -19,10 +19,13 @@ import {
 } from './fixture.ts';
 import { makeDeadRows } from './fixture-dead-rows.ts';
 import { firstAppearances, recorder } from './fixture-recorder.ts';
+import { hurryTimers } from './fixture-timers.ts';
 import { OutboxSetupError } from './outbox-check.ts';
 import { createRelay, type Relay, type RelayOptions } from './relay.ts';
 import { slotOf } from './slot.ts';
 
+/** As in relay-loop.ts. */
+const PUBLISH_MS = 10_000;
 const seed = Number(process.env.SEED ?? Date.now() % 2 ** 31);
 
 let fixture: Fixture;
@@ -156,6 +159,24 @@ describe('publishing', () => {
   });
 });
 
+test('a message by the id of one that was acknowledged is not taken for it, as after a restore of the database', async () => {
+  const { admin } = fixture;
+  const anew = () => admin`TRUNCATE outbox RESTART IDENTITY`;
+  const ids = async () => [...(await admin`SELECT id::int FROM outbox`)];
+  await anew();
+  await write(placed('k', 1));
+  const before = await ids();
+  const broker = recorder(async (_, nth) => {
+    if (nth !== 1) return;
+    await anew();
+    await write(placed('k', 2));
+    expect(await ids()).toEqual(before);
+  });
+  await start(broker.publish);
+  await eventually(() => expect(broker.arrived.map(({ data }) => data)).toMatchObject([{ n: 1 }, { n: 2 }]));
+  await emptied();
+});
+
 describe('what cannot be published', () => {
   test('a refused message holds up its key only, shows, is never dropped, and goes on when it is taken', async () => {
     let cured = false;
@@ -181,6 +202,18 @@ describe('what cannot be published', () => {
     await emptied();
     expectInOrder(broker.arrived, 4);
     await eventually(() => expect(relay.health.details().components.outbox?.status).toBe('ok'), 7000);
+  });
+
+  test('a publish that never ends counts as failed after its time, and holds up its key until then only', async () => {
+    hurryTimers(PUBLISH_MS, 300);
+    const broker = recorder((_, nth) => (nth === 1 ? new Promise<void>(() => {}) : undefined));
+    const relay = await start(broker.publish);
+    await write(placed('k', 1), placed('k', 2));
+    await emptied();
+    expect(broker.arrived.map(({ sequence }) => sequence)).toEqual(['1', '1', '2']);
+    expect(await relay.metrics.registry.metrics()).toMatch(
+      /sidecart_outbox_publish_failures_total\{topic="orders",refused="false"[^}]*\} 1/,
+    );
   });
 
   test('a broker that is away for a while: one attempt at a time, everything arrives when it is back', async () => {
