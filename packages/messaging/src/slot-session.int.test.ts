@@ -64,6 +64,17 @@ test.each(['relay', 'local worker'] as const)(
   },
 );
 
+test('rows that came before a statement failed are not in the next answer', async () => {
+  const session = await open('relay');
+  try {
+    const failed = session.run((sql) => sql`SELECT 6 / (3 - n) AS n FROM generate_series(1, 5) AS n`);
+    await expect(failed).rejects.toThrow('division by zero');
+    expect([...(await session.run((sql) => sql`SELECT 7 AS n`))]).toEqual([{ n: 7 }]);
+  } finally {
+    await session.close();
+  }
+});
+
 test('a session whose database falls silent after a statement that failed is lost, and can be closed', async () => {
   const proxy = await cutProxy(fixture.urls.url);
   const session = await open('relay', proxy.url);
