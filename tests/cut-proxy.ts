@@ -13,6 +13,8 @@ export interface CutProxy {
   cutAfter(tag: string): Promise<void>;
   /** Forgets a cut that has not happened. */
   disarm(): void;
+  /** The connections that there are stay open, and nothing comes through any more, not even their end: as when a cable is pulled. New ones work. */
+  silence(): void;
 }
 
 const COMMAND_COMPLETE = 'C'.charCodeAt(0);
@@ -21,6 +23,7 @@ const COMMAND_COMPLETE = 'C'.charCodeAt(0);
 export async function openCutProxy(databaseUrl: string): Promise<CutProxy & { close(): void }> {
   const target = new URL(databaseUrl);
   const sockets = new Set<net.Socket>();
+  const muting = new Set<() => void>();
   let armed: { tag: string; done: () => void } | undefined;
 
   const server = net.createServer((client) => {
@@ -31,7 +34,13 @@ export async function openCutProxy(databaseUrl: string): Promise<CutProxy & { cl
         socket.destroy();
         sockets.delete(socket);
       }
+      muting.delete(mute);
     };
+    const mute = () => {
+      client.unpipe(upstream);
+      for (const socket of ends) socket.removeAllListeners('data').off('close', end).resume();
+    };
+    muting.add(mute);
     for (const socket of ends) {
       sockets.add(socket);
       socket.setNoDelay(true);
@@ -74,6 +83,10 @@ export async function openCutProxy(databaseUrl: string): Promise<CutProxy & { cl
       }),
     disarm() {
       armed = undefined;
+    },
+    silence() {
+      for (const mute of muting) mute();
+      muting.clear();
     },
     close() {
       server.close();

@@ -11,6 +11,9 @@ declare module 'vitest' {
   }
 }
 
+/** PostgreSQL itself knows no prepared transactions unless it is told to; other users of a server may. */
+const SETTINGS = { max_connections: '200', max_prepared_transactions: '5' };
+
 /**
  * One PostgreSQL for all integration tests: the embedded one, or with SIDECART_TEST_DB=testcontainers the image
  * `postgres:18-bookworm` (needs a Docker engine that has it or can pull it).
@@ -26,7 +29,7 @@ export default async function setup(project: TestProject): Promise<() => Promise
     port: await freePort(),
     superuserPassword: randomBytes(12).toString('hex'),
     logFile: join(dir, 'postgres.log'),
-    settings: { max_connections: '200' },
+    settings: SETTINGS,
   });
   project.provide('pgUrl', server.url);
   return async () => {
@@ -39,7 +42,10 @@ export default async function setup(project: TestProject): Promise<() => Promise
 async function startContainer(project: TestProject): Promise<() => Promise<void>> {
   const { PostgreSqlContainer } = await import('@testcontainers/postgresql');
   const container = await new PostgreSqlContainer('postgres:18-bookworm')
-    .withCommand(['postgres', '-c', 'max_connections=200'])
+    .withCommand([
+      'postgres',
+      ...Object.entries(SETTINGS).flatMap(([name, value]) => ['-c', `${name}=${value}`]),
+    ])
     .start();
   project.provide('pgUrl', container.getConnectionUri());
   return async () => {

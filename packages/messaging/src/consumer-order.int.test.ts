@@ -1,4 +1,4 @@
-import { connectDatabase, type Database } from '@sidecart/kit/db';
+import { connectDatabase, type Database, type Transaction } from '@sidecart/kit/db';
 import { testDeps } from '@sidecart/kit/testing';
 import { sql } from 'drizzle-orm';
 import fc from 'fast-check';
@@ -28,10 +28,11 @@ afterAll(() => fixture?.close());
 function replica(
   o: {
     away?: Set<number>;
+    handlerTimeoutMs?: number;
     ordered?: boolean;
     database?: Database;
     /** What a handler waits for. */
-    during?: () => Promise<unknown>;
+    during?: (key: string, tx: Transaction) => Promise<unknown>;
   } = {},
 ) {
   const handler = (type: string, ordered: boolean): Handler =>
@@ -39,7 +40,7 @@ function replica(
       Data,
       async (tx, { data }) => {
         await tx.execute(sql`INSERT INTO applied (key, n, type) VALUES (${data.key}, ${data.n}, ${type})`);
-        await o.during?.();
+        await o.during?.(data.key, tx);
         if (data.n === 13) throw new PermanentError('thirteen');
         if (o.away?.has(data.n)) throw Object.assign(new Error('not now'), { code: '40001' });
       },
@@ -50,6 +51,7 @@ function replica(
     ...deps,
     database: o.database ?? fixture.database,
     sweepMs: 50,
+    ...(o.handlerTimeoutMs !== undefined && { handlerTimeoutMs: o.handlerTimeoutMs }),
     topics: {
       orders: {
         kind: 'fact',
@@ -133,6 +135,39 @@ describe('messages of a key, for a handler that wants the order', () => {
       }),
       { numRuns: 10 },
     );
+  });
+
+  test('one that waited and whose handler takes too long does not keep the sweep from other keys', async () => {
+    let hanging = false;
+    const away = new Set([3]);
+    const { consumer, metrics } = replica({
+      away,
+      handlerTimeoutMs: 200,
+      // At work all the time: the server ends nothing of it.
+      async during(key, tx) {
+        while (hanging && key === 'slow') {
+          await tx.execute(sql`SELECT 1`);
+          await pause(20);
+        }
+      },
+    });
+    for (const key of ['slow', 'other']) for (const n of [3, 1, 2]) await send(consumer, key, n);
+    await pause(200); // each has tried the third by itself
+    hanging = true;
+    await consumer.worker.start();
+    onTestFinished(consumer.worker.stop);
+    try {
+      await pause(500); // the sweep has come to both
+      away.clear();
+      await eventually(async () => expect(await applied('other')).toEqual([1, 2, 3]));
+      expect(await applied('slow')).toEqual([1, 2]);
+      expect(await metrics.registry.metrics()).toMatch(
+        /sidecart_inbox_handled_total\{topic="orders",type="Step",outcome="retry"/,
+      );
+    } finally {
+      hanging = false;
+    }
+    await eventually(async () => expect(await applied('slow')).toEqual([1, 2, 3]));
   });
 
   test('one that cannot be handled now keeps its place, and what waits goes on when it can', async () => {

@@ -164,6 +164,21 @@ describe('order', () => {
     }
   });
 
+  test('of several movers one is at work at a time: the others wait for no lock', async () => {
+    const soon = Array.from({ length: 20 }, (_, i) => ({ ...placed(`k${i}`, i), delayMs: 0 }));
+    await transaction((tx) => outbox.publish(tx, ...soon));
+    const held = () => fixture.admin`
+      SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'`;
+    await fixture.admin.begin(async (tx) => {
+      await tx`LOCK TABLE outbox`;
+      await Promise.all([start(), start(), start()]);
+      await eventually(async () => expect(await held()).toHaveLength(1));
+      await pause(300); // the others look again and again
+      expect(await held()).toHaveLength(1);
+    });
+    await eventually(async () => expect(await released()).toHaveLength(20));
+  });
+
   test('of times long past too: what a look at the latest does not see is not overtaken', async () => {
     const mover = await start({ pollMs: 2000 });
     await pause(100); // it has looked from the start, and does not again for a second

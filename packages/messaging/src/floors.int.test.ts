@@ -71,6 +71,21 @@ describe.each(queues)('of $queue', ({ queue, message }) => {
     expect(await raised(floors)).toBe(await lastIdOf(queue));
   });
 
+  test('stays below what a transaction has written that is prepared meanwhile', async () => {
+    const end = await openTransaction(fixture.database, (tx) => writeIn(tx, message));
+    const id = await lastIdOf(queue);
+    const floors = createFloors(run, queue);
+    await floors.raise([slot]);
+    await end((tx) => tx.execute(`PREPARE TRANSACTION 'floors'`));
+    try {
+      await write({ ...message, data: { key: 'other', n: 1 } });
+      for (let looks = 0; looks < 2; looks += 1) expect(await raised(floors)).toBeLessThan(id);
+    } finally {
+      await fixture.admin`COMMIT PREPARED 'floors'`;
+    }
+    expect(await raised(floors)).toBe(id - 1n);
+  });
+
   test('control: who does not look at the writers passes it', async () => {
     const commit = await openTransaction(fixture.database, (tx) => writeIn(tx, message));
     const floors = createFloors(run, queue, { writers: async () => new Set() });

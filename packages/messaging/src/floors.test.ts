@@ -4,19 +4,17 @@ import { createSettled } from './floors.ts';
 
 const seed = Number(process.env.SEED ?? Date.now() % 2 ** 31);
 
-type Op = { op: 'begin' | 'id' | 'end' | 'ask' | 'answer' | 'prepare'; nth: number };
+type Op = { op: 'begin' | 'id' | 'end' | 'ask' | 'answer'; nth: number };
 
 const operation: fc.Arbitrary<Op> = fc.oneof(
   { weight: 6, arbitrary: fc.record({ op: fc.constantFrom('begin', 'id', 'end'), nth: fc.nat(7) }) },
   { weight: 3, arbitrary: fc.record({ op: fc.constantFrom('ask', 'answer'), nth: fc.constant(0) }) },
-  { weight: 1, arbitrary: fc.record({ op: fc.constant('prepare'), nth: fc.nat(7) }) },
 );
 const schedule = fc.array(operation, { minLength: 10, maxLength: 200 });
 
 interface Writer {
   name: string;
   ids: bigint[];
-  prepared: boolean;
 }
 
 /**
@@ -36,25 +34,21 @@ function play(ops: Op[], wrong?: 'swap' | 'blind'): void {
     const writer = writers[nth % Math.max(1, writers.length)];
     if (op === 'begin') {
       names += 1;
-      writers.push({ name: `w${names}`, ids: [], prepared: false });
-    } else if (op === 'id' && writer && !writer.prepared) {
+      writers.push({ name: `w${names}`, ids: [] });
+    } else if (op === 'id' && writer) {
       lastId += 1n;
       expect(lastId, 'an id below the floor is given out').toBeGreaterThan(floor);
       writer.ids.push(lastId);
     } else if (op === 'end' && writer) {
       writers.splice(writers.indexOf(writer), 1);
-    } else if (op === 'prepare' && writer) {
-      writer.name = `-1/${writer.name}`;
-      writer.prepared = true;
     } else if (op === 'ask') {
       first ??= look();
     } else if (op === 'answer' && first) {
       const second = look();
       const [{ id }, { seen }] = wrong === 'swap' ? [second, first] : [first, second];
       const names = new Set(wrong === 'blind' ? [] : seen.map(({ name }) => name));
-      const prepared = wrong !== 'blind' && seen.some((one) => one.prepared);
       first = undefined;
-      floor = settled.look(id, prepared ? undefined : names) ?? 0n;
+      floor = settled.look(id, names) ?? 0n;
       for (const { ids } of writers)
         for (const open of ids) expect(open, 'not committed, and below the floor').toBeGreaterThan(floor);
     }

@@ -138,22 +138,22 @@ async function lastId(run: Run, queue: Queue): Promise<bigint> {
 
 /**
  * The transactions that may have written to the queue: they take this lock before they take an id, and keep it until what they wrote can be
- * seen. Undefined when one is prepared, as such a transaction may have another name then.
+ * seen. One that is prepared keeps its name.
  */
-async function writersOf(run: Run, queue: Queue): Promise<ReadonlySet<string> | undefined> {
+async function writersOf(run: Run, queue: Queue): Promise<ReadonlySet<string>> {
   const rows = await run(
-    (sql) => sql<{ writer: string; prepared: boolean }[]>`
-      SELECT virtualtransaction AS writer, pid IS NULL AS prepared FROM pg_catalog.pg_locks
+    (sql) => sql<{ writer: string }[]>`
+      SELECT virtualtransaction AS writer FROM pg_catalog.pg_locks
       WHERE locktype = 'relation' AND mode = 'RowExclusiveLock' AND relation = ${queue}::regclass
         AND database = (SELECT oid FROM pg_database WHERE datname = current_database())`,
   );
-  return rows.some(({ prepared }) => prepared) ? undefined : new Set(rows.map(({ writer }) => writer));
+  return new Set(rows.map(({ writer }) => writer));
 }
 
 /** Up to which id every row was committed or never will be. */
 export interface Settled {
   /** What is settled, given the highest id given out at some time, and who was writing after that; undefined while nothing is. */
-  look(id: bigint, writers: ReadonlySet<string> | undefined): bigint | undefined;
+  look(id: bigint, writers: ReadonlySet<string>): bigint | undefined;
 }
 
 export function createSettled(): Settled {
@@ -162,10 +162,6 @@ export function createSettled(): Settled {
   let next: { id: bigint; writers: ReadonlySet<string> } | undefined;
   return {
     look(id, writers) {
-      if (!writers) {
-        next = undefined;
-        return settled;
-      }
       const open = [...(next?.writers ?? [])].filter((writer) => writers.has(writer));
       if (next && open.length > 0) {
         next = { ...next, writers: new Set(open) };

@@ -6,6 +6,7 @@ import { testDeps } from '@sidecart/kit/testing';
 import { sql } from 'drizzle-orm';
 import postgres from 'postgres';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { cutProxy } from '../../../tests/cut-proxy.ts';
 import { readDelivery } from './delivery.ts';
 import { PermanentError } from './failures.ts';
 import {
@@ -24,6 +25,7 @@ import { type Handler, type Message, on } from './handler.ts';
 import { removeHandled } from './local-apply.ts';
 import { createLocalWorker, type LocalWorker, type LocalWorkerOptions } from './local-worker.ts';
 import { createOutbox } from './outbox.ts';
+import { OutboxSetupError } from './outbox-check.ts';
 import { slotOf } from './slot.ts';
 
 let fixture: Fixture;
@@ -344,6 +346,24 @@ describe('several workers', () => {
   });
 });
 
+test('commits beside a worker that does not own their slot reach the owner long before it looks by itself', async () => {
+  await start(noting(), { name: 'first', pollMs: 2000 });
+  const other = await start(noting(), { name: 'second', pollMs: 2000 });
+  const theirs = async () => [...(await owners())].filter(([, name]) => name === 'first-local');
+  await eventually(async () => expect(await theirs()).toHaveLength(8));
+  const slots = new Set((await theirs()).map(([slot]) => slot));
+  const key = Array.from({ length: 100 }, (_, i) => `k${i}`).find((k) => slots.has(slotOf(k))) ?? '';
+  const began = performance.now();
+  for (let n = 1; n <= 5; n += 1) {
+    await write(remind(key, n));
+    other.nudge();
+    await eventually(async () => expect(await effects()).toHaveLength(n));
+  }
+  // Found by the sweeps of its owner, each but the first would take a second.
+  expect(performance.now() - began).toBeLessThan(2500);
+  expect(new Set((await effects()).map(({ worker }) => worker))).toEqual(new Set(['first']));
+});
+
 test('a handler that takes long holds up its own slot only, also when there is little to do', async () => {
   const end = Promise.withResolvers<void>();
   const handler = noting(({ key }) => (key === 'slow' ? end.promise : undefined));
@@ -506,6 +526,34 @@ test('a message that killed its process five times is set aside, and nothing els
   ]);
   const [left] = await admin`SELECT count(*)::int AS n FROM inbox_start WHERE starts < 5`;
   expect(left?.n).toBe(0);
+});
+
+test('a table that would lose the order is refused at the start, and its cure cures', async () => {
+  await fixture.admin`ALTER TABLE outbox_local ALTER COLUMN id SET CACHE 20`;
+  const refused = await start(noting()).catch((err: unknown) => err);
+  expect(refused).toBeInstanceOf(OutboxSetupError);
+  await fixture.admin.unsafe((refused as OutboxSetupError).cure);
+  await start(noting());
+});
+
+test('a database that falls silent without ending the connection of the slots is left for a new one', async () => {
+  const proxy = await cutProxy(fixture.urls.url);
+  const worker = await start(noting(), {
+    database: { ...fixture.database, url: proxy.url }, // transactions are not in question
+    idleSessionTimeoutMs: 1000,
+  });
+  await write(remind('k', 1));
+  await emptied();
+  proxy.silence();
+  await write(remind('k', 2));
+  await eventually(() =>
+    expect(worker.health.details().components.local?.reason).toBe(
+      'no database: The database does not answer local-local',
+    ),
+  );
+  await emptied();
+  await expectOnceInOrder(2);
+  expect(worker.health.details().components.local?.status).toBe('ok');
 });
 
 test('a Remind without a local handler is refused in send, with the cure', async () => {

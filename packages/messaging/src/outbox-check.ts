@@ -47,7 +47,7 @@ async function checkIds(run: Run, table: string): Promise<void> {
   if (found?.cache === '1') return;
   throw new OutboxSetupError(
     `The ids of ${table} must come from an ascending sequence with CACHE 1, found ${found?.cache ?? 'none'}`,
-    `ALTER TABLE ${table} ALTER COLUMN id SET CACHE 1`,
+    `ALTER TABLE ${table} ALTER COLUMN id SET INCREMENT BY 1 SET CACHE 1`,
   );
 }
 

@@ -194,6 +194,19 @@ describe('size', () => {
     expect(bytes).toBeLessThan(4 * 1024 * 1024 - 60_000);
   });
 
+  // JSON.stringify writes them as they are; Go, in which the sidecar is written, as \u003c.
+  test.each([
+    ['<', '<'],
+    ['>', '>'],
+    ['&', '&'],
+    ['U+2028', '\u2028'],
+    ['U+2029', '\u2029'],
+  ])('a %s is six bytes as the sidecar writes it, and six count', async (_, character) => {
+    const room = (MAX_MESSAGE_BYTES - 2000) / 6;
+    await publish(character.repeat(room));
+    await expect(publish(character.repeat(room + 1000))).rejects.toThrow(MessageTooLargeError);
+  });
+
   test('what goes through no sidecar may be larger', async () => {
     const data = { key: 'k', text: 'x'.repeat(MAX_MESSAGE_BYTES) };
     await fixture.database.db.transaction((tx) => sizes.send(tx, { type: 'LongRemind', data }));

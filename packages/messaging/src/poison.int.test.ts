@@ -6,12 +6,16 @@ import { afterAll, beforeAll, beforeEach, describe, expect, onTestFinished, test
 import { z } from 'zod';
 import { createConsumer } from './consumer.ts';
 import { eventually, type Fixture, openFixture, outbox, pause, remind } from './fixture.ts';
+import { hurryTimers } from './fixture-timers.ts';
 import { on } from './handler.ts';
 import { MAX_STARTS } from './limits.ts';
 import { createLocalWorker } from './local-worker.ts';
 import { createPoisonGuard } from './poison.ts';
 import { redriveDeadLetter } from './redrive.ts';
 import { delivery } from './testing.ts';
+
+/** As in poison.ts. */
+const BEAT_MS = 5000;
 
 let fixture: Fixture;
 beforeAll(async () => {
@@ -169,6 +173,17 @@ describe('a handler that never returns', () => {
     await pause(1500);
     expect(await starts()).toEqual([{ topic: 'self', starts: 1 }]);
   });
+});
+
+test('who was taken for dead, and was only frozen, takes that back with its next beat', async () => {
+  hurryTimers(BEAT_MS, 100);
+  const guard = createPoisonGuard({ ...testDeps('inventory'), database: fixture.database });
+  await guard.start();
+  onTestFinished(guard.stop);
+  await fixture.admin`UPDATE consumer_run SET found_dead_at = clock_timestamp()`;
+  await eventually(async () =>
+    expect(await fixture.admin`SELECT found_dead_at FROM consumer_run`).toEqual([{ found_dead_at: null }]),
+  );
 });
 
 test('who ends in order leaves nothing to count', async () => {

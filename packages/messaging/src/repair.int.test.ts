@@ -4,6 +4,7 @@ import { callJson, testDeps } from '@sidecart/kit/testing';
 import { sql } from 'drizzle-orm';
 import { afterAll, beforeAll, beforeEach, describe, expect, onTestFinished, test } from 'vitest';
 import { z } from 'zod';
+import { ownPostgres } from '../../../tests/own-postgres.ts';
 import { createConsumer } from './consumer.ts';
 import { PermanentError } from './failures.ts';
 import { eventually, type Fixture, openFixture, outbox, pause, placed } from './fixture.ts';
@@ -192,6 +193,25 @@ describe('messages that the broker acknowledged and lost', () => {
     await eventually(async () => expect(await receiver.admin`SELECT FROM repair_missing`).toHaveLength(0));
     expect(asked.filter((body) => (body as { ask: string }).ask === 'messages')).toEqual([]);
   });
+});
+
+test('a topic of which all is fetched and nothing delivered shows, until the broker delivers again', async () => {
+  const { repair, deliver, health, metrics } = open();
+  const shown = async () => [
+    health.details().components.subscriptions?.status,
+    /sidecart_subscription_up\{topic="orders"[^}]*\} (\d)/.exec(await metrics.registry.metrics())?.[1],
+  ];
+  await repair.start();
+  await eventually(async () => expect(await shown()).toEqual(['ok', '1']));
+  for (let n = 1; n < 10 && (await shown())[0] === 'ok'; n += 1) {
+    await send('a', n);
+    await acknowledged();
+    await eventually(async () => expect(await effects()).toHaveLength(n));
+    await pause(200); // the grace: what is fetched within it may be one loss
+  }
+  await eventually(async () => expect(await shown()).toEqual(['degraded', '0']));
+  await deliver('a', 1);
+  await eventually(async () => expect(await shown()).toEqual(['ok', '1']));
 });
 
 describe('what is not lost is not given up', () => {
@@ -416,6 +436,20 @@ describe('the comparison', () => {
     expect(await effects()).toEqual([2]);
   });
 
+  test('nor does an answer for messages, by their ids or by their key', async () => {
+    await send('a', 1, 2);
+    await acknowledged();
+    const rows = await sender.admin<{ id: string }[]>`SELECT id::text FROM sent ORDER BY key_seq`;
+    const ids = rows.map(({ id }) => id);
+    await sender.admin`UPDATE sent SET sent_at = now() - interval '9 days' WHERE key_seq = 1`;
+    const { from } = open();
+    const ask = async (question: object) => (await callJson(from, 'POST', '/sent/orders', question)).body;
+    const second = [expect.objectContaining({ sequence: '2' })];
+    expect(await ask({ ask: 'messages', ids })).toEqual({ messages: second, gone: [ids[0]] });
+    const ofKey = await ask({ ask: 'key', key: 'a', from: '1', to: '2' });
+    expect(ofKey).toEqual({ messages: second, first: '2', unsent: false });
+  });
+
   test('misses nothing of what commits late, and is not held up by it', async () => {
     await send('a', 1);
     await send('b', 2);
@@ -465,6 +499,38 @@ describe('the comparison', () => {
     await send('a', 2);
     await acknowledged();
     await eventually(async () => expect(await sorted()).toEqual([1, 2]));
+  });
+
+  test('begins anew in the middle of its pages too', async () => {
+    await send('a', 1);
+    await acknowledged();
+    const question = { ask: 'ids', target: '7.1/5:5:', after: '4:0' };
+    const { body } = await callJson(open().from, 'POST', '/sent/orders', question);
+    expect(body).toEqual({ ids: [], target: '', after: null, reset: true });
+  });
+
+  test('begins anew when a standby of the sender has taken over, which has other transactions by the same numbers', async (context) => {
+    const { url, server } = await ownPostgres(context, { settings: { wal_level: 'replica' } });
+    const restored = await openFixture('repair_standby', url);
+    onTestFinished(restored.close);
+    const { admin, database } = restored;
+    const from = createApp(testDeps('orders'));
+    mountSent(from, { service: 'orders', database });
+    const ask = async (question: object) =>
+      (await callJson(from, 'POST', '/sent/orders', { ask: 'ids', ...question })).body;
+    const { target: since } = await ask({});
+    expect(await ask({ since })).toMatchObject({ reset: false });
+    const [row] = await admin<{ folder: string }[]>`SELECT current_setting('data_directory') AS folder`;
+    await admin.unsafe(`COPY (SELECT) TO '${row?.folder}/standby.signal'`);
+    // So much to write that the first checkpoint of the new life takes its time: it ends after the first answers.
+    await admin.unsafe(`CREATE TABLE wide AS SELECT n, repeat('x', 1000) FROM generate_series(1, 5000) AS n`);
+    const { restarts } = server;
+    server.kill('SIGQUIT');
+    await eventually(() => expect([server.restarts, server.state]).toEqual([restarts + 1, 'ready']), 30_000);
+    await eventually(() => admin`SELECT pg_promote()`.then(() => {}));
+    expect(await ask({ since })).toMatchObject({ reset: true });
+    const { target } = await ask({});
+    expect(await ask({ since: target })).toMatchObject({ reset: false });
   });
 
   test('a receiver restored from a backup gets what came since', async () => {

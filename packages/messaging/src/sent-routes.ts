@@ -104,9 +104,12 @@ async function sentIds(
     after,
   }: { since?: string | undefined; target?: string | undefined; after?: string | undefined },
 ): Promise<SentIds> {
+  // By the log that is written now: what pg_control_checkpoint says is the old timeline until a standby that took over has ended its
+  // first checkpoint, minutes later.
   const [now] = await db.execute<{ server: string; snapshot: string }>(sql`
-    SELECT system_identifier || '.' || timeline_id AS server, pg_current_snapshot()::text AS snapshot
-    FROM pg_control_system(), pg_control_checkpoint()`);
+    SELECT system_identifier || '.' || ('x' || left(pg_walfile_name(pg_current_wal_lsn()), 8))::bit(32)::bigint AS server,
+      pg_current_snapshot()::text AS snapshot
+    FROM pg_control_system()`);
   if (!now) throw new Error('The server does not say who it is');
   const [from, to] = [since?.split('/'), target?.split('/')];
   if ([from, to].some((given) => given && given[0] !== now.server))

@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
-import { type Fixture, openFixture, outbox, pause, placed, remind } from './fixture.ts';
+import { cutProxy } from '../../../tests/cut-proxy.ts';
+import { eventually, type Fixture, openFixture, outbox, pause, placed, remind } from './fixture.ts';
 import { openLocalSession } from './local-session.ts';
 import { openSession } from './relay-session.ts';
 import { slotOf } from './slot.ts';
@@ -16,9 +17,9 @@ beforeEach(() => fixture.clear());
 
 const limit = { rows: 10, bytes: 10_000 };
 
-async function open(kind: 'relay' | 'local worker') {
+async function open(kind: 'relay' | 'local worker', url = fixture.urls.url) {
   const options = {
-    url: fixture.urls.url,
+    url,
     applicationName: 'slots',
     idleSessionTimeoutMs: 10_000,
     onAnnounced: () => {},
@@ -62,3 +63,28 @@ test.each(['relay', 'local worker'] as const)(
     }
   },
 );
+
+test('rows that came before a statement failed are not in the next answer', async () => {
+  const session = await open('relay');
+  try {
+    const failed = session.run((sql) => sql`SELECT 6 / (3 - n) AS n FROM generate_series(1, 5) AS n`);
+    await expect(failed).rejects.toThrow('division by zero');
+    expect([...(await session.run((sql) => sql`SELECT 7 AS n`))]).toEqual([{ n: 7 }]);
+  } finally {
+    await session.close();
+  }
+});
+
+test('a session whose database falls silent after a statement that failed is lost, and can be closed', async () => {
+  const proxy = await cutProxy(fixture.urls.url);
+  const session = await open('relay', proxy.url);
+  const failed = session.run((sql) =>
+    sql`SELECT 1 / 0`.catch((err: unknown) => {
+      proxy.silence(); // before anything else is sent
+      throw err;
+    }),
+  );
+  await expect(failed).rejects.toThrow('division by zero');
+  await eventually(() => expect(session.signal.aborted).toBe(true));
+  await session.close();
+});
