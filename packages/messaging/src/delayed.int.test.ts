@@ -366,7 +366,8 @@ test('what was moved and cannot be vacuumed is passed by a look now and then, no
   await database.close(); // which is when a session says what it has counted
   const looks = ((await passed()) - before) / dead;
   expect(looks).toBeGreaterThanOrEqual(1);
-  expect(looks).toBeLessThan(20);
+  // By each it would be 200 and more. Those now and then go by time, of which this takes more on a busy machine.
+  expect(looks).toBeLessThan(60);
   await release();
 });
 
