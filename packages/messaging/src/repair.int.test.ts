@@ -348,14 +348,14 @@ describe('while the broker delivers', () => {
     traffic((key) => deliver(key, 1));
     await repair.start();
     await eventually(async () => expect((await effects()).length).toBeGreaterThan(5));
-    await send('lost', ...numbers(0, 700));
+    await send('lost', ...numbers(0, 1500));
     await acknowledged();
     const lostOnes = async () => (await effects()).filter((n) => n < 10_000).length;
     await eventually(async () => {
-      expect(await metrics.registry.metrics()).toMatch(/sidecart_repair_missing\{[^}]*\} 7\d\d/);
+      expect(await metrics.registry.metrics()).toMatch(/sidecart_repair_missing\{[^}]*\} 15\d\d/);
     }, 10_000);
-    // 100 in each round would take 21 seconds.
-    await eventually(async () => expect(await lostOnes()).toBe(700), 15_000);
+    // 100 in each round would take 45 seconds.
+    await eventually(async () => expect(await lostOnes()).toBe(1500), 30_000);
     expect(questions(asked)).toContain('messages,messages');
     await eventually(async () =>
       expect(await metrics.registry.metrics()).toMatch(/sidecart_repair_missing\{[^}]*\} 0/),
