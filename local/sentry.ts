@@ -49,7 +49,7 @@ export function sentryCommand(o: SentryOptions): Command {
 }
 
 /** Without a validator sentry would give anybody on this machine any identity; naming one switches that off. */
-function sentryConfig({ folder, certificateTtl = '1h' }: SentryOptions) {
+function sentryConfig({ folder, certificateTtl }: SentryOptions) {
   return {
     apiVersion: 'dapr.io/v1alpha1',
     kind: 'Configuration',
@@ -57,8 +57,10 @@ function sentryConfig({ folder, certificateTtl = '1h' }: SentryOptions) {
     spec: {
       mtls: {
         enabled: true,
-        workloadCertTTL: certificateTtl,
-        allowedClockSkew: '1m',
+        workloadCertTTL: certificateTtl ?? '1h',
+        // A certificate begins so long before its issue, and is replaced halfway from there to its end: with as long a skew one that is good
+        // for a minute would be replaced without a pause.
+        allowedClockSkew: certificateTtl === undefined ? '1m' : '1s',
         controlPlaneTrustDomain: CONTROL_PLANE.trustDomain,
         tokenValidators: [{ name: 'jwks', options: { source: jwksFile(folder) } }],
       },

@@ -1,14 +1,12 @@
-import tls from 'node:tls';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { certificateOf, orderWhileCertificatesChange } from '../e2e/certificates.ts';
 import {
   DATABASES,
   deadLetters,
   type LocalShop,
   orderEnds,
-  placeOrder,
   placeUntilAccepted,
   productWithStock,
-  SERVICES,
   sleep,
   stockOf,
   testShop,
@@ -26,37 +24,11 @@ afterAll(async () => {
   await shop?.stop();
 });
 
-/** The certificate with which a service's sidecar meets the others. */
-function certificateOf(service: string): Promise<{ fingerprint: string; validTo: number }> {
-  const port = shop.endpoints(service).daprInternalPort;
-  return new Promise((resolve, reject) => {
-    const socket = tls.connect({ host: '127.0.0.1', port, rejectUnauthorized: false, ALPNProtocols: ['h2'] });
-    socket.once('secureConnect', () => {
-      const { fingerprint256, valid_to } = socket.getPeerCertificate();
-      socket.destroy();
-      resolve({ fingerprint: fingerprint256, validTo: Date.parse(valid_to) });
-    });
-    socket.on('error', reject);
-  });
-}
-
 test('certificates that are good for a minute are replaced while orders flow: every one of them is taken and reaches its end', async () => {
-  const sku = await productWithStock(url, 1000);
-  const seen = new Map(SERVICES.map((service) => [service, new Set<string>()]));
-  const ids: string[] = [];
   const end = performance.now() + 200_000;
-  while (performance.now() < end) {
-    const answer = await placeOrder(url, [{ sku, quantity: 1 }]);
-    expect([answer.status, answer.text]).toEqual([201, answer.text]);
-    ids.push(answer.body.id);
-    for (const service of SERVICES) seen.get(service)?.add((await certificateOf(service)).fingerprint);
-    await sleep(1_000);
-  }
-  for (const [service, fingerprints] of seen)
-    expect(fingerprints.size, `certificates of ${service}`).toBeGreaterThan(2);
-  for (const id of ids) expect(await orderEnds(url, id)).toBe('confirmed');
-  await until('stock to move once', async () => (await stockOf(url, sku)).committed === ids.length, 60_000);
-  expect(await deadLetters(shop)).toEqual([]);
+  const seen = await orderWhileCertificatesChange(shop, () => performance.now() > end);
+  for (const [service, certificates] of seen)
+    expect(certificates.length, `certificates of ${service}`).toBeGreaterThan(2);
 });
 
 test('sidecars that are killed between two certificates, in the middle of a batch: nothing is lost or done twice', async () => {
@@ -86,14 +58,14 @@ test('control: without sentry they are not replaced, and end; with it again they
   await shop.find('sentry').hold();
   await until(
     'a certificate to end',
-    async () => (await certificateOf('products')).validTo < Date.now(),
+    async () => (await certificateOf(shop, 'products')).validTo < Date.now(),
     240_000,
     1_000,
   );
   await shop.find('sentry').release();
   await until(
     'a fresh one',
-    async () => (await certificateOf('products')).validTo > Date.now(),
+    async () => (await certificateOf(shop, 'products')).validTo > Date.now(),
     120_000,
     1_000,
   );

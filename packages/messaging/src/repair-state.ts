@@ -110,7 +110,7 @@ async function saveCursor(
 }
 
 /** True when `at` is `graceMs` ago, or when nobody knows how long ago it is. */
-const longAgo = (at: SQL, graceMs: number) =>
+export const longAgo = (at: SQL, graceMs: number) =>
   sql`(${at} < clock_timestamp() - make_interval(secs => ${graceMs / 1000}) OR ${toCome(at)})`;
 
 export interface Late {
@@ -217,35 +217,4 @@ export async function forget({ db }: Database, topic: string, eventIds: string[]
   await db.execute(sql`
     DELETE FROM repair_missing WHERE topic = ${topic}
       AND event_id IN (SELECT json_array_elements_text(${JSON.stringify(eventIds)}::text::json))`);
-}
-
-export interface Gap {
-  key: string;
-  /** The numbers that are missing before the first of those that wait. */
-  from: bigint;
-  to: bigint;
-  /** Waited for so long, in seconds. */
-  seconds: number;
-}
-
-/** Keys of a sender that have waited for `graceMs` for a message that is no dead letter; 100 of them by chance. */
-export async function gaps({ db }: Database, { topic, sender }: Edge, graceMs: number): Promise<Gap[]> {
-  const rows = await db.execute<{ msg_key: string; from: string; to: string; seconds: number }>(sql`
-    SELECT k.msg_key, (k.last_seq + 1)::text AS from, (p.seq - 1)::text AS to,
-      extract(epoch FROM clock_timestamp() - p.parked_at)::float8 AS seconds
-    FROM inbox_key k CROSS JOIN LATERAL (
-      SELECT seq, parked_at FROM inbox_parked p
-      WHERE p.topic = k.topic AND p.sender = k.sender AND p.msg_key = k.msg_key ORDER BY seq LIMIT 1) AS p
-    WHERE k.waiting > 0 AND k.topic = ${topic} AND k.sender = ${sender} AND p.seq > k.last_seq + 1
-      AND ${longAgo(sql`p.parked_at`, graceMs)}
-      AND NOT EXISTS (
-        SELECT FROM dead_letter d WHERE d.state = 'waiting' AND d.holds_key AND d.topic = k.topic
-          AND d.sender = k.sender AND d.msg_key = k.msg_key AND d.key_seq = k.last_seq + 1)
-    ORDER BY random() LIMIT 100`);
-  return rows.map(({ msg_key, from, to, seconds }) => ({
-    key: msg_key,
-    from: BigInt(from),
-    to: BigInt(to),
-    seconds,
-  }));
 }

@@ -57,6 +57,8 @@ function open(
     handling?: () => Promise<void>;
     /** Whether there is an answer to a question for messages by these ids. */
     answers?: (ids: string[]) => boolean;
+    /** And to one for messages of this key. */
+    answersFor?: (key: string) => boolean;
   } = {},
 ) {
   const edges = o.edges ?? [EDGE];
@@ -66,8 +68,9 @@ function open(
   const dapr: Pick<Dapr, 'invoke'> = {
     async invoke(_app: string, { method, path, body }: InvokeRequest) {
       asked.push(body);
-      const { ids } = body as { ids?: string[] };
+      const { ids, key } = body as { ids?: string[]; key?: string };
       if (ids && o.answers?.(ids) === false) throw new Error('no answer');
+      if (key && o.answersFor?.(key) === false) throw new Error('no answer');
       const answer = await callJson(from, method, path, body);
       return { ...answer, body: JSON.stringify(answer.body), json: () => answer.body };
     },
@@ -214,13 +217,14 @@ test('a topic of which all is fetched and nothing delivered shows, until the bro
   await eventually(async () => expect(await shown()).toEqual(['ok', '1']));
 });
 
+/** A message as it is delivered, of which its sender need not know. */
+const unnoted = (key: string, seq: number, n = seq) =>
+  JSON.stringify({
+    ...{ specversion: '1.0', id: `${key}${seq}`, source: '/sidecart/orders', type: 'Placed' },
+    ...{ partitionkey: key, sequence: String(seq), data: { n } },
+  });
+
 describe('what is not lost is not given up', () => {
-  /** Published and delivered; nobody has noted yet that it was. */
-  const unnoted = (key: string, n: number) =>
-    JSON.stringify({
-      ...{ specversion: '1.0', id: `${key}${n}`, source: '/sidecart/orders', type: 'Placed' },
-      ...{ partitionkey: key, sequence: String(n), data: { n } },
-    });
   const receive = (consumer: ReturnType<typeof open>['consumer'], key: string, n: number) =>
     consumer.receive('orders', new TextEncoder().encode(unnoted(key, n)), {});
 
@@ -618,6 +622,82 @@ describe('a key whose beginning its sender has no more', () => {
       ]),
     );
     expect(await effects()).toEqual([1]);
+  });
+});
+
+/** Number 2 of each key came so long ago, and waits for number 1, which its sender keeps no more; nothing of the keys was handled. */
+async function waitInVain(keys: string[], seconds: number): Promise<void> {
+  const rows = `SELECT key, n, md5(key)::uuid AS id, jsonb_build_object('specversion', '1.0', 'id', md5(key)::uuid, 'type', 'Placed',
+      'source', '/sidecart/orders', 'partitionkey', key, 'sequence', '2', 'data', jsonb_build_object('n', n)) AS event
+    FROM json_array_elements_text($1::text::json) WITH ORDINALITY AS k (key, n)`;
+  const given = JSON.stringify(keys);
+  await sender.admin.unsafe(
+    `INSERT INTO sent (id, topic, msg_key, event_id, key_seq, type, payload, headers)
+      SELECT n, 'orders', key, id, 2, 'Placed', event -> 'data', '{}' FROM (${rows}) AS r`,
+    [given],
+  );
+  await receiver.admin.unsafe(
+    `WITH r AS MATERIALIZED (${rows}), keys AS (
+      INSERT INTO inbox_key (topic, sender, msg_key, last_seq, waiting) SELECT 'orders', 'orders', key, 0, 1 FROM r
+    ), messages AS (
+      INSERT INTO inbox (topic, event_id, outcome) SELECT 'orders', id, 'parked' FROM r
+    )
+    INSERT INTO inbox_parked (topic, sender, msg_key, seq, event_id, body, parked_at)
+    SELECT 'orders', 'orders', key, 2, id, convert_to(event::text, 'UTF8'), now() - make_interval(secs => $2) FROM r`,
+    [given, seconds],
+  );
+}
+
+describe('keys whose beginning their sender keeps no more', () => {
+  const keys = (prefix: string, count: number) => numbers(1, count).map((n) => `${prefix}${n}`);
+  const askedOf = (asked: unknown[]) => asked.flatMap((body) => (body as { key?: string }).key ?? []);
+
+  test('thousands of them begin in one round, with comparisons in between; of those that may still come a batch is asked for', async () => {
+    await waitInVain(keys('new', 200), 1);
+    await waitInVain(keys('old', 2000), 3600);
+    const { repair, asked } = open({
+      ...{ ordered: true, intervalMs: 600_000, graceMs: 100, lostMs: 600_000 },
+      // Two at a time take three seconds at least, and then it is compared again.
+      handling: () => pause(3),
+    });
+    await repair.start();
+    await eventually(async () => expect(await effects()).toHaveLength(2000), 50_000);
+    const comparisons = questions(asked).match(/ids/g)?.length ?? 0;
+    expect(comparisons).toBeGreaterThan(1);
+    expect(askedOf(asked).filter((key) => key.startsWith('old'))).toHaveLength(2000);
+    const fresh = askedOf(asked).filter((key) => key.startsWith('new')).length;
+    expect(fresh).toBeGreaterThan(0);
+    expect(fresh).toBeLessThanOrEqual(100 * comparisons);
+  });
+
+  test('those that cannot be asked for leave the others, and show', async () => {
+    await waitInVain(keys('old', 20), 3600);
+    const { repair, health } = open({
+      ...{ ordered: true, intervalMs: 600_000 },
+      answersFor: (key) => key.length > 'old9'.length,
+    });
+    await repair.start();
+    await eventually(async () => expect(await sorted()).toEqual(numbers(10, 11)));
+    await eventually(() => expect(health.details().components.repair?.status).toBe('degraded'));
+  });
+
+  test('begin also behind a message that cannot be had in any round', async () => {
+    await waitInVain(keys('old', 1), 3600);
+    await send('a', 10);
+    await acknowledged();
+    const { repair } = open({ ordered: true, graceMs: 1, answers: () => false });
+    await repair.start();
+    await eventually(async () => expect(await effects()).toEqual([1]));
+  });
+
+  test('of which none can be asked for have a batch in each round, each in its turn', async () => {
+    await waitInVain(keys('old', 250), 3600);
+    const { repair, asked } = open({ ordered: true, intervalMs: 300, answersFor: () => false });
+    await repair.start();
+    await eventually(() => expect(askedOf(asked).length).toBeGreaterThan(250));
+    expect(new Set(askedOf(asked).slice(0, 250)).size).toBe(250);
+    const rounds = questions(asked).split('ids').slice(1, 4);
+    expect(rounds.map((round) => round.match(/key/g)?.length)).toEqual([100, 100, 50]);
   });
 });
 

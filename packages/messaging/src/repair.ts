@@ -4,19 +4,16 @@ import type { Health } from '@sidecart/kit/health';
 import type { Logger } from '@sidecart/kit/log';
 import type { Metrics } from '@sidecart/kit/metrics';
 import type { Worker } from '@sidecart/kit/service';
-import { buryMessage } from './bury.ts';
 import type { Answer, Consumer } from './consumer.ts';
 import type { CloudEvent } from './envelope.ts';
 import { rootMessage } from './failures.ts';
+import { createGapFilling } from './gap-filling.ts';
 import { createHands } from './hands.ts';
-import { beginKeyAt } from './key-order.ts';
 import {
   type Cursor,
   countOverdue,
   type Edge,
   forget,
-  type Gap,
-  gaps,
   keepLease,
   type Late,
   notePage,
@@ -28,7 +25,7 @@ import {
   takeCursor,
 } from './repair-state.ts';
 import { type Repetition, repeat } from './repeat.ts';
-import type { SentIds, SentMessages, SentOfKey } from './sent-routes.ts';
+import type { SentIds, SentMessages } from './sent-routes.ts';
 import { slotOf } from './slot.ts';
 import { createSubscriptionReport } from './subscription-report.ts';
 
@@ -58,7 +55,7 @@ const PAGES = 50;
 const BATCH = 100;
 /** A batch takes no further message after so long, in ms: what is lost meanwhile is to be noticed too. */
 const TAKE_MS = 10_000;
-/** While messages are handled the lease is kept so often, in ms. */
+/** While messages are handled and gaps filled the lease is kept so often, in ms. */
 const KEEP_MS = 1000;
 /** After so long, in ms, the next comparison comes before the next batch, for the same reason. */
 const FETCH_MS = 10_000;
@@ -100,6 +97,11 @@ export function createRepair(o: RepairOptions): Worker {
     graceMs,
   });
   const hands = createHands(HANDS);
+  const fillGaps = createGapFilling({
+    ...{ database, graceMs, lostMs, hands, ask, take, leaseKeeper },
+    consumer: o.consumer,
+    onLost: (edge) => lost.inc({ ...edge }),
+  });
   /** Of this comparison. */
   const fetched = new Set<string>();
   let unfinished = false;
@@ -189,36 +191,14 @@ export function createRepair(o: RepairOptions): Worker {
     await forget(database, edge.topic, ids);
   }
 
-  async function fillGap(edge: Edge, { key, from, to, seconds }: Gap): Promise<void> {
-    const question = { ask: 'key', key, from: String(from), to: String(to) };
-    const { messages, first, unsent } = await ask<SentOfKey>(edge, question);
-    await take(edge, messages);
-    const kept = first === null ? to + 1n : BigInt(first);
-    // What is not kept may still be on its way: not sent yet, or sent by a version that kept nothing.
-    if (kept > from && !unsent && seconds * 1000 > lostMs) {
-      const end = kept - 1n < to ? kept - 1n : to;
-      // Nothing of this key was ever dealt with here: it begins with what its sender still has.
-      if (from === 1n) await beginKeyAt(database.db, { ...edge, key, seq: end });
-      else await buryLost(edge, key, from);
-    }
-    await o.consumer.drain({ ...edge, key });
-  }
-
-  async function buryLost(edge: Edge, key: string, seq: bigint): Promise<void> {
-    await buryMessage(database.db, {
-      topic: edge.topic,
-      eventId: `lost:${edge.sender}:${key}:${seq}`,
-      type: undefined,
-      key,
-      place: { ...edge, key, seq },
-      holdsKey: true,
-      reason: 'lost',
-      detail: `Message ${seq} of key ${key} never came, and ${edge.sender} has it no more. Discard to go on without it.`,
-      body: new Uint8Array(),
-      headers: {},
-      attempts: 0,
-    });
-    lost.inc({ ...edge });
+  /** To be called before each of many pieces of work. */
+  function leaseKeeper(edge: Edge): () => Promise<void> {
+    let keepAt = 0;
+    return async () => {
+      if (performance.now() < keepAt) return;
+      keepAt = performance.now() + KEEP_MS;
+      await keepLease(database, edge).catch(() => {}); // before the next piece it is tried again
+    };
   }
 
   /** The ids of those that were dealt with, and that could not be now. Others were not reached in time. */
@@ -226,12 +206,9 @@ export function createRepair(o: RepairOptions): Worker {
     const done: string[] = [];
     const failed: string[] = [];
     const until = performance.now() + TAKE_MS;
-    let keepAt = 0;
+    const keep = leaseKeeper(edge);
     async function handle(body: Uint8Array): Promise<Answer> {
-      if (performance.now() > keepAt) {
-        keepAt = performance.now() + KEEP_MS;
-        await keepLease(database, edge).catch(() => {}); // the next message does
-      }
+      await keep();
       return o.consumer.receive(edge.topic, body, {}, { repair: true });
     }
     async function takeInTurn(some: CloudEvent[]): Promise<void> {
@@ -258,12 +235,12 @@ export function createRepair(o: RepairOptions): Worker {
     if (!cursor) return;
     try {
       await compare(edge, cursor, signal);
-      await fetchMissing(edge, signal);
-      await count(edge);
-      for (const gap of await gaps(database, edge, graceMs)) {
-        if (signal.aborted) return;
-        await keepLease(database, edge);
-        await fillGap(edge, gap);
+      try {
+        await fetchMissing(edge, signal);
+        await count(edge);
+      } finally {
+        // Also behind a message that cannot be had, which fails each round.
+        if (!signal.aborted && (await fillGaps(edge, signal)).more) unfinished = true;
       }
     } finally {
       await releaseCursor(database, edge).catch(() => {});
