@@ -37,21 +37,20 @@ export function certificateOf(shop: LocalShop, service: string): Promise<Sidecar
 export type Seen = ReadonlyMap<string, readonly SidecarCertificate[]>;
 
 /**
- * Places an order each second until it has seen enough: every one of them is taken, and reaches its end; stock moves once for each, and
- * there is no dead letter.
+ * Places an order each second until it has seen enough: every one of them is taken, at the first try unless `placed` has another way, and
+ * reaches its end; stock moves once for each, and there is no dead letter.
  */
 export async function orderWhileCertificatesChange(
   shop: LocalShop,
   isEnough: (seen: Seen) => boolean,
+  placed: typeof placedAtOnce = placedAtOnce,
 ): Promise<Seen> {
   const url = shop.gatewayUrl;
   const sku = await productWithStock(url, 1000);
   const seen = new Map<string, SidecarCertificate[]>(SERVICES.map((service) => [service, []]));
   const ids: string[] = [];
   while (!isEnough(seen)) {
-    const answer = await placeOrder(url, [{ sku, quantity: 1 }]);
-    expect([answer.status, answer.text]).toEqual([201, answer.text]);
-    ids.push(answer.body.id);
+    ids.push(await placed(url, [{ sku, quantity: 1 }]));
     for (const [service, certificates] of seen) {
       const now = await certificateOf(shop, service);
       if (now.fingerprint !== certificates.at(-1)?.fingerprint) certificates.push(now);
@@ -62,4 +61,10 @@ export async function orderWhileCertificatesChange(
   await until('stock to move once', async () => (await stockOf(url, sku)).committed === ids.length, 60_000);
   expect(await deadLetters(shop)).toEqual([]);
   return seen;
+}
+
+async function placedAtOnce(url: string, lines: { sku: string; quantity: number }[]): Promise<string> {
+  const answer = await placeOrder(url, lines);
+  expect([answer.status, answer.text]).toEqual([201, answer.text]);
+  return answer.body.id;
 }
