@@ -123,3 +123,12 @@ test('a template without its three parts is refused', () => {
   expect(() => parseBroker('jetstream', BROKER.split('---\n')[0] ?? '')).toThrow(/expected three parts/);
   expect(() => parseBroker('jetstream', BROKER.replace('target:', 'targets:'))).toThrow(/part 2/);
 });
+
+test('a broker of which there is no template is told, with those that there are', () => {
+  expect(() => loadBroker('.', 'jetstraem')).toThrow(
+    expect.objectContaining({
+      message: 'topology.yaml, broker: there is no components/brokers/jetstraem.yaml',
+      cure: expect.stringContaining('jetstream, redis'),
+    }),
+  );
+});

@@ -1,6 +1,8 @@
-import { readFileSync } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
+import { basename, join } from 'node:path';
 import { parse } from 'yaml';
 import { z } from 'zod';
+import { ShopError } from '../local/shop-error.ts';
 import { milliseconds } from './duration.ts';
 import { header, type Output, yamlFile } from './output.ts';
 import { PROBE_TOPIC, type Topic, type Topology } from './topology.ts';
@@ -26,10 +28,21 @@ export interface Broker {
   stream: string;
 }
 
-/** Reads components/brokers/<name>.yaml. Throws with the place when a part is missing or unknown. */
+/**
+ * Reads components/brokers/<name>.yaml.
+ * @throws ShopError when there is no such template; an error with the place when a part is missing or unknown.
+ */
 export function loadBroker(root: string, name: string): Broker {
-  const file = `components/brokers/${name}.yaml`;
-  return parseBroker(name, readFileSync(`${root}/${file}`, 'utf8'));
+  const folder = join(root, 'components', 'brokers');
+  const templates = readdirSync(folder).filter(
+    (file) => file.endsWith('.yaml') && !file.includes('.generated.'),
+  );
+  if (!templates.includes(`${name}.yaml`))
+    throw new ShopError(
+      `topology.yaml, broker: there is no components/brokers/${name}.yaml`,
+      `name one of ${templates.map((file) => basename(file, '.yaml')).join(', ')}, or write that template (docs/brokers.md)`,
+    );
+  return parseBroker(name, readFileSync(join(folder, `${name}.yaml`), 'utf8'));
 }
 
 /** As loadBroker, from the text of the template. */

@@ -14,6 +14,6 @@ export function localBroker(name: string): LocalBroker {
   if (broker) return broker;
   throw new ShopError(
     `local mode cannot start the broker ${name}`,
-    `name one of ${Object.keys(BROKERS).join(', ')} in topology.yaml, or run on Kubernetes`,
+    `name one of ${Object.keys(BROKERS).join(', ')} (broker: in topology.yaml, or --broker), or run on Kubernetes`,
   );
 }

@@ -1,7 +1,7 @@
 import { join } from 'node:path';
 import { type External, loadTopology } from '../generator/topology.ts';
 import { localBroker } from './brokers.ts';
-import { otherBroker } from './generated.ts';
+import { isGeneratedFor, otherBroker, streamsFile } from './generated.ts';
 import type { LocalBroker } from './local-broker.ts';
 import { type Instance, planInstances, portRequests } from './plan.ts';
 import { choosePorts, movedPorts, portVariable, readPorts, unknownPortVariables } from './ports.ts';
@@ -25,18 +25,22 @@ export async function gather(o: ShopOptions, run: RunFolder, report: Report): Pr
   const table = loadTopology(join(CHECKOUT, 'topology.yaml'));
   const topology = { ...table, broker: o.broker ?? table.broker };
   const broker = localBroker(topology.broker);
-  const generated = topology.broker === table.broker ? CHECKOUT : otherBroker(topology, paths.generated);
+  const asGenerated = topology.broker === table.broker && isGeneratedFor(table.broker);
+  const generated = asGenerated ? CHECKOUT : otherBroker(topology, paths.generated);
+  if (!asGenerated && topology.broker === table.broker)
+    say(
+      `components/ and dapr/ are still those of another broker than topology.yaml names, so ${generated} has what is run. To change them: npm run generate`,
+    );
   const instances = planInstances(topology, o.replicas);
   const programs = await getPrograms(o, broker, report);
   const secrets = ensureSecrets(paths.secrets, topology.services, topology.externals);
   const ports = await agreeOnPorts(instances, broker, topology.externals, run, say);
   const brokerUrl = broker.url(portOf({ ports }, broker.name), secrets.brokerPassword);
-  const brokerFile = `components/brokers/${topology.broker}-streams.generated.yaml`;
   return {
     topology,
     instances,
     broker,
-    brokerTasks: broker.tasks(brokerUrl, join(generated, brokerFile)),
+    brokerTasks: broker.tasks(brokerUrl, join(generated, streamsFile(topology.broker))),
     programs,
     paths,
     secrets,

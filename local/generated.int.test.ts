@@ -1,8 +1,8 @@
-import { cpSync, readFileSync, writeFileSync } from 'node:fs';
+import { cpSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { expect, test } from 'vitest';
 import { loadTopology, parseTopology } from '../generator/topology.ts';
-import { outdatedFiles } from './generated.ts';
+import { isGeneratedFor, outdatedFiles, streamsFile } from './generated.ts';
 import { CHECKOUT } from './run-paths.ts';
 import { testFolder } from './testing.ts';
 
@@ -16,6 +16,16 @@ function checkout(): string {
     cpSync(join(CHECKOUT, path), join(root, path), { recursive: true });
   return root;
 }
+
+test('where only the broker in the table was changed, or files of another were left, the checkout is not taken as it is', () => {
+  const root = checkout();
+  expect(isGeneratedFor('jetstream', root)).toBe(true);
+  expect(isGeneratedFor('redis', root)).toBe(false);
+  writeFileSync(join(root, streamsFile('redis')), '');
+  expect(isGeneratedFor('redis', root)).toBe(false);
+  renameSync(join(root, streamsFile('jetstream')), join(root, 'gone'));
+  expect(isGeneratedFor('redis', root)).toBe(true);
+});
 
 test('files as the generator makes them are not worth a word', () => {
   expect(outdatedFiles(topology, checkout())).toBeUndefined();

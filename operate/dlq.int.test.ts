@@ -112,6 +112,7 @@ test('one that cannot be decided is told of, and the others are decided all the 
   expect(code).toBe(1);
   expect(out).toMatch(/inventory\/1: failed[\s\S]*\ninventory\/3: failed/);
   expect(err).toContain('inventory/2: inventory refused: 500 away');
+  expect(err).toContain('Cure: try again; if it stays so, look at the log of the service');
   expect(await dlq('discard', 'inventory/2', 'inventory/9', 'inventory/3', '--note', 'why')).toMatchObject({
     code: 1,
     out: 'inventory/2: discarded\ninventory/3: discarded',
