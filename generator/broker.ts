@@ -28,21 +28,38 @@ export interface Broker {
   stream: string;
 }
 
+const FOLDER = 'components/brokers';
+const STREAMS = '-streams.generated.yaml';
+
+/** What the broker shall hold, as it is generated beside the broker's template. */
+export const streamsFile = (broker: string) => `${FOLDER}/${broker}${STREAMS}`;
+
+/** The brokers whose list of streams is there: one, unless something was left over. */
+export const brokersGenerated = (root: string) => filesOf(root, (name) => name.endsWith(STREAMS), STREAMS);
+
+/** The brokers of which there is a template. */
+export const brokerTemplates = (root: string) =>
+  filesOf(root, (name) => name.endsWith('.yaml') && !name.includes('.generated.'), '.yaml');
+
+function filesOf(root: string, isMeant: (name: string) => boolean, ending: string): string[] {
+  return readdirSync(join(root, FOLDER))
+    .filter(isMeant)
+    .map((name) => basename(name, ending));
+}
+
 /**
  * Reads components/brokers/<name>.yaml.
  * @throws ShopError when there is no such template; an error with the place when a part is missing or unknown.
  */
 export function loadBroker(root: string, name: string): Broker {
-  const folder = join(root, 'components', 'brokers');
-  const templates = readdirSync(folder).filter(
-    (file) => file.endsWith('.yaml') && !file.includes('.generated.'),
-  );
-  if (!templates.includes(`${name}.yaml`))
+  const file = `${FOLDER}/${name}.yaml`;
+  const templates = brokerTemplates(root);
+  if (!templates.includes(name))
     throw new ShopError(
-      `topology.yaml, broker: there is no components/brokers/${name}.yaml`,
-      `name one of ${templates.map((file) => basename(file, '.yaml')).join(', ')}, or write that template (docs/brokers.md)`,
+      `topology.yaml, broker: there is no ${file}`,
+      `name one of ${templates.join(', ')}, or write that template (docs/brokers.md)`,
     );
-  return parseBroker(name, readFileSync(join(folder, `${name}.yaml`), 'utf8'));
+  return parseBroker(name, readFileSync(join(root, file), 'utf8'));
 }
 
 /** As loadBroker, from the text of the template. */
@@ -96,7 +113,7 @@ export function brokerOutputs(topology: Topology, broker: Broker): Output[] {
             configMapGenerator: [
               {
                 name: 'streams',
-                files: [`streams.yaml=brokers/${broker.name}-streams.generated.yaml`],
+                files: [`streams.yaml=${streamsFile(broker.name).replace('components/', '')}`],
                 options: {
                   labels: { 'app.kubernetes.io/name': 'platform', 'app.kubernetes.io/part-of': 'sidecart' },
                 },
@@ -107,7 +124,7 @@ export function brokerOutputs(topology: Topology, broker: Broker): Output[] {
       ]),
     },
     {
-      path: `components/brokers/${broker.name}-streams.generated.yaml`,
+      path: streamsFile(broker.name),
       content: yamlFile(source, [
         {
           comment: `The streams to keep, each in the words of the template, and the durable consumers that the sidecars subscribe to:

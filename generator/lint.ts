@@ -1,7 +1,7 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { LineCounter, parseAllDocuments } from 'yaml';
-import { loadBroker } from './broker.ts';
+import { brokerTemplates, loadBroker } from './broker.ts';
 import { lintBroker } from './lint-broker.ts';
 import { lintComponent } from './lint-component.ts';
 import { lintConfiguration } from './lint-configuration.ts';
@@ -80,13 +80,9 @@ export function lintFiles(files: { path: string; content: string }[], topology: 
 }
 
 function templateFaults(root: string): string[] {
-  return readdirSync(join(root, 'components/brokers'))
-    .filter((name) => name.endsWith('.yaml') && !name.endsWith('.generated.yaml'))
-    .flatMap((name) =>
-      lintBroker(loadBroker(root, name.replace('.yaml', ''))).map(
-        (fault) => `components/brokers/${name}: ${fault}`,
-      ),
-    );
+  return brokerTemplates(root).flatMap((name) =>
+    lintBroker(loadBroker(root, name)).map((fault) => `components/brokers/${name}.yaml: ${fault}`),
+  );
 }
 
 function readResources(path: string, content: string): { resources: Resource[]; faults: string[] } {

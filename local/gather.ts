@@ -1,7 +1,8 @@
 import { join } from 'node:path';
+import { streamsFile } from '../generator/broker.ts';
 import { type External, loadTopology } from '../generator/topology.ts';
 import { localBroker } from './brokers.ts';
-import { isGeneratedFor, otherBroker, streamsFile } from './generated.ts';
+import { isGeneratedFor, otherBroker } from './generated.ts';
 import type { LocalBroker } from './local-broker.ts';
 import { type Instance, planInstances, portRequests } from './plan.ts';
 import { choosePorts, movedPorts, portVariable, readPorts, unknownPortVariables } from './ports.ts';

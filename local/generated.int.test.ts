@@ -1,8 +1,9 @@
 import { cpSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { expect, test } from 'vitest';
+import { streamsFile } from '../generator/broker.ts';
 import { loadTopology, parseTopology } from '../generator/topology.ts';
-import { isGeneratedFor, outdatedFiles, streamsFile } from './generated.ts';
+import { isGeneratedFor, outdatedFiles } from './generated.ts';
 import { CHECKOUT } from './run-paths.ts';
 import { testFolder } from './testing.ts';
 

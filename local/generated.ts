@@ -1,6 +1,4 @@
-import { readdirSync } from 'node:fs';
-import { join } from 'node:path';
-import { loadBroker } from '../generator/broker.ts';
+import { brokersGenerated, loadBroker } from '../generator/broker.ts';
 import { daprOutputs } from '../generator/dapr-outputs.ts';
 import { serviceTopologyOutput } from '../generator/service-topology.ts';
 import type { Topology } from '../generator/topology.ts';
@@ -26,14 +24,9 @@ export function otherBroker(topology: Topology, folder: string): string {
  * and a sidecar would be given what the broker that is started does not understand.
  */
 export function isGeneratedFor(broker: string, root = CHECKOUT): boolean {
-  const lists = readdirSync(join(root, 'components', 'brokers')).filter((name) => name.endsWith(STREAMS));
-  return lists.length === 1 && lists[0] === `${broker}${STREAMS}`;
+  const brokers = brokersGenerated(root);
+  return brokers.length === 1 && brokers[0] === broker;
 }
-
-/** What the broker shall hold, as the generator writes it down beside the broker's template. */
-const STREAMS = '-streams.generated.yaml';
-
-export const streamsFile = (broker: string) => `components/brokers/${broker}${STREAMS}`;
 
 /**
  * What is wrong with the generated files that this machine runs on, as one line, or nothing: an edit of the table without
