@@ -57,7 +57,8 @@ async function bringUp(project: TestProject): Promise<() => Promise<void>> {
   try {
     await installLocal(namespace, images, say);
   } catch (err) {
-    await remove();
+    // What went wrong first is what its reader can mend.
+    await remove().catch((failed) => say(String(failed)));
     throw err;
   }
   say('the shop is up');

@@ -62,6 +62,11 @@ export async function list(kind: string, namespace: string, selector?: string): 
   return (JSON.parse(await kubectl(args)) as { items: KubeObject[] }).items;
 }
 
+/** All objects of a kind that belongs to no namespace. */
+export async function listAll(kind: string): Promise<KubeObject[]> {
+  return (JSON.parse(await kubectl(['get', kind, '-o', 'json'])) as { items: KubeObject[] }).items;
+}
+
 export async function exists(kind: string, name: string, namespace?: string): Promise<boolean> {
   return (
     (await kubectl(['get', kind, name, ...inNamespace(namespace), '--ignore-not-found', '-o', 'name'])) !== ''

@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type KubeObject, kubectl, list } from './kubectl.ts';
+import { askForNodes } from './nodes.ts';
 
 export const nameLabel = (name: string) => `app.kubernetes.io/name=${name}`;
 
@@ -36,7 +37,7 @@ export function podState(pod: KubeObject): string {
   return isReady(pod) ? 'ready' : phase === 'Running' ? 'not ready yet' : phase;
 }
 
-/** What a pod does not get out of by waiting. */
+/** What a pod does not get out of by waiting; nor does it when no node is there to run it. */
 const STUCK = /ErrImagePull|ImagePullBackOff|InvalidImageName|CreateContainerConfigError/;
 const STUCK_MS = 45_000;
 
@@ -67,10 +68,11 @@ export async function waitUntilReady(
       );
       return `${name} (${unready ? podState(unready) : 'not all there'})`;
     });
-    const text = `${workloads.length - waiting.length} of ${workloads.length} ready; waiting for ${states.join(', ')}`;
+    const nodes = await askForNodes();
+    const text = `${workloads.length - waiting.length} of ${workloads.length} ready; waiting for ${states.join(', ')}${nodes ? `; ${nodes}` : ''}`;
     if (text !== last) say(text);
     last = text;
-    stuckSince = STUCK.test(text) ? Math.min(stuckSince, Date.now()) : Number.POSITIVE_INFINITY;
+    stuckSince = nodes || STUCK.test(text) ? Math.min(stuckSince, Date.now()) : Number.POSITIVE_INFINITY;
     if (Date.now() > Math.min(end, stuckSince + STUCK_MS))
       throw new Error(`not ready: ${text}\n${await troubles(namespace)}`);
     await sleep(1_000);
