@@ -127,7 +127,7 @@ describe('ids that somebody writes by hand below a floor', () => {
 
 test('what cannot be vacuumed is passed once, whatever transaction of the server keeps it', async () => {
   const dead = await makeDeadRows(fixture, { queue: 'outbox_local', slot, rows: 5000 });
-  const own = postgres(fixture.urls.url, { max: 1, connection: { enable_seqscan: false } });
+  const own = postgres(fixture.urls.url, { max: 1, connection: { enable_seqscan: 'off' } });
   const floors = createFloors(async (statement) => statement(own), 'outbox_local');
   for (let i = 0; i < 4; i += 1) await raised(floors);
   expect(floors.of(slot)).toBe(await lastIdOf('outbox_local'));

@@ -1,3 +1,4 @@
+import type postgres from 'postgres';
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
 import { cutProxy } from '../../../tests/cut-proxy.ts';
 import { eventually, type Fixture, openFixture, outbox, pause, placed, remind } from './fixture.ts';
@@ -58,6 +59,32 @@ test.each(['relay', 'local worker'] as const)(
       expect(await depth).toHaveLength(slots.length);
       expect(session.owned()).toEqual(slots);
       await locked;
+    } finally {
+      await session.close();
+    }
+  },
+);
+
+test.each([
+  { kind: 'relay', queue: 'outbox' },
+  { kind: 'local worker', queue: 'outbox_local' },
+] as const)(
+  'a $kind reads its slots by their index, also when statistics say that the queue is tiny',
+  async ({ kind, queue }) => {
+    const session = await open(kind);
+    const planOf = async (sql: postgres.Sql) => {
+      const rows =
+        await sql`EXPLAIN SELECT id FROM ${sql(queue)} WHERE slot = 1 AND id > 0 ORDER BY id LIMIT 10`;
+      return rows.map((row) => row['QUERY PLAN']).join('\n');
+    };
+    try {
+      await fixture.database.db.transaction(async (tx) => {
+        await outbox.publish(tx, placed('k', 1));
+        await outbox.send(tx, remind('k', 1));
+      });
+      await fixture.admin`ANALYZE ${fixture.admin(queue)}`;
+      expect(await planOf(fixture.admin), 'control').toContain('Seq Scan');
+      expect(await session.run(planOf)).toContain(`using ${queue}_slot on `);
     } finally {
       await session.close();
     }

@@ -75,9 +75,10 @@ export async function openSlotSession(o: SlotSessionOptions): Promise<SlotSessio
       application_name: o.applicationName,
       idle_session_timeout: o.idleSessionTimeoutMs,
       statement_timeout: STATEMENT_MS,
-      // A queue's statistics are always out of date; with these off the slot's index is used whatever they say.
-      enable_seqscan: false,
-      enable_bitmapscan: false,
+      // A queue's statistics are always out of date; with these off the slot's index is used whatever they say. Not `false`:
+      // postgres.js leaves out what is false.
+      enable_seqscan: 'off',
+      enable_bitmapscan: 'off',
     },
   });
   const slots = new Set<number>();
