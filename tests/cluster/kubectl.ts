@@ -56,15 +56,10 @@ export async function get(kind: string, name: string, namespace?: string): Promi
   ) as KubeObject;
 }
 
-/** All objects of a kind in a namespace, by label where one is given. */
-export async function list(kind: string, namespace: string, selector?: string): Promise<KubeObject[]> {
+/** All objects of a kind in a namespace, by label where one is given; without a namespace those of a kind that has none. */
+export async function list(kind: string, namespace?: string, selector?: string): Promise<KubeObject[]> {
   const args = ['get', kind, ...inNamespace(namespace), ...(selector ? ['-l', selector] : []), '-o', 'json'];
   return (JSON.parse(await kubectl(args)) as { items: KubeObject[] }).items;
-}
-
-/** All objects of a kind that belongs to no namespace. */
-export async function listAll(kind: string): Promise<KubeObject[]> {
-  return (JSON.parse(await kubectl(['get', kind, '-o', 'json'])) as { items: KubeObject[] }).items;
 }
 
 export async function exists(kind: string, name: string, namespace?: string): Promise<boolean> {

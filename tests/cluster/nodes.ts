@@ -1,4 +1,4 @@
-import { type KubeObject, listAll } from './kubectl.ts';
+import { type KubeObject, list } from './kubectl.ts';
 
 type Condition = { type: string; status: string; message?: string };
 
@@ -17,4 +17,4 @@ export function noNodeReady(nodes: readonly KubeObject[]): string | undefined {
 }
 
 /** As noNodeReady, of the cluster as it is now. */
-export const askForNodes = async (): Promise<string | undefined> => noNodeReady(await listAll('nodes'));
+export const askForNodes = async (): Promise<string | undefined> => noNodeReady(await list('nodes'));
