@@ -117,9 +117,9 @@ export async function bringUp(o: ShopOptions, report: Report): Promise<Up> {
       step(report, 'services', () => all(instances, (instance) => start(appSpec(context, instance)))),
     );
     // While the others start: this process has nothing else to do.
-    const outdated = context.componentsDir.startsWith(paths.root) ? undefined : outdatedFiles(topology);
+    const outdated = outdatedFiles(topology, context.generated);
     if (outdated) say(outdated);
-    const faults = () => componentFaults(sidecarLogs, context.componentsDir);
+    const faults = () => componentFaults(sidecarLogs, join(context.generated, 'components'));
     // Also when the start fails: then this may be why.
     await together([postgres, broker, sentry, bundles, simulators, databases, sidecars, apps], end).finally(
       () => faults().forEach(say),

@@ -2,7 +2,7 @@ import { join } from 'node:path';
 import { streamsFile } from '../generator/broker.ts';
 import { type External, loadTopology } from '../generator/topology.ts';
 import { localBroker } from './brokers.ts';
-import { isGeneratedFor, otherBroker } from './generated.ts';
+import { filesToRun } from './generated.ts';
 import type { LocalBroker } from './local-broker.ts';
 import { type Instance, planInstances, portRequests } from './plan.ts';
 import { choosePorts, movedPorts, portVariable, readPorts, unknownPortVariables } from './ports.ts';
@@ -26,12 +26,8 @@ export async function gather(o: ShopOptions, run: RunFolder, report: Report): Pr
   const table = loadTopology(join(CHECKOUT, 'topology.yaml'));
   const topology = { ...table, broker: o.broker ?? table.broker };
   const broker = localBroker(topology.broker);
-  const asGenerated = topology.broker === table.broker && isGeneratedFor(table.broker);
-  const generated = asGenerated ? CHECKOUT : otherBroker(topology, paths.generated);
-  if (!asGenerated && topology.broker === table.broker)
-    say(
-      `components/ and dapr/ are still those of another broker than topology.yaml names, so ${generated} has what is run. To change them: npm run generate`,
-    );
+  const { generated, notice } = filesToRun(topology, table, paths.generated);
+  if (notice) say(notice);
   const instances = planInstances(topology, o.replicas);
   const programs = await getPrograms(o, broker, report);
   const secrets = ensureSecrets(paths.secrets, topology.services, topology.externals);
@@ -53,7 +49,7 @@ export async function gather(o: ShopOptions, run: RunFolder, report: Report): Pr
       jwksFile: jwksFile(paths.sentry),
       namespace: topology.namespace,
     }),
-    componentsDir: join(generated, 'components'),
+    generated,
     daprDir: o.daprDir ?? join(generated, 'dapr'),
     appEnv: o.appEnv ?? {},
     certificateTtl: o.certificateTtl,

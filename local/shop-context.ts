@@ -16,8 +16,9 @@ export interface ShopContext {
   paths: RunPaths;
   secrets: ShopSecrets;
   programs: { daprd: string; sentry: string; broker: string };
+  /** The folder with `components/` and, but for a test's own, `dapr/`. */
+  generated: string;
   daprDir: string;
-  componentsDir: string;
   appEnv: Partial<Record<string, Record<string, string>>>;
   certificateTtl: string | undefined;
   ledger: Ledger;

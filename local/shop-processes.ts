@@ -124,7 +124,7 @@ export function sidecarSpec(context: ShopContext, instance: Instance, adminUrl: 
         trustAnchors: trustAnchors(paths.ca),
         tokenFile: tokenFile(context, instance),
         ...tokensOf(context, service),
-        componentsDir: context.componentsDir,
+        componentsDir: join(context.generated, 'components'),
         daprDir: context.daprDir,
         local: files,
         folder: paths.root,
