@@ -1,6 +1,7 @@
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { stringify } from 'yaml';
+import { streamsFile } from '../generator/broker.ts';
 import { baseEnv } from '../local/launch.ts';
 import type { Ledger } from '../local/ledger.ts';
 import { freePort } from '../local/ports.ts';
@@ -55,7 +56,7 @@ export async function startRig(folder: string, o: RigOptions): Promise<Rig> {
   for (const dir of dirs) mkdirSync(dir, { recursive: true });
   for (const name of components)
     writeFileSync(join(folder, 'components', `${name}.yaml`), benchComponent(name));
-  const [template] = readBrokerWanted('components/brokers/jetstream-streams.generated.yaml').streams;
+  const [template] = readBrokerWanted(streamsFile('jetstream')).streams;
   if (!template) throw new Error('there is no stream to take as a pattern');
   await ensureStreams(o.brokerUrl, [{ ...template, name: TOPIC, subjects: [TOPIC] }]);
 

@@ -27,6 +27,13 @@ function layOut(out: string): void {
     broker: string;
     external?: Record<string, { simulator?: object }>;
   };
+  const streams = `components/brokers/${broker}-streams.generated.yaml`;
+  if (!existsSync(streams)) {
+    console.error(
+      `topology.yaml names the broker ${broker}, and there is no ${streams}\nCure: npm run generate`,
+    );
+    process.exit(1);
+  }
   const simulators = Object.keys(external).filter((name) => external[name]?.simulator);
   const bundles = bundle([
     ...services.map((name) => `${name}=services/${name}/src/main.ts`),
@@ -48,7 +55,7 @@ function layOut(out: string): void {
   for (const name of simulators) take(bundles, name, join(out, name, 'app'), 'main');
   const platform = join(out, 'platform', 'app');
   take(bundles, 'platform', platform, 'main');
-  copy(`components/brokers/${broker}-streams.generated.yaml`, join(platform, 'streams.yaml'));
+  copy(streams, join(platform, 'streams.yaml'));
   settle(out);
 }
 
