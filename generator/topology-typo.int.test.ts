@@ -10,15 +10,18 @@ import { CHECKOUT } from '../local/run-paths.ts';
 /** What the commands below are made of. */
 const COPIED = [
   'bench',
+  'components/brokers',
   'generator',
   'k8s',
   'local',
   'operate',
   'platform',
+  'tests/check.ts',
   'package.json',
   'package-lock.json',
 ];
 
+const table = readFileSync(join(CHECKOUT, 'topology.yaml'), 'utf8');
 let checkout: string;
 beforeAll(() => {
   checkout = mkdtempSync(join(tmpdir(), 'sidecart-typo-'));
@@ -35,7 +38,6 @@ async function run(script: string, args: string[], typo: [string, string]) {
 }
 
 async function runProgram(command: string[], [from, to]: [string, string]) {
-  const table = readFileSync(join(CHECKOUT, 'topology.yaml'), 'utf8');
   expect(table).toContain(from);
   writeFileSync(join(checkout, 'topology.yaml'), table.replace(from, to));
   const child = spawn(process.execPath, command, {
@@ -82,6 +84,20 @@ test.each(COMMANDS)(
     expect({ code, out }).toEqual({ code: 1, out: '' });
   },
 );
+
+test('npm run check names the cure of a broker that there is not, and no other', async () => {
+  const { code, out, err } = await run(
+    'check',
+    [],
+    [/^broker: .*$/m.exec(table)?.[0] ?? '', 'broker: kafka'],
+  );
+  expect(err).toContain(
+    'topology.yaml, broker: there is no components/brokers/kafka.yaml\nCure: name one of ',
+  );
+  expect(out).toMatch(/^FAILED {2}generated files \(.* s\)\. Cure: as it says above$/m);
+  expect(out).not.toContain('npm run ');
+  expect(code).toBe(1);
+}, 120_000);
 
 // The control: what is thrown anywhere else keeps its stack.
 test('an error that is nobody’s slip of the pen is shown with its stack', async () => {
