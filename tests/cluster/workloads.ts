@@ -40,6 +40,8 @@ export function podState(pod: KubeObject): string {
 /** What a pod does not get out of by waiting; nor does it when no node is there to run it. */
 const STUCK = /ErrImagePull|ImagePullBackOff|InvalidImageName|CreateContainerConfigError/;
 const STUCK_MS = 45_000;
+/** How often the nodes are asked for: never in a start that goes well within that time. */
+const NODES_EVERY_MS = 15_000;
 
 /**
  * Waits until every Deployment and StatefulSet of the namespace has all its pods updated and ready, and says what it waits for
@@ -54,6 +56,8 @@ export async function waitUntilReady(
 ): Promise<void> {
   const end = Date.now() + timeoutMs;
   let last = '';
+  let nodes: string | undefined;
+  let nodesAskedAt = Date.now();
   let stuckSince = Number.POSITIVE_INFINITY;
   for (;;) {
     const workloads = [...(await list('deployments', namespace)), ...(await list('statefulsets', namespace))];
@@ -68,7 +72,10 @@ export async function waitUntilReady(
       );
       return `${name} (${unready ? podState(unready) : 'not all there'})`;
     });
-    const nodes = await askForNodes();
+    if (Date.now() - nodesAskedAt > NODES_EVERY_MS) {
+      nodes = await askForNodes();
+      nodesAskedAt = Date.now();
+    }
     const text = `${workloads.length - waiting.length} of ${workloads.length} ready; waiting for ${states.join(', ')}${nodes ? `; ${nodes}` : ''}`;
     if (text !== last) say(text);
     last = text;
