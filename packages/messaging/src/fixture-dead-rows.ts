@@ -43,7 +43,7 @@ export async function makeDeadRows(
     DELETE FROM ${o.queue}`);
   const read = async () => {
     const [row] = await admin<{ n: number }[]>`
-      SELECT idx_tup_read::int AS n FROM pg_stat_user_indexes WHERE indexrelname = ${`${o.queue}_slot`}`;
+      SELECT idx_tup_read::int AS n FROM pg_stat_user_indexes WHERE indexrelname = ${`${o.queue}_pkey`}`;
     return row?.n ?? 0;
   };
   const before = await read();

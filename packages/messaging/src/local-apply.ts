@@ -150,12 +150,16 @@ export async function buryLocal(
 /** The default for {@link ApplyOptions.remove}. */
 export async function removeHandled(tx: Transaction, messages: readonly OutboxMessage[]): Promise<number> {
   const ids = `{${messages.map(({ id }) => id).join()}}`;
+  const slots = `{${[...new Set(messages.map(({ slot }) => slot))].join()}}`;
   const [, removed] = await Promise.all([
     // A plan that was made while the table was small would read all of a long queue.
     runPrepared(tx, 'outbox_local_plan', 'SET LOCAL enable_seqscan = off', []),
-    runPrepared(tx, 'outbox_local_remove', 'DELETE FROM outbox_local WHERE id = ANY ($1::text::bigint[])', [
-      ids,
-    ]),
+    runPrepared(
+      tx,
+      'outbox_local_remove',
+      'DELETE FROM outbox_local WHERE slot = ANY ($1::text::smallint[]) AND id = ANY ($2::text::bigint[])',
+      [slots, ids],
+    ),
   ]);
   return removed.count;
 }

@@ -6,8 +6,8 @@ import type { LocalSession } from './local-session.ts';
 import { createLocalSlots } from './local-slots.ts';
 import { LOOK_BACK_MS } from './look-back.ts';
 import type { OutboxMessage } from './relay-queue.ts';
-import type { ReadLimit } from './relay-session.ts';
 import { createSlotChores, type Nudge, nextSweepAt } from './slot-chores.ts';
+import type { ReadLimit } from './slot-read.ts';
 import type { Wake } from './wake.ts';
 
 export interface LocalLoopOptions {
@@ -130,10 +130,14 @@ export async function localLoop(o: LocalLoopOptions): Promise<void> {
     await floors.raise(chores.kept());
     const askedAt = performance.now();
     const asked = slots.wanted(chores.kept(), now);
-    if (asked.size > 0) slots.offer(asked, await session.read(asked, slots.excluded(now), READ_LIMIT));
-    else if (polled) await session.ping();
+    if (asked.size > 0) {
+      const parts = await session.read(asked, slots.excluded(now), READ_LIMIT);
+      slots.offer(asked, parts, performance.now() - askedAt);
+    } else if (polled) {
+      await session.ping();
+    }
     lookedAt = performance.now();
-    if (sweeps) sweepAt = nextSweepAt(askedAt);
+    if (sweeps) sweepAt = nextSweepAt(lookedAt - askedAt, lookedAt);
   }
 
   function readAt(): number {

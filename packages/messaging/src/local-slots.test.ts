@@ -1,8 +1,9 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
+import { partAt } from './fixture-table.ts';
 import { createLocalSlots, type LocalSlots } from './local-slots.ts';
 import type { OutboxMessage } from './relay-queue.ts';
-import { slotRows } from './relay-session.ts';
+import type { SlotPart } from './slot-read.ts';
 
 const seed = Number(process.env.SEED ?? Date.now() % 2 ** 31);
 
@@ -28,10 +29,11 @@ const idsOf = (taken: ReturnType<LocalSlots['take']>) => taken?.map(({ eventId }
 function read(slots: LocalSlots, rows: OutboxMessage[], now: number, owned = [0]): void {
   const asked = slots.wanted(owned, now);
   const without = slots.excluded(now);
-  const found = rows.filter(
-    (row) => row.id > (asked.get(row.slot) ?? row.id) && !without.includes(row.msgKey),
+  const takes = (row: OutboxMessage) => !without.includes(row.msgKey);
+  const parts = [...asked].map(
+    ([slot, after]) => [slot, partAt(rows, { slot, after }, takes, { limit: 100, step: 2000 })] as const,
   );
-  slots.offer(asked, slotRows(found, { rows: 100, bytes: 1_000_000 }));
+  slots.offer(asked, new Map(parts), 1);
 }
 
 describe('a slot', () => {
@@ -153,7 +155,7 @@ function play(ops: Op[], believe = false): string[] {
   const numbers = new Map<string, number>();
   const handled: string[] = [];
   const written: string[] = [];
-  let reading: { asked: Map<number, bigint>; rows: OutboxMessage[] } | undefined;
+  let reading: { asked: Map<number, bigint>; parts: Map<number, SlotPart> } | undefined;
   let lastId = 0;
   let now = 0;
 
@@ -190,19 +192,18 @@ function play(ops: Op[], believe = false): string[] {
         if (reading) return;
         const asked = slots.wanted([0, 1], now);
         const without = slots.excluded(now);
-        const rows = [...asked].flatMap(([slot, after]) =>
-          inOrder()
-            .filter((m) => m.slot === slot && m.id > after && !without.includes(m.msgKey))
-            .slice(0, 3),
+        const takes = (m: OutboxMessage) => !without.includes(m.msgKey);
+        const parts = [...asked].map(
+          ([slot, after]) =>
+            [slot, partAt(table.values(), { slot, after }, takes, { limit: 3, step: 4 })] as const,
         );
-        reading = { asked, rows: rows.sort((a, b) => Number(a.id - b.id)) };
+        reading = { asked, parts: new Map(parts) };
         return;
       }
       case 'read-ends': {
         if (!reading) return;
         const asked = [...reading.asked.keys()].map((slot) => [slot, 0n] as const);
-        const found = slotRows(reading.rows, { rows: 3, bytes: 1_000_000 });
-        slots.offer(believe ? new Map(asked) : reading.asked, found);
+        slots.offer(believe ? new Map(asked) : reading.asked, reading.parts, 1);
         reading = undefined;
         return;
       }

@@ -2,7 +2,8 @@ import { higher } from './floors.ts';
 import { createLookBack } from './look-back.ts';
 import { UNNUMBERED } from './outbox-insert.ts';
 import { backoffMs, type OutboxMessage } from './relay-queue.ts';
-import type { SlotRows } from './relay-session.ts';
+import type { SlotPart } from './slot-read.ts';
+import { createSweep, type Sweep } from './slot-sweep.ts';
 
 /** A key whose next message failed. It is tried again at its time, alone in its transaction. */
 export interface Trouble {
@@ -24,6 +25,7 @@ interface SlotState {
   /** Something may be below that id, or was dropped from memory: read from the start. */
   rewind: boolean;
   rewoundAt: number;
+  sweep: Sweep;
   /** The table has more than was read. */
   more: boolean;
   /** Read again from here, once: a lower id may have been committed late. */
@@ -38,8 +40,8 @@ interface SlotState {
 export interface LocalSlots {
   /** Begins a read: for each slot that is to be read, the id above which. The others are read when they are done. */
   wanted(slots: readonly number[], now: number): Map<number, bigint>;
-  /** Ends it. */
-  offer(asked: ReadonlyMap<number, bigint>, found: SlotRows): void;
+  /** Ends it, after so many ms. */
+  offer(asked: ReadonlyMap<number, bigint>, parts: ReadonlyMap<number, SlotPart>, ms: number): void;
   /** Reads every slot from its start next time. */
   rewindAll(): void;
   /** Reads every slot from where it was some seconds ago next time; to be called once a second. */
@@ -74,8 +76,6 @@ export interface LocalSlots {
 const BATCH = 100;
 /** Slots share a transaction, and others are waited for, as long as its handlers take no longer than this, in ms. */
 const SMALL_MS = 5;
-/** Two reads of a slot from its start are at least so far apart, in ms, however much is doubted. */
-const REWIND_APART_MS = 20;
 /** Keys whose last number is remembered. */
 const REMEMBERED_KEYS = 20_000;
 
@@ -101,6 +101,7 @@ export function createLocalSlots(floorOf: (slot: number) => bigint = () => 0n): 
         after: 0n,
         rewind: true,
         rewoundAt: Number.NEGATIVE_INFINITY,
+        sweep: createSweep(),
         more: false,
       };
       slots.set(slot, state);
@@ -118,6 +119,24 @@ export function createLocalSlots(floorOf: (slot: number) => bigint = () => 0n): 
   function dropKey(state: SlotState, key: string): void {
     state.pending = state.pending.filter(({ msgKey }) => msgKey !== key);
     last.delete(key);
+    state.sweep.distrust();
+  }
+
+  /** What memory has of the slot is read once more, so the last number of a key is the one before. */
+  function rewind(state: SlotState, now: number): void {
+    for (const { msgKey, keySeq } of state.pending.toReversed())
+      if (keySeq !== UNNUMBERED) last.set(msgKey, BigInt(keySeq) - 1n);
+    state.pending = [];
+    state.rewind = false;
+    state.rewoundAt = now;
+    state.after = 0n;
+    state.sweep.begin();
+  }
+
+  /** When the slot may be read from its start: not while it is on its way to the end, which it would never reach. */
+  function rewindAt(state: SlotState): number {
+    if (!state.rewind || state.sweep.isOnItsWay()) return Number.POSITIVE_INFINITY;
+    return state.rewoundAt + state.sweep.apartMs();
   }
 
   /** Keys whose time has come are read again, from the start because they are below what was read. */
@@ -125,7 +144,9 @@ export function createLocalSlots(floorOf: (slot: number) => bigint = () => 0n): 
     for (const trouble of troubles.values()) {
       if (trouble.dueAt > now || trouble.dueAt === Number.NEGATIVE_INFINITY) continue;
       trouble.dueAt = Number.NEGATIVE_INFINITY;
-      stateOf(trouble.slot).rewind = true;
+      const state = stateOf(trouble.slot);
+      state.rewind = true;
+      state.sweep.distrust();
     }
   }
 
@@ -149,12 +170,7 @@ export function createLocalSlots(floorOf: (slot: number) => bigint = () => 0n): 
           state.more = true;
           continue;
         }
-        if (state.rewind && now - state.rewoundAt >= REWIND_APART_MS) {
-          state.rewind = false;
-          state.rewoundAt = now;
-          state.pending = [];
-          state.after = 0n;
-        }
+        if (now >= rewindAt(state)) rewind(state, now);
         if (state.pending.length > 0) {
           state.more = true;
           continue;
@@ -167,25 +183,27 @@ export function createLocalSlots(floorOf: (slot: number) => bigint = () => 0n): 
       return asked;
     },
 
-    offer(asked, { rows, more }) {
-      const doubted = new Set<number>();
-      for (const row of rows) {
-        const state = stateOf(row.slot);
-        if (doubted.has(row.slot)) continue;
-        // A read that began above the start may miss a lower id of the key that was committed late: only the next number is believed.
-        if (row.keySeq !== UNNUMBERED) {
-          const next = (last.get(row.msgKey) ?? 0n) + 1n;
-          if (asked.get(row.slot) !== floorOf(row.slot) && BigInt(row.keySeq) !== next) {
-            doubted.add(row.slot);
-            state.rewind = true;
-            continue;
+    offer(asked, parts, ms) {
+      for (const [slot, part] of parts) {
+        const state = stateOf(slot);
+        const { sweep } = state;
+        const fromFloor = asked.get(slot) === floorOf(slot);
+        for (const row of part.rows) {
+          if (row.keySeq !== UNNUMBERED) {
+            const isNext = BigInt(row.keySeq) === (last.get(row.msgKey) ?? 0n) + 1n;
+            if (!isNext && !fromFloor && !sweep.believes(row.msgKey, row.id)) {
+              sweep.doubt(row.msgKey, row.id);
+              state.rewind = true;
+              continue;
+            }
+            remember(row.msgKey, row.keySeq);
           }
-          remember(row.msgKey, row.keySeq);
+          state.pending.push(row);
         }
-        state.pending.push(row);
-        if (row.id > state.after) state.after = row.id;
+        sweep.read(part, ms);
+        if (part.to > state.after) state.after = part.to;
+        state.more = part.more;
       }
-      for (const slot of asked.keys()) stateOf(slot).more = more.has(slot);
     },
 
     lookBack() {
@@ -262,6 +280,7 @@ export function createLocalSlots(floorOf: (slot: number) => bigint = () => 0n): 
         // What was read was not handled, so the next read has to begin at the start, however soon it comes: above, a later message
         // of a key would be taken for the next.
         state.after = 0n;
+        state.sweep.begin();
       }
     },
 
@@ -289,7 +308,7 @@ export function createLocalSlots(floorOf: (slot: number) => bigint = () => 0n): 
       for (const { dueAt } of troubles.values()) if (dueAt > now) soonest = Math.min(soonest, dueAt);
       for (const state of slots.values()) {
         if (state.busy) continue;
-        if (state.rewind) soonest = Math.min(soonest, state.rewoundAt + REWIND_APART_MS);
+        soonest = Math.min(soonest, rewindAt(state));
         if ((state.more || state.lookFrom !== undefined) && state.pending.length === 0) return 0;
       }
       return soonest;

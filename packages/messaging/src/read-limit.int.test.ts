@@ -50,7 +50,10 @@ async function taken(limit: { rows: number; bytes: number }): Promise<{ rows: nu
       await relay.read(after, { topics: [], keys: [] }, limit),
       await local.read(after, [], limit),
     ];
-    return reads.map(({ rows, more }) => ({ rows: rows.length, more: more.has(slot) }));
+    return reads.map((parts) => ({
+      rows: parts.get(slot)?.rows.length ?? 0,
+      more: parts.get(slot)?.more ?? false,
+    }));
   } finally {
     await Promise.all([relay.close(), local.close()]);
   }

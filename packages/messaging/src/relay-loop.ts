@@ -1,10 +1,12 @@
 import { withDeadline } from './deadline.ts';
-import { createFloors, higher } from './floors.ts';
-import { createLookBack, LOOK_BACK_MS } from './look-back.ts';
+import { createFloors } from './floors.ts';
+import { LOOK_BACK_MS } from './look-back.ts';
+import { createRelayCursors } from './relay-cursors.ts';
 import { createRelayQueue, type OutboxMessage, type PublishError } from './relay-queue.ts';
 import type { RelayReport } from './relay-report.ts';
-import type { ReadLimit, RelaySession } from './relay-session.ts';
-import { createSlotChores, type Nudge, nextSweepAt } from './slot-chores.ts';
+import type { RelaySession } from './relay-session.ts';
+import { createSlotChores, type Nudge } from './slot-chores.ts';
+import type { ReadLimit, SlotPart } from './slot-read.ts';
 import type { Wake } from './wake.ts';
 
 export interface LoopOptions {
@@ -23,10 +25,10 @@ export interface LoopOptions {
   report: RelayReport;
 }
 
-/** Two reads from the start are at least so far apart, in ms, however much is doubted. */
-const SWEEP_APART_MS = 20;
 /** While messages are in flight the outbox is looked at so far apart, in ms, however much is committed: more comes at once. */
 const LOOK_APART_MS = 3;
+/** And what is left of long keys so far apart. */
+const REFILL_APART_MS = 3;
 /** And what was acknowledged is removed so far apart, in ms: one statement for many. What dies before it is published again. */
 const REMOVE_APART_MS = 3;
 /** A publish that has not settled by then counts as failed, in ms. */
@@ -47,14 +49,11 @@ export async function relayLoop(o: LoopOptions): Promise<void> {
   const queue = createRelayQueue();
   const floors = createFloors(session.run, 'outbox');
   const inFlight = new Set<Promise<void>>();
-  /** Highest id read per slot: a hint that saves reading what is in memory or was deleted; empty means "from the start". */
-  const after = new Map<number, bigint>();
-  const lookBack = createLookBack();
+  const cursors = createRelayCursors(floors.of);
   let lookBackAt = 0;
-  let sweptAt = 0;
-  let sweepAt = 0;
   let pollAt = 0;
   let lookedAt = 0;
+  let refilledAt = 0;
   let removedAt = 0;
   /** The last read did not show everything. */
   let more = false;
@@ -104,14 +103,14 @@ export async function relayLoop(o: LoopOptions): Promise<void> {
     session,
     nudge,
     onWon() {
-      sweepAt = 0;
+      pollAt = 0;
     },
     onLeaving: queue.leave,
     // Nobody else may publish a key of it while one of its messages is on its way from here, or not yet removed.
     isClear: (slot) =>
       queue.hasLeft(slot) && ![...acknowledged.values()].some((message) => message.slot === slot),
     onLeft(slot) {
-      after.delete(slot);
+      cursors.drop(slot);
       floors.drop(slot);
       queue.left(slot);
     },
@@ -126,35 +125,43 @@ export async function relayLoop(o: LoopOptions): Promise<void> {
     nudge.look = false;
     const slots = chores.kept();
     if (fullness() >= 1 || slots.length === 0) {
-      sweepAt = Math.max(sweepAt, pollAt);
+      cursors.postpone(pollAt);
       return session.ping();
     }
     if (now >= lookBackAt) {
       lookBackAt = now + LOOK_BACK_MS;
-      for (const [slot, id] of lookBack.tick(after)) after.set(slot, id);
+      cursors.lookBack();
     }
     await floors.raise(slots);
-    if (queue.wantsRewind() || now >= sweepAt) after.clear();
-    const fromStart = slots.every((slot) => !after.has(slot));
-    if (fromStart) {
-      sweptAt = now;
+    const without = queue.exclusions();
+    if (queue.wantsRewind()) {
       queue.rewound();
+      cursors.rewind();
     }
-    const from = new Map(slots.map((slot) => [slot, higher(after.get(slot) ?? 0n, floors.of(slot))]));
     const askedAt = performance.now();
-    const found = await session.read(from, queue.exclusions(), READ_LIMIT);
-    if (fromStart) sweepAt = nextSweepAt(askedAt);
-    for (const row of found.rows) after.set(row.slot, row.id);
-    if (fromStart) for (const slot of slots) if (!after.has(slot)) after.set(slot, 0n);
-    more = found.more.size > 0;
+    const parts = await session.read(cursors.begin(slots, now), without, READ_LIMIT);
+    const rows = [...parts.values()].flatMap((part) => part.rows);
     lookedAt = performance.now();
-    if (!queue.offer(found.rows, fromStart)) sweepAt = sweptAt + SWEEP_APART_MS;
+    cursors.end(parts, queue.offer(rows, cursors.believes), lookedAt - askedAt, lookedAt);
+    more = [...parts.values()].some((part) => part.more);
   }
 
   function readAt(): number {
     const again = (more || queue.wantsRewind()) && fullness() < 0.5;
     const told = nudge.look ? apart(lookedAt, LOOK_APART_MS) : Number.POSITIVE_INFINITY;
-    return again ? 0 : Math.min(told, pollAt, sweepAt);
+    return again ? 0 : Math.min(told, pollAt, cursors.sweepAt(chores.kept()));
+  }
+
+  async function refill(): Promise<void> {
+    const places = queue.wanted();
+    const parts = await session.readKeys(places, READ_LIMIT);
+    for (const [n, place] of places.entries()) queue.refill(place, parts[n] as SlotPart);
+    refilledAt = performance.now();
+  }
+
+  function refillAt(): number {
+    const isWanted = fullness() < 1 && queue.wanted().length > 0;
+    return isWanted ? apart(refilledAt, REFILL_APART_MS) : Number.POSITIVE_INFINITY;
   }
 
   /** Of what may wait in memory, 1 for all of it. */
@@ -180,10 +187,11 @@ export async function relayLoop(o: LoopOptions): Promise<void> {
       if (now >= removeAt()) await removeAcknowledged();
       await chores.share(now);
       if (now >= readAt()) await read(now);
+      if (now >= refillAt()) await refill();
       await chores.measure(now);
       publishDue();
       const due = queue.nextDue(performance.now()) ?? Number.POSITIVE_INFINITY;
-      const next = Math.min(readAt(), removeAt(), chores.nextAt(), due);
+      const next = Math.min(readAt(), refillAt(), removeAt(), chores.nextAt(), due);
       await wake.sleep(Math.max(0, next - performance.now()));
     }
     await drain();

@@ -1,4 +1,6 @@
 import type { StoredMessage } from './envelope.ts';
+import type { KeyPlace } from './relay-session.ts';
+import type { SlotPart } from './slot-read.ts';
 
 /** One outbox row as the relay reads it. */
 export interface OutboxMessage extends StoredMessage {
@@ -34,11 +36,14 @@ export interface PublishError {
  */
 export interface RelayQueue {
   /**
-   * Takes the rows of one read, sorted by id. `fromStart` tells whether the read began at the lowest id; then what it
-   * shows of a key is all there is. A read that began later may miss a row with a lower id that was committed in the
-   * meantime, so there only the next number of the key is believed. False: some row was not, read from the start.
+   * Takes the rows of one read, sorted by id: of each key the next number, and what `believes` lets pass (see `Sweep`). Answers
+   * with those that are not taken although there is room for them.
    */
-  offer(rows: OutboxMessage[], fromStart: boolean): boolean;
+  offer(rows: OutboxMessage[], believes: (row: OutboxMessage) => boolean): OutboxMessage[];
+  /** Keys of which more is wanted that is left out of the reads. */
+  wanted(): KeyPlace[];
+  /** Takes what was read of such a key. */
+  refill(place: KeyPlace, part: SlotPart): void;
   /** The next message to publish, now in flight. */
   next(now: number): OutboxMessage | undefined;
   /**
@@ -68,8 +73,10 @@ export interface RelayQueue {
   status(): QueueStatus;
 }
 
-/** Messages of one key in memory; more of them are read when these are sent. */
+/** Messages of one key in memory; with fewer than half as many more are read. */
 const PER_KEY = 50;
+/** So many keys are read on at once. */
+const REFILLED = 8;
 /** So many keys of a topic failing without a success between them mean that it is not the keys. */
 const DOWN_AFTER = 3;
 /** Messages that are kept in memory of a topic that is down: enough to notice that it is back. */
@@ -90,8 +97,10 @@ interface KeyState {
   slot: number;
   messages: OutboxMessage[];
   inFlight: boolean;
-  /** The table has more of this key than fits; it is left out of the reads until these are sent. */
+  /** The table has more of this key than memory; it is left out of the reads, and read on by itself. */
   more: boolean;
+  /** From behind this id. */
+  from: bigint;
   failures: number;
   dueAt: number;
   error: string;
@@ -113,19 +122,23 @@ export function backoffMs(failures: number): number {
   return Math.min(5000, 200 * 2 ** (failures - 1));
 }
 
-export function createRelayQueue(): RelayQueue {
+export function createRelayQueue({ perKey = PER_KEY } = {}): RelayQueue {
   const keys = new Map<string, KeyState>();
   const topics = new Map<string, TopicState>();
   /** Keys that have a message and none in flight, the one that waited longest first. */
   const idle = new Set<KeyState>();
   const held = new Set<bigint>();
   const lastSequence = new Map<string, bigint>();
+  /** Keys that are to be read on. */
+  const hungry = new Set<KeyState>();
   const leaving = new Set<number>();
   let size = 0;
   let bytes = 0;
   let failingKeys = 0;
   let failingBytes = 0;
   let rewind = false;
+  /** Topics that the last read left out. */
+  let leftOut: string[] = [];
 
   function topicOf(name: string): TopicState {
     let topic = topics.get(name);
@@ -173,21 +186,41 @@ export function createRelayQueue(): RelayQueue {
   function shed(name: string): void {
     for (const state of idle) {
       if (kept(topicOf(name)) <= KEPT_WHEN_DOWN) return;
-      if (state.topic !== name || state.failures > 0) continue;
-      shorten(state, 0);
-      idle.delete(state);
-      keys.delete(nameOf(state));
+      if (state.topic === name && state.failures === 0) drop(state);
     }
+  }
+
+  function drop(state: KeyState): void {
+    shorten(state, 0);
+    idle.delete(state);
+    hungry.delete(state);
+    keys.delete(nameOf(state));
   }
 
   function forget(state: KeyState): void {
     const [first] = state.messages;
     if (state.failures > 0 && first) countFailing(first, -1);
-    shorten(state, 0);
-    idle.delete(state);
-    keys.delete(nameOf(state));
+    drop(state);
     topicOf(state.topic).failing.delete(state);
     topicOf(state.topic).stuck.delete(state);
+  }
+
+  function isLow(state: KeyState): boolean {
+    return state.messages.length < perKey / 2;
+  }
+
+  function isNext(row: OutboxMessage, state: KeyState | undefined): boolean {
+    const last = state?.messages.at(-1)?.keySeq ?? lastSequence.get(nameOf(row)) ?? 0;
+    return BigInt(row.keySeq) === BigInt(last) + 1n;
+  }
+
+  function take(row: OutboxMessage, state: KeyState): void {
+    keys.set(nameOf(row), state);
+    state.messages.push(row);
+    state.from = row.id;
+    held.add(row.id);
+    entered(row);
+    if (!state.inFlight) idle.add(state);
   }
 
   function remember(message: OutboxMessage): void {
@@ -198,29 +231,51 @@ export function createRelayQueue(): RelayQueue {
   }
 
   return {
-    offer(rows, fromStart) {
-      let believed = true;
+    offer(rows, believes) {
+      const doubted: OutboxMessage[] = [];
       for (const row of rows) {
         if (held.has(row.id)) continue;
-        const name = nameOf(row);
-        const state = keys.get(name);
-        if (state && state.messages.length >= PER_KEY) {
+        const state = keys.get(nameOf(row));
+        if (state && (state.more || state.messages.length >= perKey)) {
           state.more = true;
-          continue;
+        } else if (isNext(row, state) || believes(row)) {
+          take(row, state ?? newKey(row));
+        } else {
+          doubted.push(row);
         }
-        const last = state?.messages.at(-1)?.keySeq ?? lastSequence.get(name) ?? 0;
-        if (!fromStart && BigInt(row.keySeq) !== BigInt(last) + 1n) {
-          believed = false;
-          continue;
-        }
-        const target = state ?? newKey(row);
-        keys.set(name, target);
-        target.messages.push(row);
-        held.add(row.id);
-        entered(row);
-        if (!target.inFlight) idle.add(target);
       }
-      return believed;
+      return doubted;
+    },
+
+    wanted() {
+      const places: KeyPlace[] = [];
+      for (const { topic, msgKey, slot, from } of hungry) {
+        if (isFull(topicOf(topic))) continue;
+        places.push({ topic, key: msgKey, slot, after: from });
+        if (places.length === REFILLED) break;
+      }
+      return places;
+    },
+
+    refill({ topic, key, after }, { rows, to, more }) {
+      const state = keys.get(nameOf({ topic, msgKey: key }));
+      // It failed meanwhile, and what was behind its first message is not in memory any more; or its slot was left and won again.
+      if (!state?.more || state.failures > 0 || state.from !== after) return;
+      const fitting = rows.slice(0, perKey - state.messages.length);
+      const doubted = fitting.find((row) => {
+        const isTaken = isNext(row, state);
+        if (isTaken) take(row, state);
+        return !isTaken;
+      });
+      if (doubted) {
+        state.more = false;
+        rewind = true;
+      } else if (fitting.length === rows.length) {
+        state.more = more;
+        state.from = to;
+      }
+      if (!state.more || !isLow(state)) hungry.delete(state);
+      if (!state.more && state.messages.length === 0) drop(state);
     },
 
     next(now) {
@@ -240,7 +295,7 @@ export function createRelayQueue(): RelayQueue {
       const topic = topicOf(message.topic);
       const recovered = state.failures > 0 || isDown(topic);
       if (state.failures > 0) countFailing(message, -1);
-      if (recovered) rewind = true;
+      if (isDown(topic)) rewind = true; // keys were dropped from memory
       topic.inFlight -= 1;
       for (const other of topic.failing) other.dueAt = 0;
       topic.failing.clear();
@@ -251,12 +306,10 @@ export function createRelayQueue(): RelayQueue {
       state.failures = 0;
       state.dueAt = 0;
       remember(message);
-      if (state.messages.length > 0) {
-        idle.add(state);
-      } else {
-        keys.delete(name);
-        if (state.more) rewind = true;
-      }
+      const wantsMore = state.more && !leaving.has(state.slot);
+      if (wantsMore && isLow(state)) hungry.add(state);
+      if (state.messages.length > 0) idle.add(state);
+      else if (!wantsMore) drop(state);
       return recovered;
     },
 
@@ -272,6 +325,9 @@ export function createRelayQueue(): RelayQueue {
       state.refused = error.refused;
       state.inFlight = false;
       shorten(state, 1);
+      state.more = true;
+      state.from = message.id;
+      hungry.delete(state);
       idle.add(state);
       if (error.refused !== 'message') topic.failing.add(state);
       if (error.refused === 'message' || state.failures >= STUCK_AFTER) topic.stuck.add(state);
@@ -286,6 +342,7 @@ export function createRelayQueue(): RelayQueue {
       leaving.add(slot);
       for (const state of keys.values()) {
         if (state.slot !== slot) continue;
+        hungry.delete(state);
         if (state.inFlight) shorten(state, 1);
         else forget(state);
       }
@@ -298,12 +355,11 @@ export function createRelayQueue(): RelayQueue {
     },
 
     exclusions() {
-      const full = [...topics].filter(([, topic]) => isFull(topic));
-      const left = [...keys.values()].filter((k) => k.failures > 0 || k.more);
-      return {
-        topics: full.map(([name]) => name),
-        keys: left.map(({ topic, msgKey }) => ({ topic, key: msgKey })),
-      };
+      const full = [...topics].flatMap(([name, topic]) => (isFull(topic) ? [name] : []));
+      if (leftOut.some((name) => !full.includes(name))) rewind = true;
+      leftOut = full;
+      const left = [...keys.values()].filter((k) => k.more);
+      return { topics: full, keys: left.map(({ topic, msgKey }) => ({ topic, key: msgKey })) };
     },
 
     wantsRewind: () => rewind,
@@ -361,6 +417,7 @@ function newKey({ topic, msgKey, slot }: OutboxMessage): KeyState {
     messages: [],
     inFlight: false,
     more: false,
+    from: 0n,
     failures: 0,
     dueAt: 0,
     error: '',

@@ -1,23 +1,17 @@
 import type postgres from 'postgres';
-import type { StoredHeaders } from './envelope.ts';
 import type { Queue } from './floors.ts';
 import { LOCKS } from './lock-classes.ts';
 import { checkOutbox } from './outbox-check.ts';
 import type { Exclusions, OutboxMessage } from './relay-queue.ts';
+import { type ReadLimit, readBySlot, readParts, type SlotPart } from './slot-read.ts';
 import { asJson, askOfSlots, openSlotSession, type SlotSession } from './slot-session.ts';
 
-/** Of one slot in one read: no further row when there are so many, or when they have so many bytes; one row in any case. */
-export interface ReadLimit {
-  rows: number;
-  bytes: number;
-}
-
-/** What a read found. */
-export interface SlotRows {
-  /** Those of a slot sorted by id. */
-  rows: OutboxMessage[];
-  /** Slots of which there may be more. */
-  more: ReadonlySet<number>;
+/** A key of which more is in the table than in memory, to be read on behind an id. */
+export interface KeyPlace {
+  topic: string;
+  key: string;
+  slot: number;
+  after: bigint;
 }
 
 /** Of one slot no more are counted. */
@@ -33,10 +27,16 @@ export interface SlotDepth {
 
 /** The connection of a relay, and what it asks the outbox. */
 export interface RelaySession extends SlotSession {
-  /** Rows with an id above the given one per slot, of each slot so many as {@link ReadLimit} lets. */
-  read(after: ReadonlyMap<number, bigint>, without: Exclusions, limit: ReadLimit): Promise<SlotRows>;
+  /** What comes behind the given id of each slot. */
+  read(
+    after: ReadonlyMap<number, bigint>,
+    without: Exclusions,
+    limit: ReadLimit,
+  ): Promise<Map<number, SlotPart>>;
+  /** What comes of each of these keys, and of no other. */
+  readKeys(places: readonly KeyPlace[], limit: ReadLimit): Promise<SlotPart[]>;
   /** Moves what the broker has acknowledged from the outbox to what was sent. */
-  remove(messages: { id: bigint; eventId: string }[]): Promise<void>;
+  remove(messages: Pick<OutboxMessage, 'slot' | 'id' | 'eventId'>[]): Promise<void>;
   /** Of the slots owned; `floorOf` as in `Floors`. */
   depth(floorOf: (slot: number) => bigint): Promise<SlotDepth[]>;
 }
@@ -66,34 +66,28 @@ export async function openSession(o: SessionOptions): Promise<RelaySession> {
   return {
     ...session,
 
-    async read(after, without, limit) {
-      const from = (slots: readonly number[]) =>
-        slots.map((slot) => ({ slot, after: String(after.get(slot)) }));
+    read(after, without, limit) {
       // One text for both, because PostgreSQL looks such up in a hash table, and goes through pairs one by one.
       const keys = without.keys.map(({ topic, key }) => `${topic} ${key}`);
-      const rows = await askOfSlots([...after.keys()], (slots) =>
-        session.run(
-          (sql) => sql<OutboxRecord[]>`
-          SELECT * FROM json_to_recordset(${asJson(from(slots))}::text::json) AS s (slot smallint, after bigint)
-          CROSS JOIN LATERAL (SELECT o.*, sum(bytes) OVER (ORDER BY id) - bytes AS before FROM (
-            SELECT id, outbox.slot, topic, msg_key, event_id, key_seq, type, payload, headers,
-              octet_length(payload::text) + octet_length(headers::text) AS bytes
-            FROM outbox
-            WHERE slot = s.slot AND id > s.after
-              AND topic <> ALL (ARRAY(SELECT json_array_elements_text(${asJson(without.topics)}::text::json)))
-              AND topic || ' ' || msg_key <> ALL (ARRAY(SELECT json_array_elements_text(${asJson(keys)}::text::json)))
-            ORDER BY id LIMIT ${limit.rows}
-          ) AS o) AS counted WHERE before < ${limit.bytes} ORDER BY id`,
-        ),
-      );
-      return slotRows(
-        rows.map((row) => ({ ...toStored(row), topic: row.topic })),
-        limit,
-      );
+      return readBySlot(session.run, after, limit, {
+        queue: 'outbox',
+        columns: topicToo,
+        takes: (sql) => sql`
+          topic <> ALL (ARRAY(SELECT json_array_elements_text(${asJson(without.topics)}::text::json)))
+          AND topic || ' ' || msg_key <> ALL (ARRAY(SELECT json_array_elements_text(${asJson(keys)}::text::json)))`,
+      });
     },
 
+    readKeys: (places, limit) =>
+      readParts(session.run, places, limit, {
+        queue: 'outbox',
+        columns: topicToo,
+        place: (sql) => sql`, topic text, key text`,
+        takes: (sql) => sql`q.topic = s.topic AND q.msg_key = s.key`,
+      }),
+
     async remove(messages) {
-      const gone = messages.map(({ id, eventId }) => ({ id: String(id), event_id: eventId }));
+      const gone = messages.map(({ slot, id, eventId }) => ({ slot, id: String(id), event_id: eventId }));
       const move = () => session.run((sql) => moveToSent(sql, asJson(gone)));
       // A part of `sent` for the day was made in this very moment: the row is meant for it, and the second try finds it.
       await move().catch((err: { code?: string }) => (err.code === '23514' ? move() : Promise.reject(err)));
@@ -108,8 +102,8 @@ export async function openSession(o: SessionOptions): Promise<RelaySession> {
 function moveToSent(sql: postgres.Sql, gone: string) {
   return sql`
     WITH gone AS (
-      DELETE FROM outbox o USING json_to_recordset(${gone}::text::json) AS g (id bigint, event_id uuid)
-      WHERE o.id = g.id AND o.event_id = g.event_id
+      DELETE FROM outbox o USING json_to_recordset(${gone}::text::json) AS g (slot smallint, id bigint, event_id uuid)
+      WHERE o.slot = g.slot AND o.id = g.id AND o.event_id = g.event_id
       RETURNING o.id, o.topic, o.msg_key, o.event_id, o.key_seq, o.type, o.payload, o.headers
     )
     INSERT INTO sent (id, topic, msg_key, event_id, key_seq, type, payload, headers)
@@ -134,41 +128,4 @@ export async function depthOf(
   return rows.map(({ slot, messages, oldest }) => ({ slot, messages, oldestSeconds: Math.max(0, oldest) }));
 }
 
-/** The columns that outbox and outbox_local share, as they are read. */
-export interface SlotRecord {
-  id: string;
-  slot: number;
-  msg_key: string;
-  event_id: string;
-  key_seq: string;
-  type: string;
-  payload: unknown;
-  headers: StoredHeaders;
-  bytes: number;
-}
-
-export function slotRows(rows: OutboxMessage[], limit: ReadLimit): SlotRows {
-  const found = new Map<number, ReadLimit>();
-  for (const { slot, bytes } of rows) {
-    const sum = found.get(slot) ?? { rows: 0, bytes: 0 };
-    found.set(slot, { rows: sum.rows + 1, bytes: sum.bytes + bytes });
-  }
-  const full = [...found].filter(([, sum]) => sum.rows >= limit.rows || sum.bytes >= limit.bytes);
-  return { rows, more: new Set(full.map(([slot]) => slot)) };
-}
-
-type OutboxRecord = SlotRecord & { topic: string };
-
-export function toStored(row: SlotRecord): Omit<OutboxMessage, 'topic'> {
-  return {
-    id: BigInt(row.id),
-    slot: row.slot,
-    msgKey: row.msg_key,
-    eventId: row.event_id,
-    keySeq: row.key_seq,
-    type: row.type,
-    payload: row.payload,
-    headers: row.headers,
-    bytes: row.bytes,
-  };
-}
+const topicToo = (sql: postgres.Sql) => sql`, q.topic`;

@@ -115,8 +115,7 @@ const SWEEP_SHARE = 20;
 /** But no further, in ms: what a person released, or what was committed late, is found by it. */
 const SWEEP_AT_MOST_MS = 3000;
 
-/** When to read from the start again, after such a read that was asked at `askedAt` and is answered now. */
-export function nextSweepAt(askedAt: number): number {
-  const now = performance.now();
-  return Math.max(askedAt + SWEEP_MS, now + Math.min(SWEEP_SHARE * (now - askedAt), SWEEP_AT_MOST_MS));
+/** When to read from the start again, after such a read that took so many ms and ends now. */
+export function nextSweepAt(tookMs: number, now: number): number {
+  return now + Math.max(SWEEP_MS - tookMs, Math.min(SWEEP_SHARE * tookMs, SWEEP_AT_MOST_MS));
 }

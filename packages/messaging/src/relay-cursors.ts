@@ -1,0 +1,118 @@
+import { higher } from './floors.ts';
+import { createLookBack } from './look-back.ts';
+import type { OutboxMessage } from './relay-queue.ts';
+import { nextSweepAt } from './slot-chores.ts';
+import type { SlotPart } from './slot-read.ts';
+import { createSweep, type Sweep } from './slot-sweep.ts';
+
+/** How far a relay has read each of its slots, and when it reads one from its floor again. Times are milliseconds of one monotonic clock. */
+export interface RelayCursors {
+  /** Begins a read of these slots: the id behind which, for each. */
+  begin(slots: readonly number[], now: number): Map<number, bigint>;
+  /** As of `Sweep`, in the read that was begun. */
+  believes(row: OutboxMessage): boolean;
+  /** Ends it, after so many ms, with the rows that were not taken. */
+  end(
+    parts: ReadonlyMap<number, SlotPart>,
+    doubted: readonly OutboxMessage[],
+    tookMs: number,
+    now: number,
+  ): void;
+  /** Reads each slot from its floor, as soon as that is of use, for what was left out. */
+  rewind(): void;
+  /** Reads each slot from where it was some seconds ago next time; to be called once a second. */
+  lookBack(): void;
+  /** Begins no sweep before. */
+  postpone(until: number): void;
+  /** When the first of these slots is to be read from its floor. */
+  sweepAt(slots: readonly number[]): number;
+  /** The slot is given up. */
+  drop(slot: number): void;
+}
+
+interface Cursor {
+  /** A hint that saves reading what is in memory or was deleted. */
+  after: bigint;
+  sweep: Sweep;
+  beganAt: number;
+  /** When the next sweep begins; infinite until it is known how long this one takes. */
+  sweepAt: number;
+}
+
+/** `floorOf`: the slot has no row with this id or a lower one, see `Floors`. */
+export function createRelayCursors(floorOf: (slot: number) => bigint): RelayCursors {
+  const cursors = new Map<number, Cursor>();
+  const marks = createLookBack();
+
+  function cursorOf(slot: number): Cursor {
+    let cursor = cursors.get(slot);
+    if (!cursor) {
+      cursor = { after: 0n, sweep: createSweep(), beganAt: 0, sweepAt: 0 };
+      cursors.set(slot, cursor);
+    }
+    return cursor;
+  }
+
+  function sweepAgain(cursor: Cursor, now: number): void {
+    cursor.sweep.begin();
+    cursor.after = 0n;
+    cursor.beganAt = now;
+    cursor.sweepAt = Number.POSITIVE_INFINITY;
+  }
+
+  return {
+    begin(slots, now) {
+      const after = new Map<number, bigint>();
+      for (const slot of slots) {
+        const cursor = cursorOf(slot);
+        if (now >= cursor.sweepAt && !cursor.sweep.isOnItsWay()) sweepAgain(cursor, now);
+        after.set(slot, higher(cursor.after, floorOf(slot)));
+      }
+      return after;
+    },
+
+    believes: (row) => cursorOf(row.slot).sweep.believes(keyOf(row), row.id),
+
+    end(parts, doubted, tookMs, now) {
+      for (const row of doubted) cursorOf(row.slot).sweep.doubt(keyOf(row), row.id);
+      for (const [slot, part] of parts) {
+        const cursor = cursorOf(slot);
+        cursor.after = part.to;
+        const { sweep } = cursor;
+        sweep.read(part, tookMs);
+        if (sweep.isOnItsWay()) continue;
+        if (cursor.sweepAt === Number.POSITIVE_INFINITY) cursor.sweepAt = nextSweepAt(sweep.tookMs(), now);
+        if (sweep.hasDoubts()) cursor.sweepAt = Math.min(cursor.sweepAt, cursor.beganAt + sweep.apartMs());
+      }
+    },
+
+    rewind() {
+      for (const cursor of cursors.values()) {
+        cursor.sweep.distrust();
+        cursor.sweepAt = 0;
+      }
+    },
+
+    lookBack() {
+      const now = new Map([...cursors].map(([slot, { after }]) => [slot, after]));
+      for (const [slot, id] of marks.tick(now)) {
+        const cursor = cursorOf(slot);
+        if (!cursor.sweep.isOnItsWay()) cursor.after = id;
+      }
+    },
+
+    postpone(until) {
+      for (const cursor of cursors.values()) cursor.sweepAt = Math.max(cursor.sweepAt, until);
+    },
+
+    sweepAt: (slots) => Math.min(...slots.map((slot) => cursorOf(slot).sweepAt)),
+
+    drop(slot) {
+      cursors.delete(slot);
+    },
+  };
+}
+
+function keyOf({ topic, msgKey }: OutboxMessage): string {
+  return `${topic} ${msgKey}`;
+}
