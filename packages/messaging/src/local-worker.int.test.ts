@@ -21,6 +21,7 @@ import {
   remind,
 } from './fixture.ts';
 import { makeDeadRows } from './fixture-dead-rows.ts';
+import { behind, fillLong, LONG } from './fixture-long-key.ts';
 import { type Handler, type Message, on } from './handler.ts';
 import { removeHandled } from './local-apply.ts';
 import { createLocalWorker, type LocalWorker, type LocalWorkerOptions } from './local-worker.ts';
@@ -560,6 +561,19 @@ test('a Remind without a local handler is refused in send, with the cure', async
   const without = createOutbox({ service: 'orders', catalog, owns: ['orders'] });
   const sending = fixture.database.db.transaction((tx) => without.send(tx, remind('k', 1)));
   await expect(sending).rejects.toThrow('no local handler for Remind: give it one');
+});
+
+test('a key with thousands of messages behind a dead letter holds up no other of its slot, and goes on when it is released', async () => {
+  await fillLong(fixture, 'outbox_local', 'Remind');
+  await fixture.admin`
+    INSERT INTO dead_letter (topic, event_id, type, msg_key, body, headers, reason, detail, attempts, holds_key)
+    VALUES ('self', 'e', 'Remind', 'long', '', '{}', 'invariant', 'never', 1, true)`;
+  await start(noting(undefined, { ordered: true }));
+  await eventually(async () => expect((await effects()).map(({ key }) => key)).toEqual([behind]), 5000);
+  await fixture.admin`UPDATE dead_letter SET state = 'discarded'`;
+  await emptied(30_000);
+  const long = (await effects()).filter(({ key }) => key === 'long');
+  expect(long.map(({ seq }) => seq)).toEqual(Array.from({ length: LONG }, (_, i) => i + 1));
 });
 
 test('rows that are dead and cannot be vacuumed are passed at the start, not in each sweep', async () => {

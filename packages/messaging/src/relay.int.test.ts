@@ -18,6 +18,7 @@ import {
   reserve,
 } from './fixture.ts';
 import { makeDeadRows } from './fixture-dead-rows.ts';
+import { behind, fillLong, LONG } from './fixture-long-key.ts';
 import { firstAppearances, recorder } from './fixture-recorder.ts';
 import { hurryTimers } from './fixture-timers.ts';
 import { OutboxSetupError } from './outbox-check.ts';
@@ -145,6 +146,21 @@ describe('publishing', () => {
     expectInOrder(broker.arrived, 700);
     const lastOther = broker.arrived.findLastIndex((e) => e.partitionkey !== 'long');
     expect(lastOther, 'position of the last message of another key').toBeLessThan(600);
+  });
+
+  test('a key with thousands of messages that fail holds up no other of its slot, and goes on when it is let through', async () => {
+    await fillLong(fixture, 'outbox', 'Placed');
+    let isLet = false;
+    const broker = recorder((event) => {
+      if (event.partitionkey === 'long' && !isLet) throw new Error('not yet');
+    });
+    await start(broker.publish);
+    await eventually(() => expect(broker.arrived.map((e) => e.partitionkey)).toContain(behind), 5000);
+    isLet = true;
+    await emptied(30_000);
+    expect(firstAppearances(broker.arrived).get('long')).toEqual(
+      Array.from({ length: LONG }, (_, i) => i + 1),
+    );
   });
 
   test('what is committed with a nudge is published long before the next poll', async () => {

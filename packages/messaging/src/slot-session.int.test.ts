@@ -85,6 +85,9 @@ test.each([
       await fixture.admin`ANALYZE ${fixture.admin(queue)}`;
       expect(await planOf(fixture.admin), 'control').toContain('Seq Scan');
       expect(await session.run(planOf)).toContain(`using ${queue}_pkey on `);
+      expect(await session.run((sql) => sql`SHOW enable_bitmapscan`)).toMatchObject([
+        { enable_bitmapscan: 'off' },
+      ]);
     } finally {
       await session.close();
     }

@@ -1,0 +1,76 @@
+import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
+import { type Fixture, openFixture } from './fixture.ts';
+import { behind, fillLong, LONG, slot } from './fixture-long-key.ts';
+import { openLocalSession } from './local-session.ts';
+import { openSession } from './relay-session.ts';
+import type { SlotPart } from './slot-read.ts';
+
+let fixture: Fixture;
+beforeAll(async () => {
+  fixture = await openFixture('readsteps');
+});
+beforeEach(() => fixture.clear());
+afterAll(() => fixture?.close());
+
+const limit = { rows: 100, bytes: 1_000_000 };
+const options = () => ({
+  url: fixture.urls.url,
+  applicationName: 'reader',
+  idleSessionTimeoutMs: 5000,
+  onAnnounced: () => {},
+});
+
+/** Reads on until there is no more. */
+async function readAll(read: (after: Map<number, bigint>) => Promise<Map<number, SlotPart>>) {
+  const parts: SlotPart[] = [];
+  for (let after = 0n, more = true; more; ) {
+    const part = (await read(new Map([[slot, after]]))).get(slot) as SlotPart;
+    parts.push(part);
+    ({ to: after, more } = part);
+  }
+  return parts.map(({ rows, inSteps }) => ({ keys: rows.map(({ msgKey }) => msgKey), inSteps }));
+}
+
+/** Two reads pass what is left out, the third comes to the end. */
+const inThreeSteps = [
+  { keys: [], inSteps: true },
+  { keys: [], inSteps: true },
+  { keys: [behind], inSteps: false },
+];
+
+test('a relay passes what is left out in steps, and finds what is behind it', async () => {
+  await fillLong(fixture, 'outbox', 'Placed');
+  const session = await openSession(options());
+  try {
+    const long = [{ topic: 'orders', key: 'long' }];
+    expect(await readAll((after) => session.read(after, { topics: [], keys: long }, limit))).toEqual(
+      inThreeSteps,
+    );
+    expect(await readAll((after) => session.read(after, { topics: ['orders'], keys: [] }, limit))).toEqual(
+      inThreeSteps.map((part) => ({ ...part, keys: [] })),
+    );
+    // And of one key alone, which has two rows more than a read may take.
+    const place = { topic: 'orders', key: 'long', slot, after: BigInt(LONG - 102) };
+    const [part] = await session.readKeys([place], limit);
+    expect(part).toMatchObject({ to: BigInt(LONG - 2), more: true, inSteps: false });
+    const [rest] = await session.readKeys([{ ...place, after: part?.to ?? 0n }], limit);
+    expect(rest).toMatchObject({ to: BigInt(LONG + 1), more: false });
+    expect(rest?.rows.map(({ keySeq }) => keySeq)).toEqual([String(LONG - 1), String(LONG)]);
+  } finally {
+    await session.close();
+  }
+});
+
+test('a local worker does, past keys that fail and past those that a dead letter holds', async () => {
+  await fillLong(fixture, 'outbox_local', 'Remind');
+  const session = await openLocalSession(options());
+  try {
+    expect(await readAll((after) => session.read(after, ['long'], limit))).toEqual(inThreeSteps);
+    await fixture.admin`
+      INSERT INTO dead_letter (topic, event_id, type, msg_key, body, headers, reason, detail, attempts, holds_key)
+      VALUES ('self', 'e', 'T', 'long', '', '{}', 'invariant', 'never', 1, true)`;
+    expect(await readAll((after) => session.read(after, [], limit))).toEqual(inThreeSteps);
+  } finally {
+    await session.close();
+  }
+});
