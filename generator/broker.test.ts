@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs';
 import { expect, test } from 'vitest';
 import { parse } from 'yaml';
 import { brokerOutputs, loadBroker, parseBroker } from './broker.ts';
@@ -105,7 +106,7 @@ test('a broker on which nothing has to be made has no streams', () => {
 
 test('a patience of the broker that is no duration is refused', () => {
   const broker = parseBroker('jetstream', BROKER.replace('20s', '20'));
-  expect(() => brokerOutputs(topology, broker)).toThrow(/ackWait 20 .* is no duration/);
+  expect(() => brokerOutputs(topology, broker)).toThrow(/part 1: ackWait 20 is no duration/);
 });
 
 test('what explains the template is not repeated in each component', () => {
@@ -119,8 +120,26 @@ test('a name that the generator does not know is refused, with those it knows', 
   );
 });
 
+test('a template that is no YAML is refused with its line in the file, whichever part it is in', () => {
+  const text = readFileSync('components/brokers/jetstream.yaml', 'utf8');
+  const lineOf = (words: string) => text.slice(0, text.indexOf(words)).split('\n').length;
+  for (const words of ['spec:\n', 'target:\n', 'retention: limits\n']) {
+    const line = lineOf(words);
+    const broken = text.replace(words, words.replace(':', ''));
+    expect(() => parseBroker('jetstream', broken), words).toThrow(
+      expect.objectContaining({
+        message: expect.stringMatching(
+          new RegExp(`^components/brokers/jetstream.yaml, line (${line}|${line + 1}): no valid YAML`),
+        ),
+        cure: expect.stringContaining('then npm run generate'),
+      }),
+    );
+  }
+});
+
 test('a template without its three parts is refused', () => {
-  expect(() => parseBroker('jetstream', BROKER.split('---\n')[0] ?? '')).toThrow(/expected three parts/);
+  expect(() => parseBroker('jetstream', BROKER.split('---\n')[0] ?? '')).toThrow(/1 part\(s\), where three/);
+  expect(() => parseBroker('jetstream', BROKER.replace('spec:', 'specs:'))).toThrow(/part 1/);
   expect(() => parseBroker('jetstream', BROKER.replace('target:', 'targets:'))).toThrow(/part 2/);
 });
 

@@ -1,6 +1,6 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
-import { parse } from 'yaml';
+import { LineCounter, parse, parseDocument } from 'yaml';
 import { z } from 'zod';
 import { ShopError } from '../local/shop-error.ts';
 import { milliseconds } from './duration.ts';
@@ -15,6 +15,12 @@ const resiliency = z.strictObject({
     retries: z.record(z.string(), z.looseObject({})),
   }),
   target: z.strictObject({ inbound: direction, outbound: direction }),
+});
+
+const component = z.looseObject({
+  spec: z.looseObject({
+    metadata: z.array(z.looseObject({ name: z.string(), value: z.unknown().optional() })),
+  }),
 });
 
 /** What a template in components/brokers/ says. */
@@ -49,7 +55,7 @@ function filesOf(root: string, isMeant: (name: string) => boolean, ending: strin
 
 /**
  * Reads components/brokers/<name>.yaml.
- * @throws ShopError when there is no such template; an error with the place when a part is missing or unknown.
+ * @throws ShopError when there is no such template, or with what is wrong in it and where.
  */
 export function loadBroker(root: string, name: string): Broker {
   const file = `${FOLDER}/${name}.yaml`;
@@ -64,15 +70,32 @@ export function loadBroker(root: string, name: string): Broker {
 
 /** As loadBroker, from the text of the template. */
 export function parseBroker(name: string, text: string): Broker {
-  const [component, policies, stream, ...rest] = text.split(/^---\n/m);
-  if (component === undefined || policies === undefined || stream === undefined || rest.length > 0) {
-    throw new Error(`components/brokers/${name}.yaml: expected three parts between lines of ---`);
-  }
+  const parts = text.split(/^---\n/m);
+  const [first, policies, stream] = parts;
+  if (first === undefined || policies === undefined || stream === undefined || parts.length > 3)
+    throw templateFault(name, `: ${parts.length} part(s), where three are expected between lines of ---`);
+  parts.forEach((part, n) => {
+    const linesBefore = parts.slice(0, n).join('---\n').split('\n').length - 1 + Math.min(n, 1);
+    const lines = new LineCounter();
+    const [error] = parseDocument(unfilled(part), { lineCounter: lines, prettyErrors: false }).errors;
+    if (error)
+      throw templateFault(
+        name,
+        `, line ${linesBefore + lines.linePos(error.pos[0]).line}: no valid YAML: ${error.message}`,
+      );
+  });
+  const shape = component.safeParse(parse(unfilled(first)));
+  if (!shape.success) throw templateFault(name, `, part 1: ${z.prettifyError(shape.error)}`);
   const parsed = resiliency.safeParse(parse(policies));
-  if (!parsed.success) {
-    throw new Error(`components/brokers/${name}.yaml, part 2: ${z.prettifyError(parsed.error)}`);
-  }
-  return { name, component: withoutLeadingComment(component), resiliency: parsed.data, stream };
+  if (!parsed.success) throw templateFault(name, `, part 2: ${z.prettifyError(parsed.error)}`);
+  return { name, component: withoutLeadingComment(first), resiliency: parsed.data, stream };
+}
+
+function templateFault(name: string, fault: string): ShopError {
+  return new ShopError(
+    `${FOLDER}/${name}.yaml${fault}`,
+    'correct it there (docs/brokers.md says what it holds), then npm run generate',
+  );
 }
 
 /** components/pubsub-*.yaml, their kustomization, and the streams for the step that makes them. */
@@ -81,13 +104,13 @@ export function brokerOutputs(topology: Topology, broker: Broker): Output[] {
   const components = topology.topics.flatMap((topic) =>
     topic.components.map(({ name, scopes }, lane) => ({
       path: `components/${name}.yaml`,
-      content: header(source) + fill(broker.component, componentValues(topic, { name, scopes, lane })),
+      content: header(source) + fill(broker, 'component', componentValues(topic, { name, scopes, lane })),
     })),
   );
   const streamOf = ({ stream, name }: Topic): { name?: string } | null =>
-    parse(fill(broker.stream, { stream, topic: name }));
+    parse(fill(broker, 'stream', { stream, topic: name }));
   const streams = topology.topics.map(streamOf).filter((stream) => stream !== null);
-  const settings = consumerSettings(parse(unfilled(broker.component)));
+  const settings = consumerSettings(broker);
   const consumers = topology.topics.flatMap((topic) =>
     topic.consumers.map((app) => ({
       app,
@@ -165,12 +188,16 @@ export function unfilled(text: string): string {
 }
 
 /** What a JetStream component asks of its durable consumer, in the words of the broker's API (times in nanoseconds). */
-function consumerSettings(component: { spec: { metadata: { name: string; value?: string }[] } }) {
-  const value = (name: string) => component.spec.metadata.find((entry) => entry.name === name)?.value;
+function consumerSettings(broker: Broker) {
+  const { spec } = component.parse(parse(unfilled(broker.component)));
+  const value = (name: string) => {
+    const found = spec.metadata.find((entry) => entry.name === name)?.value;
+    return found === undefined ? undefined : String(found);
+  };
   const [ackWait, maxDeliver, maxAckPending] = ['ackWait', 'maxDeliver', 'maxAckPending'].map(value);
   const patience = ackWait === undefined ? undefined : milliseconds(ackWait);
   if (ackWait !== undefined && patience === undefined)
-    throw new Error(`ackWait ${ackWait} of the broker's template is no duration such as 20s or 1m30s`);
+    throw templateFault(broker.name, `, part 1: ackWait ${ackWait} is no duration such as 20s or 1m30s`);
   return {
     ...(patience === undefined ? {} : { ack_wait: patience * 1e6 }),
     ...(maxDeliver === undefined ? {} : { max_deliver: Number(maxDeliver) }),
@@ -179,14 +206,14 @@ function consumerSettings(component: { spec: { metadata: { name: string; value?:
 }
 
 /** Replaces `{{name}}` by its value. Throws for a name that has none: a template must not keep a hole. */
-function fill(template: string, values: Record<string, string>): string {
-  return template.replaceAll(/\{\{([^}]*)\}\}/g, (_, name: string) => {
+function fill(broker: Broker, part: 'component' | 'stream', values: Record<string, string>): string {
+  return broker[part].replaceAll(/\{\{([^}]*)\}\}/g, (_, name: string) => {
     const value = values[name];
-    if (value === undefined) {
-      throw new Error(
-        `{{${name}}} is not known in a broker template; known are ${Object.keys(values).join(', ')}`,
+    if (value === undefined)
+      throw templateFault(
+        broker.name,
+        `: {{${name}}} is not known in its ${part}; known are ${Object.keys(values).join(', ')}`,
       );
-    }
     return value;
   });
 }

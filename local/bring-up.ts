@@ -117,13 +117,14 @@ export async function bringUp(o: ShopOptions, report: Report): Promise<Up> {
       step(report, 'services', () => all(instances, (instance) => start(appSpec(context, instance)))),
     );
     // While the others start: this process has nothing else to do.
-    const outdated = outdatedFiles(topology, context.generated);
-    if (outdated) say(outdated);
+    const checked = Promise.resolve().then(() => {
+      const outdated = outdatedFiles(topology, context.generated);
+      if (outdated) say(outdated);
+    });
     const faults = () => componentFaults(sidecarLogs, join(context.generated, 'components'));
     // Also when the start fails: then this may be why.
-    await together([postgres, broker, sentry, bundles, simulators, databases, sidecars, apps], end).finally(
-      () => faults().forEach(say),
-    );
+    const works = [checked, postgres, broker, sentry, bundles, simulators, databases, sidecars, apps];
+    await together(works, end).finally(() => faults().forEach(say));
     await step(report, 'the way through it all', () =>
       reallyReady(context, o.signal).catch((err: Error) => {
         throw noWayThrough(err, faults(), context.paths.logs);

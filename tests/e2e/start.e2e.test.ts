@@ -1,5 +1,5 @@
 import { type ChildProcess, spawn } from 'node:child_process';
-import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
+import { cpSync, existsSync, readdirSync, readFileSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
 import { mkdtemp } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -17,9 +17,12 @@ interface Runner {
 const running: Runner[] = [];
 const folders: string[] = [];
 
-function start(runDir: string, ...args: string[]): Runner {
+const start = (runDir: string, ...args: string[]) => startIn(process.cwd(), runDir, ...args);
+
+function startIn(cwd: string, runDir: string, ...args: string[]): Runner {
   const broker = BROKER ? ['--broker', BROKER] : [];
   const child = spawn(process.execPath, ['local/bootstrap.mjs', 'local/start.ts', ...broker, ...args], {
+    cwd,
     env: { ...process.env, SIDECART_RUN_DIR: runDir },
     stdio: ['ignore', 'pipe', 'pipe'],
     detached: true,
@@ -167,6 +170,19 @@ describe('npm start', () => {
     await runner.ended;
     expect(pids.filter(alive)).toEqual([]);
   }, 240_000);
+
+  test('a template of the broker that is no YAML is told with its line and the cure, and what was started ends', async () => {
+    const checkout = await folder();
+    const notCopied = ['.git', '.run', '.cache', 'node_modules'].map((name) => join(process.cwd(), name));
+    cpSync(process.cwd(), checkout, { recursive: true, filter: (from) => !notCopied.includes(from) });
+    symlinkSync(join(process.cwd(), 'node_modules'), join(checkout, 'node_modules'));
+    const template = `components/brokers/${BROKER ?? 'jetstream'}.yaml`;
+    writeFileSync(join(checkout, template), readFileSync(template, 'utf8').replace('\nspec:\n', '\nspec\n'));
+    const runner = startIn(checkout, join(checkout, '.run'));
+    expect(await runner.ended).toBe(1);
+    expect(runner.output()).toMatch(new RegExp(`^${template}, line \\d+: no valid YAML: .*\nCure: `, 'm'));
+    expect(runner.output()).not.toMatch(/^\s+at /m);
+  }, 60_000);
 
   test('two checkouts run side by side', async () => {
     const [one, two] = [await folder(), await folder()];
