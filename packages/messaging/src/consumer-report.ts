@@ -48,6 +48,8 @@ export function createConsumerReport(o: {
     'Messages dealt with that are older than the inbox remembers: they may have been before',
     ['topic'],
   );
+  // An alert on what has been added sees the first one only where there was a 0 before.
+  for (const topic of Object.keys(o.topics)) forgotten.inc({ topic }, 0);
   const parked = metrics.gauge('sidecart_inbox_parked', 'Messages that wait for one before them', ['topic']);
   const oldest = metrics.gauge(
     'sidecart_inbox_parked_oldest_seconds',

@@ -89,6 +89,9 @@ export function createRepair(o: RepairOptions): Worker {
     'Messages that never came and that nobody has any more',
     ['topic', 'sender'],
   );
+  // An alert on what has been added sees the first one only where there was a 0 before.
+  for (const { topic, sender } of o.edges)
+    for (const counter of [repaired, lost]) counter.inc({ topic, sender }, 0);
   const failing = new Map<string, string>();
   const subscriptions = createSubscriptionReport({
     ...o,
