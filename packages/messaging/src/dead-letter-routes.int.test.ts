@@ -26,13 +26,17 @@ beforeEach(() => fixture.clear());
 afterAll(() => fixture?.close());
 
 /** Every handling fails while `broken` says so; `Step` wants the order. */
-function service(broken: () => Error | undefined = () => new PermanentError('not yet')) {
+function service(
+  broken: () => Error | undefined = () => new PermanentError('not yet'),
+  { during = async () => {} } = {},
+) {
   const deps = testDeps('inventory');
   const handler = (ordered: boolean) =>
     on(
       z.object({ n: z.int() }),
       async (tx, { data }) => {
         await tx.execute(sql`INSERT INTO effect VALUES (${data.n})`);
+        await during();
         const err = broken();
         if (err) throw err;
       },
@@ -105,6 +109,22 @@ describe('redrive', () => {
     });
     expect((await call('GET', '')).body.items).toEqual([]);
     expect((await call('GET', '?state=redriven')).body.items).toHaveLength(1);
+  });
+
+  test('is noted before the handler runs, so that who asked is known of one that kills the process', async () => {
+    let notes: unknown;
+    let again = false;
+    const { send, call } = service(() => (again ? undefined : new PermanentError('no')), {
+      async during() {
+        if (again) notes = await fixture.admin`SELECT actor, action, note FROM dead_letter_action`;
+      },
+    });
+    await send(placed(1));
+    again = true;
+    const id = (await call('GET', '')).body.items[0].id;
+    expect((await call('POST', `/${id}/redrive`)).body).toEqual({ outcome: 'applied' });
+    expect(notes).toEqual([{ actor: 'ana', action: 'redrive', note: 'begun' }]);
+    expect((await call('GET', `/${id}`)).body.actions).toMatchObject([{ actor: 'ana', note: 'applied' }]);
   });
 
   test('two at once: one applies', async () => {

@@ -45,6 +45,14 @@ describe('the envelope', () => {
     });
   });
 
+  test('with a number that is none is refused for that, whatever is there instead', () => {
+    const event = buildEnvelope('orders', stored);
+    for (const sequence of ['x', '', '-5', '0', '1e3', '9223372036854775808', `1${'0'.repeat(30)}`])
+      expect(receivedEnvelope.safeParse({ ...event, sequence }).error?.issues, sequence).toMatchObject([
+        { path: ['sequence'], message: 'Expected a positive 64-bit number as a string' },
+      ]);
+  });
+
   test('is read tolerantly: what is optional and unusable counts as absent', () => {
     const minimal = { specversion: '1.0', id: 'x', type: 'T', partitionkey: 'k', sequence: '1', data: null };
     expect(receivedEnvelope.parse({ ...minimal, actor: 7, traceparent: '', future: {} })).toMatchObject({

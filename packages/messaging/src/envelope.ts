@@ -82,8 +82,10 @@ export const receivedEnvelope = z.object({
   partitionkey: attribute,
   sequence: z
     .string()
-    .regex(/^[1-9]\d{0,18}$/, 'Expected a positive 64-bit number as a string')
-    .refine((text) => BigInt(text) < 2n ** 63n, 'Expected a positive 64-bit number as a string'),
+    .refine(
+      (text) => /^[1-9]\d{0,18}$/.test(text) && BigInt(text) < 2n ** 63n,
+      'Expected a positive 64-bit number as a string',
+    ),
   time: optionalAttribute,
   correlationid: optionalAttribute,
   causationid: optionalAttribute,

@@ -26,11 +26,11 @@ export class HandlerTimeoutError extends Error {
   override name = 'HandlerTimeoutError';
 }
 
-/** The process died in every one of so many handlings. */
+/** The process died in every one of so many handlings, and before those in the one that began the counting. */
 export class PoisonError extends Error {
   override name = 'PoisonError';
   constructor(deaths: number) {
-    super(`The process died ${deaths} times while it handled this message`);
+    super(`The process died ${deaths} times while it handled this message, the first death not counted`);
   }
 }
 

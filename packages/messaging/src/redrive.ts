@@ -34,34 +34,45 @@ interface Deciding {
   consumer: Pick<Consumer, 'topics' | 'drain'>;
 }
 
+/** What a redrive is noted with until it is known what came of it: for good, where its handler kills the process. */
+const BEGUN = 'begun';
+
 /**
  * Handles a dead letter once more: by the same handler, under the same event id, in one transaction with its inbox row and the note
- * of who asked for it. One that has its effect already changes nothing. Undefined when there is none of that id.
+ * of what came of it; who asked for it is noted before. One that has its effect already changes nothing. Undefined when there is none of
+ * that id.
  */
 export async function redriveDeadLetter(
   { database, consumer }: Deciding,
   id: bigint,
   actor: string,
 ): Promise<Decision | undefined> {
+  const redrive = await begin(database.db, id, actor);
+  if (redrive === undefined) {
+    const [row] = await database.db.select().from(deadLetter).where(eq(deadLetter.id, id));
+    return settledBefore(row);
+  }
   let place: Place | undefined;
   try {
     const decision = await database.db.transaction(async (tx) => {
       const row = await lock(tx, id);
-      if (!row) return undefined;
       const settled = settledBefore(row);
-      if (settled) return settled;
-      const made = await handleAgain(tx, row, consumer.topics);
-      place = made.place;
-      await resolve(tx, row, 'redriven');
-      await note(tx, { deadLetterId: id, actor, action: 'redrive', note: made.outcome });
-      return { outcome: made.outcome } satisfies Decision;
+      if (row && !settled) {
+        const made = await handleAgain(tx, row, consumer.topics);
+        place = made.place;
+        await resolve(tx, row, 'redriven');
+        await end(tx, redrive, made.outcome);
+        return { outcome: made.outcome } satisfies Decision;
+      }
+      if (settled) await end(tx, redrive, settled.outcome);
+      return settled;
     });
     if (place) void consumer.drain(place);
     return decision;
   } catch (err) {
     const failure = classifyFailure(err);
     const detail = failure.kind === 'permanent' ? failure.detail : rootMessage(err);
-    await note(database.db, { deadLetterId: id, actor, action: 'redrive', note: `failed: ${detail}` });
+    await end(database.db, redrive, `failed: ${detail}`);
     return { outcome: 'failed', detail };
   }
 }
@@ -75,9 +86,8 @@ export async function discardDeadLetter(
   let place: Place | undefined;
   const decision = await database.db.transaction(async (tx): Promise<Decision | undefined> => {
     const row = await lock(tx, id);
-    if (!row) return undefined;
     const settled = settledBefore(row);
-    if (settled) return settled;
+    if (!row || settled) return settled;
     if (row.holdsKey && row.sender !== null && row.msgKey !== null && row.keySeq !== null) {
       place = { topic: row.topic, sender: row.sender, key: row.msgKey, seq: row.keySeq };
       await pass(tx, place, row.eventId);
@@ -133,17 +143,31 @@ async function lock(tx: Transaction, id: bigint): Promise<Row | undefined> {
   return row;
 }
 
-function settledBefore({ state }: Row): Decision | undefined {
-  return state === 'waiting' ? undefined : { outcome: `already_${state}` };
+function settledBefore(row: Pick<Row, 'state'> | undefined): Decision | undefined {
+  return row && row.state !== 'waiting' ? { outcome: `already_${row.state}` } : undefined;
 }
 
 async function resolve(tx: Transaction, { id }: Row, state: 'redriven' | 'discarded'): Promise<void> {
   await tx.update(deadLetter).set({ state, resolvedAt: sql`clock_timestamp()` }).where(eq(deadLetter.id, id));
 }
 
-async function note(
-  db: Database['db'] | Transaction,
-  action: typeof deadLetterAction.$inferInsert,
-): Promise<void> {
-  await db.insert(deadLetterAction).values({ ...action, note: withoutNul(action.note) });
+async function note(tx: Transaction, action: typeof deadLetterAction.$inferInsert): Promise<void> {
+  await tx.insert(deadLetterAction).values({ ...action, note: withoutNul(action.note) });
+}
+
+/** Notes that a redrive was asked for, before anything is done. Undefined when the dead letter does not wait, or is not there. */
+async function begin(db: Database['db'], id: bigint, actor: string): Promise<bigint | undefined> {
+  const [row] = await db.execute<{ id: string }>(sql`
+    INSERT INTO dead_letter_action (dead_letter_id, actor, action, note)
+    SELECT id, ${actor}, 'redrive', ${BEGUN} FROM dead_letter WHERE id = ${id} AND state = 'waiting'
+    RETURNING id`);
+  return row && BigInt(row.id);
+}
+
+/** Notes what came of it. */
+async function end(db: Database['db'] | Transaction, redrive: bigint, outcome: string): Promise<void> {
+  await db
+    .update(deadLetterAction)
+    .set({ note: withoutNul(outcome) })
+    .where(eq(deadLetterAction.id, redrive));
 }
