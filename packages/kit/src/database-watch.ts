@@ -4,6 +4,8 @@ import type { Logger } from './log.ts';
 import type { Metrics } from './metrics.ts';
 import type { Worker } from './service.ts';
 
+type Fault = Error & { code?: string };
+
 /**
  * Asks the database every few seconds whether it is there, so that its absence shows in the health details and as the
  * metric sidecart_database_up even while nobody uses it. The process stays ready.
@@ -24,10 +26,10 @@ export function createDatabaseWatch(o: {
   async function look(): Promise<void> {
     const fault = await o.database.sql`select 1`.then(
       () => undefined,
-      (err: Error & { code?: string }) => err,
+      (err: Fault) => err,
     );
     up.set(fault ? 0 : 1);
-    if (fault) o.health.report('database', { status: 'degraded', reason: fault.code ?? fault.message });
+    if (fault) o.health.report('database', { status: 'degraded', reason: reasonOf(fault) });
     else o.health.report('database', { status: 'ok' });
     if (wasUp && fault) o.log.warn({ err: fault }, 'the database is away');
     if (!wasUp && !fault) o.log.info('the database is back');
@@ -48,4 +50,10 @@ export function createDatabaseWatch(o: {
       await running;
     },
   };
+}
+
+/** Its code and its text: either alone says too little. Many texts have the code in them, and some faults have no text. */
+function reasonOf({ code, message }: Fault): string {
+  if (code === undefined || message.includes(code)) return message;
+  return message === '' ? code : `${code}: ${message}`;
 }

@@ -191,7 +191,7 @@ test('the database being away at start does not keep the service from starting',
   expect(health).toMatchObject({
     status: 'degraded',
     ready: true,
-    components: { database: { reason: 'ECONNREFUSED' } },
+    components: { database: { reason: 'connect ECONNREFUSED 127.0.0.1:1' } },
   });
   const slow = await service.call('/slow');
   expect(slow.status).toBe(503);
