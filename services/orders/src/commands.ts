@@ -156,6 +156,11 @@ export async function getOrder(
   return toOrder(state);
 }
 
+/** The same refusal, with the order that it is about: who reads it in a dead letter sees no request beside it. */
+function about(orderId: string, { kind, code, data, errors }: DomainError): DomainError {
+  return new DomainError(kind, code, { orderId, ...data }, errors);
+}
+
 /** Decides, stores what happened, and writes what the world is told and asked of it, all in `tx`. */
 export async function handle(
   tx: Transaction,
@@ -164,7 +169,9 @@ export async function handle(
   command: OrderCommand,
   o?: { isNew?: boolean },
 ): Promise<Handled<OrderState, OrderEvent>> {
-  const handled = await store.handle(tx, orderId, command, o);
+  const handled = await store.handle(tx, orderId, command, o).catch((err: unknown) => {
+    throw err instanceof DomainError ? about(orderId, err) : err;
+  });
   const { events, before, state } = handled;
   if (events.length === 0 || state.status === 'none') return handled;
   await Promise.all([

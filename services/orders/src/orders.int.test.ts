@@ -405,9 +405,9 @@ describe('the way of an order', () => {
     for (const answer of await Promise.all(answers)) expect(answer.status).toBe(200);
     expect(await stepOf(id)).toEqual(['confirmed', 'hand_over']);
     expect(await deadLetters(id)).toMatchObject([
-      { detail: expect.stringContaining('order_already_decided') },
+      { detail: expect.stringContaining(`order_already_decided { orderId: '${id}'`) },
     ]);
-    expect(await deadLetters(nobody)).toMatchObject([{ detail: expect.stringContaining('not_found') }]);
+    expect(await deadLetters(nobody)).toMatchObject([{ detail: `not_found { orderId: '${nobody}' }` }]);
   });
 });
 
@@ -448,7 +448,10 @@ describe('cancelling', () => {
   });
 
   test('an unknown order is not found', async () => {
-    expect(await cancel(newId('ord'), {})).toMatchObject({ status: 404, body: { code: 'not_found' } });
+    const unknown = await cancel(newId('ord'), {});
+    expect(unknown).toMatchObject({ status: 404, body: { code: 'not_found' } });
+    // What a dead letter tells to an operator.
+    expect(JSON.stringify(unknown.body)).not.toContain('orderId');
   });
 
   /** A cancellation and a rejection that have both decided on what they saw before either may go on. */
