@@ -343,6 +343,7 @@ describe('what never came', () => {
     await sent('told', 2);
     await start(repair);
     await eventually(async () => expect(await rows('repair_missing')).toBe(2));
+    expect(await metric('repair_lost_total', EDGE)).toBe(0);
     await fixture.admin`TRUNCATE sent`;
     gone.resolve();
     await eventually(async () => expect(await metric('repair_lost_total', EDGE)).toBe(2));
