@@ -142,6 +142,25 @@ describe('redrive', () => {
     expect(await effects()).toEqual([1]);
   });
 
+  test('twelve at once: one applies, and of each that was asked for it is kept what came of it', async () => {
+    let broken = true;
+    const begun = async () =>
+      (await fixture.admin`SELECT FROM dead_letter_action WHERE note = 'begun'`).length;
+    const { send, call } = service(() => (broken ? new PermanentError('no') : undefined), {
+      // None is refused before it is noted.
+      async during() {
+        if (!broken) await eventually(async () => expect(await begun()).toBe(12));
+      },
+    });
+    await send(placed(1));
+    broken = false;
+    const id = (await call('GET', '')).body.items[0].id;
+    await Promise.all(Array.from({ length: 12 }, () => call('POST', `/${id}/redrive`)));
+    const notes = (await call('GET', `/${id}`)).body.actions.map(({ note }: { note: string }) => note);
+    expect(notes.sort()).toEqual([...Array.from({ length: 11 }, () => 'already_redriven'), 'applied']);
+    expect(await effects()).toEqual([1]);
+  });
+
   test('of what has its effect already changes nothing and says so', async () => {
     const { send, call } = service();
     await send(placed(1));
