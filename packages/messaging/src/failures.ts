@@ -26,11 +26,13 @@ export class HandlerTimeoutError extends Error {
   override name = 'HandlerTimeoutError';
 }
 
-/** The process died in every one of so many handlings, and before those in the one that began the counting. */
+/** The process died in every one of so many handlings; where nothing was counted yet, in one or more before those. */
 export class PoisonError extends Error {
   override name = 'PoisonError';
   constructor(deaths: number) {
-    super(`The process died ${deaths} times while it handled this message, the first death not counted`);
+    super(
+      `The process died at least ${deaths} times while it handled this message; deaths before they were counted are not among these`,
+    );
   }
 }
 

@@ -14,6 +14,8 @@ import { createPoisonGuard } from './poison.ts';
 import { redriveDeadLetter } from './redrive.ts';
 import { delivery } from './testing.ts';
 
+/** What is told of one that died as often as is granted. */
+const DIED = `The process died at least ${MAX_STARTS} times while it handled this message; deaths before they were counted are not among these`;
 /** As in poison.ts. */
 const BEAT_MS = 5000;
 
@@ -49,9 +51,15 @@ test('a message that kills the process is set aside after a bounded number of de
   // One death before anybody counts, and as many as are granted.
   expect(await deathsOf('watch', [13, 7], 10)).toBe(MAX_STARTS + 1);
   expect(await fixture.admin`SELECT event_id, reason, detail FROM dead_letter`).toMatchObject([
-    { event_id: 'm13', reason: 'poison', detail: expect.stringContaining(`died ${MAX_STARTS} times`) },
+    { event_id: 'm13', reason: 'poison', detail: DIED },
   ]);
   expect(await fixture.admin`SELECT n FROM effect`).toEqual([{ n: 7 }]);
+});
+
+test('while deaths are counted already, its first one counts as well, and the detail is true of both', async () => {
+  await someDeath();
+  expect(await deathsOf('watch', [13], 10)).toBe(MAX_STARTS);
+  expect(await fixture.admin`SELECT detail FROM dead_letter`).toEqual([{ detail: DIED }]);
 });
 
 test('control: when nobody counts, it kills for ever', async () => {

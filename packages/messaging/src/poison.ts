@@ -9,7 +9,7 @@ import { createTurns } from './turns.ts';
 /**
  * Notices messages in whose handling the process dies. Starts and finishes are counted per message, but only for a while after a
  * process of this service ended without saying so: each count is a statement of its own that has to be on the disk before the handler runs,
- * and who never dies shall not pay for it. So a poisonous message costs one death more than it is given.
+ * and who never dies shall not pay for it. So a poisonous message costs one death more than it is given, if starts are not counted yet.
  *
  * A message that was at work when a process died is handled alone in its process until it ends: were it beside others, each death would
  * count against all of them, and those that were only near would be set aside with the one that kills.
