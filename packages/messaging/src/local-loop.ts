@@ -131,7 +131,7 @@ export async function localLoop(o: LocalLoopOptions): Promise<void> {
     const askedAt = performance.now();
     const asked = slots.wanted(chores.kept(), now);
     if (asked.size > 0) {
-      const parts = await session.read(asked, slots.excluded(now), READ_LIMIT);
+      const parts = await session.read(asked, slots.excluded(), READ_LIMIT);
       slots.offer(asked, parts, performance.now() - askedAt);
     } else if (polled) {
       await session.ping();
@@ -142,7 +142,7 @@ export async function localLoop(o: LocalLoopOptions): Promise<void> {
 
   function readAt(): number {
     const told = nudge.look ? (running.size > 0 ? lookedAt + LOOK_APART_MS : 0) : Number.POSITIVE_INFINITY;
-    return Math.min(told, pollAt, sweepAt, slots.readAt(performance.now()));
+    return Math.min(told, pollAt, sweepAt, slots.readAt());
   }
 
   const onLost = () => wake.up();

@@ -1,3 +1,4 @@
+import type postgres from 'postgres';
 import { LOCKS } from './lock-classes.ts';
 import { checkOutbox } from './outbox-check.ts';
 import { SELF } from './outbox-insert.ts';
@@ -43,11 +44,10 @@ export async function openLocalSession(o: {
     read: (after, without, limit) =>
       readBySlot(session.run, after, limit, {
         queue: 'outbox_local',
+        leavesOut: (sql) => sql`(${without.length > 0} OR EXISTS (${heldKeys(sql)}))`,
         takes: (sql) => sql`
           msg_key <> ALL (ARRAY(SELECT json_array_elements_text(${asJson(without)}::text::json)))
-          AND msg_key <> ALL (ARRAY(
-            SELECT msg_key FROM dead_letter
-            WHERE state = 'waiting' AND topic = ${SELF} AND holds_key AND msg_key IS NOT NULL))`,
+          AND msg_key <> ALL (ARRAY(${heldKeys(sql)}))`,
       }),
 
     depth: (floorOf) =>
@@ -55,4 +55,10 @@ export async function openLocalSession(o: {
         session.run((sql) => depthOf(sql, 'outbox_local', slots, floorOf)),
       ),
   };
+}
+
+function heldKeys(sql: postgres.Sql) {
+  return sql`
+    SELECT msg_key FROM dead_letter
+    WHERE state = 'waiting' AND topic = ${SELF} AND holds_key AND msg_key IS NOT NULL`;
 }

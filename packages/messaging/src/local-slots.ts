@@ -66,10 +66,11 @@ export interface LocalSlots {
   isBusy(slot: number): boolean;
   /** Forgets a slot that is given up. */
   drop(slot: number): void;
-  excluded(now: number): string[];
+  /** Keys that are left out of the reads. */
+  excluded(): string[];
   troubles(): Trouble[];
   /** When something has to be read without anybody saying so; 0 for at once. */
-  readAt(now: number): number;
+  readAt(): number;
 }
 
 /** Messages of one transaction at most. */
@@ -119,7 +120,13 @@ export function createLocalSlots(floorOf: (slot: number) => bigint = () => 0n): 
   function dropKey(state: SlotState, key: string): void {
     state.pending = state.pending.filter(({ msgKey }) => msgKey !== key);
     last.delete(key);
-    state.sweep.distrust();
+    state.sweep.distrust(key);
+  }
+
+  /** Who else has handled some of it, or will, is not known: no number of it is the last one handled. */
+  function dropAll(state: SlotState): void {
+    for (const { msgKey } of state.pending) last.delete(msgKey);
+    state.pending = [];
   }
 
   /** What memory has of the slot is read once more, so the last number of a key is the one before. */
@@ -139,14 +146,17 @@ export function createLocalSlots(floorOf: (slot: number) => bigint = () => 0n): 
     return state.rewoundAt + state.sweep.apartMs();
   }
 
-  /** Keys whose time has come are read again, from the start because they are below what was read. */
+  /**
+   * Keys whose time has come are read again, from the start because they are below what was read. Not in the middle of a sweep, whose steps would
+   * show what comes behind their first message.
+   */
   function release(now: number): void {
     for (const trouble of troubles.values()) {
-      if (trouble.dueAt > now || trouble.dueAt === Number.NEGATIVE_INFINITY) continue;
-      trouble.dueAt = Number.NEGATIVE_INFINITY;
       const state = stateOf(trouble.slot);
+      if (trouble.dueAt > now || !isLeftOut(trouble) || state.sweep.isOnItsWay()) continue;
+      trouble.dueAt = Number.NEGATIVE_INFINITY;
       state.rewind = true;
-      state.sweep.distrust();
+      state.sweep.distrust(trouble.key);
     }
   }
 
@@ -276,7 +286,7 @@ export function createLocalSlots(floorOf: (slot: number) => bigint = () => 0n): 
         const state = stateOf(slot);
         state.busy = false;
         state.limit = BATCH;
-        state.pending = [];
+        dropAll(state);
         // What was read was not handled, so the next read has to begin at the start, however soon it comes: above, a later message
         // of a key would be taken for the next.
         state.after = 0n;
@@ -295,17 +305,20 @@ export function createLocalSlots(floorOf: (slot: number) => bigint = () => 0n): 
     isBusy: (slot) => slots.get(slot)?.busy ?? false,
 
     drop(slot) {
+      dropAll(stateOf(slot));
       slots.delete(slot);
       for (const trouble of [...troubles.values()]) if (trouble.slot === slot) troubles.delete(trouble.key);
     },
 
-    excluded: (now) => [...troubles.values()].filter(({ dueAt }) => dueAt > now).map(({ key }) => key),
+    excluded: () => [...troubles.values()].filter(isLeftOut).map(({ key }) => key),
 
     troubles: () => [...troubles.values()],
 
-    readAt(now) {
+    readAt() {
       let soonest = Number.POSITIVE_INFINITY;
-      for (const { dueAt } of troubles.values()) if (dueAt > now) soonest = Math.min(soonest, dueAt);
+      for (const trouble of troubles.values())
+        if (isLeftOut(trouble) && !stateOf(trouble.slot).sweep.isOnItsWay())
+          soonest = Math.min(soonest, trouble.dueAt);
       for (const state of slots.values()) {
         if (state.busy) continue;
         soonest = Math.min(soonest, rewindAt(state));
@@ -314,6 +327,11 @@ export function createLocalSlots(floorOf: (slot: number) => bigint = () => 0n): 
       return soonest;
     },
   };
+}
+
+/** Until it is released. */
+function isLeftOut({ dueAt }: Trouble): boolean {
+  return dueAt !== Number.NEGATIVE_INFINITY;
 }
 
 function bySlot(messages: readonly OutboxMessage[]): Map<number, OutboxMessage[]> {

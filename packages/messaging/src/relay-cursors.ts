@@ -20,6 +20,8 @@ export interface RelayCursors {
   ): void;
   /** Reads each slot from its floor, as soon as that is of use, for what was left out. */
   rewind(): void;
+  /** The message was dropped from memory: what is known of its key is not to be relied on. */
+  distrust(message: OutboxMessage): void;
   /** Reads each slot from where it was some seconds ago next time; to be called once a second. */
   lookBack(): void;
   /** Begins no sweep before. */
@@ -91,6 +93,10 @@ export function createRelayCursors(floorOf: (slot: number) => bigint): RelayCurs
         cursor.sweep.distrust();
         cursor.sweepAt = 0;
       }
+    },
+
+    distrust(message) {
+      cursorOf(message.slot).sweep.distrust(keyOf(message));
     },
 
     lookBack() {

@@ -46,10 +46,10 @@ const CAPACITY = { messages: 1000, bytes: 8 * 1024 * 1024 };
  */
 export async function relayLoop(o: LoopOptions): Promise<void> {
   const { session, acknowledged, report, wake, nudge } = o;
-  const queue = createRelayQueue();
   const floors = createFloors(session.run, 'outbox');
-  const inFlight = new Set<Promise<void>>();
   const cursors = createRelayCursors(floors.of);
+  const queue = createRelayQueue({ onShed: cursors.distrust });
+  const inFlight = new Set<Promise<void>>();
   let lookBackAt = 0;
   let pollAt = 0;
   let lookedAt = 0;

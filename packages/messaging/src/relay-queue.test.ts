@@ -416,3 +416,104 @@ describe('whatever happens', () => {
     expect(() => expectOrderOfFirstAppearances(play(lateCommit, { believe: true }))).toThrow('orders-k0-7');
   });
 });
+
+test('a key that is dropped from memory when its topic goes down again is not taken up behind what was dropped', () => {
+  const cursors = createRelayCursors(() => 0n);
+  const queue = createRelayQueue({ onShed: cursors.distrust });
+  const refusal = { message: 'too big', refused: 'message' as const };
+  let table: OutboxMessage[] = [];
+  let lastId = 0;
+  let now = 0;
+  const write = (key: string, first: number, count = 1) => {
+    for (let i = 0; i < count; i++) {
+      lastId += 1;
+      table.push(message(lastId, key, first + i));
+    }
+  };
+  const read = () => {
+    const { keys, topics } = queue.exclusions();
+    if (queue.wantsRewind()) {
+      queue.rewound();
+      cursors.rewind();
+    }
+    const after = cursors.begin([0], now).get(0) ?? 0n;
+    const out = new Set(keys.map(({ key }) => key));
+    const takes = (m: OutboxMessage) => !topics.includes(m.topic) && !out.has(m.msgKey);
+    const part = partAt(table, { slot: 0, after }, takes, { limit: 100, step: 2000 });
+    now += 3;
+    cursors.end(new Map([[0, part]]), queue.offer(part.rows, cursors.believes), 3, now);
+  };
+  const take = (count: number) =>
+    Array.from({ length: count }, () => queue.next(now)).filter((m) => m !== undefined);
+  const acknowledge = (m: OutboxMessage) => {
+    queue.succeeded(m);
+    table = table.filter((other) => other !== m);
+    queue.deleted([m.id]);
+  };
+  const published: string[] = [];
+  const publishAll = () => {
+    for (let m = queue.next(now); m; m = queue.next(now)) {
+      if (m.msgKey === 'bad') {
+        queue.failed(m, now, refusal);
+      } else {
+        if (m.msgKey === 'k') published.push(m.keySeq);
+        acknowledge(m);
+      }
+    }
+  };
+
+  write('bad', 1);
+  for (let i = 0; i < 40; i++) write(`p${i}`, 1);
+  read();
+  const [bad, ...others] = take(16) as [OutboxMessage, ...OutboxMessage[]];
+  queue.failed(bad, now, refusal);
+  for (const m of others.slice(0, 3)) queue.failed(m, now, down);
+  // The topic is down and left out. Written meanwhile: new keys, k from a number that nobody knows, and its last one behind those of `bad`.
+  for (let i = 0; i < 20; i++) write(`f${i}`, 1);
+  write('k', 7, 20);
+  write('bad', 2, 2500);
+  write('k', 27);
+  now += 1500;
+  read();
+  others.slice(3).forEach(acknowledge); // it is back in the middle of the sweep, whose next step doubts k-27
+  read();
+  now += 500;
+  publishAll();
+  now += 10;
+  read(); // the next sweep shows all before k-27
+  const flying = take(16);
+  for (const m of flying.slice(0, 3)) queue.failed(m, now, down); // and it is down again, and k is dropped
+  read();
+  now += 300;
+  flying.slice(3).forEach(acknowledge);
+  for (let i = 0; i < 200 && published.length < 3; i++) {
+    publishAll();
+    now += 50;
+    read();
+  }
+  expect(published.slice(0, 3)).toEqual(['7', '8', '9']);
+});
+
+test('a key whose next message is at hand is not held up by eight that have to look far', () => {
+  const queue = createRelayQueue();
+  const rows: OutboxMessage[] = [];
+  const add = (key: string, keySeq: number) => rows.push(message(rows.length + 1, key, keySeq));
+  for (let n = 1; n <= 50; n++) for (let i = 0; i < 9; i++) add(`k${i}`, n);
+  add('k8', 51);
+  for (let i = 0; i < 20_000; i++) add('failing', i + 1);
+  for (let i = 0; i < 8; i++) add(`k${i}`, 51);
+  queue.offer(
+    rows.filter((m) => m.msgKey !== 'failing'),
+    fromFloor,
+  );
+  for (let m = queue.next(0); m; m = queue.next(0)) queue.succeeded(m);
+  let refills = 0;
+  for (; refills < 20 && queue.sendable() === 0; refills++)
+    for (const place of queue.wanted())
+      queue.refill(
+        place,
+        partAt(rows, place, (m) => m.msgKey === place.key, { limit: 100, step: 2000 }),
+      );
+  expect(refills).toBe(2);
+  expect(queue.next(0)?.eventId).toBe('orders-k8-51');
+});

@@ -73,6 +73,13 @@ export interface RelayQueue {
   status(): QueueStatus;
 }
 
+export interface RelayQueueOptions {
+  /** Messages of one key in memory, for tests. */
+  perKey?: number;
+  /** A message was dropped from memory, to be read again: no later one of its key is to be believed before. */
+  onShed?: (message: OutboxMessage) => void;
+}
+
 /** Messages of one key in memory; with fewer than half as many more are read. */
 const PER_KEY = 50;
 /** So many keys are read on at once. */
@@ -122,7 +129,8 @@ export function backoffMs(failures: number): number {
   return Math.min(5000, 200 * 2 ** (failures - 1));
 }
 
-export function createRelayQueue({ perKey = PER_KEY } = {}): RelayQueue {
+export function createRelayQueue(o: RelayQueueOptions = {}): RelayQueue {
+  const { perKey = PER_KEY, onShed } = o;
   const keys = new Map<string, KeyState>();
   const topics = new Map<string, TopicState>();
   /** Keys that have a message and none in flight, the one that waited longest first. */
@@ -186,7 +194,10 @@ export function createRelayQueue({ perKey = PER_KEY } = {}): RelayQueue {
   function shed(name: string): void {
     for (const state of idle) {
       if (kept(topicOf(name)) <= KEPT_WHEN_DOWN) return;
-      if (state.topic === name && state.failures === 0) drop(state);
+      if (state.topic !== name || state.failures > 0) continue;
+      const [first] = state.messages;
+      if (first) onShed?.(first);
+      drop(state);
     }
   }
 
@@ -274,7 +285,8 @@ export function createRelayQueue({ perKey = PER_KEY } = {}): RelayQueue {
         state.more = more;
         state.from = to;
       }
-      if (!state.more || !isLow(state)) hungry.delete(state);
+      hungry.delete(state);
+      if (state.more && isLow(state)) hungry.add(state); // behind those that wait for their first turn
       if (!state.more && state.messages.length === 0) drop(state);
     },
 

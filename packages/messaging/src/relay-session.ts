@@ -72,6 +72,7 @@ export async function openSession(o: SessionOptions): Promise<RelaySession> {
       return readBySlot(session.run, after, limit, {
         queue: 'outbox',
         columns: topicToo,
+        leavesOut: () => keys.length > 0 || without.topics.length > 0,
         takes: (sql) => sql`
           topic <> ALL (ARRAY(SELECT json_array_elements_text(${asJson(without.topics)}::text::json)))
           AND topic || ' ' || msg_key <> ALL (ARRAY(SELECT json_array_elements_text(${asJson(keys)}::text::json)))`,
@@ -79,16 +80,23 @@ export async function openSession(o: SessionOptions): Promise<RelaySession> {
     },
 
     readKeys: (places, limit) =>
-      readParts(session.run, places, limit, {
-        queue: 'outbox',
-        columns: topicToo,
-        place: (sql) => sql`, topic text, key text`,
-        takes: (sql) => sql`q.topic = s.topic AND q.msg_key = s.key`,
-      }),
+      askOfSlots(places, (some) =>
+        readParts(session.run, some, limit, {
+          queue: 'outbox',
+          columns: topicToo,
+          place: (sql) => sql`, topic text, key text`,
+          takes: (sql) => sql`q.topic = s.topic AND q.msg_key = s.key`,
+          leavesOut: () => true,
+        }),
+      ),
 
     async remove(messages) {
-      const gone = messages.map(({ slot, id, eventId }) => ({ slot, id: String(id), event_id: eventId }));
-      const move = () => session.run((sql) => moveToSent(sql, asJson(gone)));
+      const gone = {
+        slots: asArray(new Set(messages.map(({ slot }) => slot))),
+        ids: asArray(messages.map(({ id }) => id)),
+        eventIds: asArray(messages.map(({ eventId }) => eventId)),
+      };
+      const move = () => session.run((sql) => moveToSent(sql, gone));
       // A part of `sent` for the day was made in this very moment: the row is meant for it, and the second try finds it.
       await move().catch((err: { code?: string }) => (err.code === '23514' ? move() : Promise.reject(err)));
     },
@@ -98,16 +106,27 @@ export async function openSession(o: SessionOptions): Promise<RelaySession> {
   };
 }
 
-/** One statement: a row is in the outbox or in `sent`, whatever happens. Another relay that deletes it too finds nothing. */
-function moveToSent(sql: postgres.Sql, gone: string) {
+/**
+ * One statement: a row is in the outbox or in `sent`, whatever happens. Another relay that deletes it too finds nothing. By arrays and not by
+ * a join, whose plan, made while the queue was empty, reads all of a long one.
+ */
+function moveToSent(sql: postgres.Sql, gone: Gone) {
   return sql`
     WITH gone AS (
-      DELETE FROM outbox o USING json_to_recordset(${gone}::text::json) AS g (slot smallint, id bigint, event_id uuid)
-      WHERE o.slot = g.slot AND o.id = g.id AND o.event_id = g.event_id
-      RETURNING o.id, o.topic, o.msg_key, o.event_id, o.key_seq, o.type, o.payload, o.headers
+      DELETE FROM outbox
+      WHERE slot = ANY (${gone.slots}::text::smallint[]) AND id = ANY (${gone.ids}::text::bigint[])
+        AND event_id = ANY (${gone.eventIds}::text::uuid[])
+      RETURNING id, topic, msg_key, event_id, key_seq, type, payload, headers
     )
     INSERT INTO sent (id, topic, msg_key, event_id, key_seq, type, payload, headers)
     SELECT id, topic, msg_key, event_id, key_seq, type, payload, headers FROM gone`;
+}
+
+/** As arrays of PostgreSQL. */
+interface Gone {
+  slots: string;
+  ids: string;
+  eventIds: string;
 }
 
 /** A count of millions would hold up the queue that it measures. */
@@ -127,5 +146,7 @@ export async function depthOf(
     FROM json_to_recordset(${asJson(from)}::text::json) AS s (slot smallint, floor bigint)`;
   return rows.map(({ slot, messages, oldest }) => ({ slot, messages, oldestSeconds: Math.max(0, oldest) }));
 }
+
+const asArray = (values: Iterable<unknown>) => `{${[...values].join()}}`;
 
 const topicToo = (sql: postgres.Sql) => sql`, q.topic`;

@@ -38,8 +38,13 @@ export interface ReadOptions {
   columns?: (sql: postgres.Sql) => postgres.PendingQuery<postgres.Row[]>;
   /** Columns of `s`, the place, as they are declared. */
   place?: (sql: postgres.Sql) => postgres.PendingQuery<postgres.Row[]>;
-  /** Which rows are taken; the others are passed. */
+  /** Which rows are taken; the others are left out. */
   takes: (sql: postgres.Sql) => postgres.PendingQuery<postgres.Row[]>;
+  /**
+   * Whether any may be left out, as a value or a condition of SQL. Only then it is looked how far the read has come, which passes once more
+   * what was deleted.
+   */
+  leavesOut: (sql: postgres.Sql) => postgres.PendingQuery<postgres.Row[]> | boolean;
 }
 
 /** Reads on from each of these places, in one statement; one part for each. */
@@ -71,7 +76,7 @@ export async function readParts<P extends Place>(
       CROSS JOIN LATERAL (
         SELECT count(*)::int AS looked, max(id)::text AS last FROM (
           SELECT t.id FROM ${sql(o.queue)} t
-          WHERE t.slot = s.slot AND t.id > s.after AND (SELECT count(*) FROM taken WHERE taken.n = s.n) < ${limit.rows}
+          WHERE ${o.leavesOut(sql)} AND t.slot = s.slot AND t.id > s.after AND (SELECT count(*) FROM taken WHERE taken.n = s.n) < ${limit.rows}
           ORDER BY t.id LIMIT ${STEP}
         ) AS looked
       ) AS passed
@@ -104,8 +109,8 @@ function partOf(place: Place, records: FoundRecord[], limit: ReadLimit): SlotPar
   const isFull = rows.length >= limit.rows || bytes >= limit.bytes;
   const [first] = records;
   const inSteps = !isFull && (first?.looked ?? 0) >= STEP;
-  const to = isFull ? rows.at(-1)?.id : first?.last;
-  return { rows, to: BigInt(to ?? place.after), more: isFull || inSteps, inSteps };
+  const to = isFull ? undefined : first?.last;
+  return { rows, to: BigInt(to ?? rows.at(-1)?.id ?? place.after), more: isFull || inSteps, inSteps };
 }
 
 /** A place, and one of the rows taken there, if any was. */

@@ -183,12 +183,12 @@ export async function openSlotSession(o: SlotSessionOptions): Promise<SlotSessio
 }
 
 /**
- * Asks about all these slots in one statement, and about one after the other when that takes longer than a statement may: in front of the
- * first row of a slot there may be a great many that were deleted and are not vacuumed.
+ * Asks about all these slots (or keys) in one statement, and about one after the other when that takes longer than a statement may: in front of
+ * the first row of a slot there may be a great many that were deleted and are not vacuumed.
  */
-export async function askOfSlots<T>(
-  slots: readonly number[],
-  ask: (slots: readonly number[]) => Promise<readonly T[]>,
+export async function askOfSlots<S, T>(
+  slots: readonly S[],
+  ask: (slots: readonly S[]) => Promise<readonly T[]>,
 ): Promise<T[]> {
   try {
     return [...(await ask(slots))];

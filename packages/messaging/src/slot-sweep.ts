@@ -15,8 +15,11 @@ export interface Sweep {
   believes(key: string, id: bigint): boolean;
   /** It is not taken in this sweep. */
   doubt(key: string, id: bigint): void;
-  /** What is left out from now on is not all that was left out before: what was doubted so far is to be doubted once more. */
-  distrust(): void;
+  /**
+   * Something of the key (or of any, without one) was left out, or dropped from memory, and is not left out any more: what was doubted of it
+   * so far is to be doubted once more.
+   */
+  distrust(key?: string): void;
   /** A read has ended, after so many ms; see `SlotPart`. */
   read(part: { more: boolean; inSteps: boolean }, ms: number): void;
   /** It takes its rows in steps and has not come to the end: another sweep would not come further. */
@@ -42,9 +45,9 @@ export function createSweep(): Sweep {
   let more = false;
   let inSteps = false;
   let tookMs = 0;
-  let doubts = new Set<bigint>();
-  let doubtedKeys = new Set<string>();
-  let settled: ReadonlySet<bigint> = new Set();
+  let doubts = new Map<string, Set<bigint>>();
+  let doubted = 0;
+  let settled = new Map<string, Set<bigint>>();
 
   return {
     begin() {
@@ -53,20 +56,23 @@ export function createSweep(): Sweep {
       inSteps = false;
       tookMs = 0;
       settled = doubts;
-      doubts = new Set();
-      doubtedKeys = new Set();
+      doubts = new Map();
+      doubted = 0;
     },
 
-    believes: (key, id) => fromFloor || (settled.has(id) && !doubtedKeys.has(key)),
+    believes: (key, id) => fromFloor || (!doubts.has(key) && (settled.get(key)?.has(id) ?? false)),
 
     doubt(key, id) {
-      doubts.add(id);
-      doubtedKeys.add(key);
+      const ids = doubts.get(key) ?? new Set();
+      doubts.set(key, ids.add(id));
+      doubted += 1;
     },
 
-    distrust() {
-      settled = new Set();
-      doubts = new Set();
+    distrust(key) {
+      for (const rows of [settled, doubts]) {
+        if (key === undefined) rows.clear();
+        else rows.delete(key);
+      }
     },
 
     read(part, ms) {
@@ -76,9 +82,9 @@ export function createSweep(): Sweep {
       if (part.inSteps) inSteps = true;
     },
 
-    isOnItsWay: () => inSteps && more && doubts.size < DOUBTS_AT_MOST,
+    isOnItsWay: () => inSteps && more && doubted < DOUBTS_AT_MOST,
 
-    hasDoubts: () => doubts.size > 0,
+    hasDoubts: () => doubted > 0,
     tookMs: () => tookMs,
     apartMs: () => Math.max(APART_MS, APART * tookMs),
   };

@@ -2,7 +2,7 @@
 DROP INDEX "outbox_slot";--> statement-breakpoint
 -- contract: an old version does not name it
 DROP INDEX "outbox_local_slot";--> statement-breakpoint
--- contract: no statement of an old version names it or has an ON CONFLICT; removing by id alone it reads the whole queue, which is short but for a backlog
+-- contract: no statement of an old version names it or has an ON CONFLICT; removing by id alone it looks in every slot, or reads the whole queue, which is short but for a backlog
 ALTER TABLE "outbox" DROP CONSTRAINT "outbox_pkey";--> statement-breakpoint
 -- contract: as above
 ALTER TABLE "outbox_local" DROP CONSTRAINT "outbox_local_pkey";--> statement-breakpoint
