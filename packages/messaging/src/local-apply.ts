@@ -11,6 +11,7 @@ import { SELF, UNNUMBERED } from './outbox-insert.ts';
 import type { Begun, PoisonGuard } from './poison.ts';
 import { runPrepared } from './prepared.ts';
 import type { OutboxMessage } from './relay-queue.ts';
+import { asArray } from './slot-session.ts';
 
 export interface ApplyOptions {
   service: string;
@@ -149,8 +150,8 @@ export async function buryLocal(
 
 /** The default for {@link ApplyOptions.remove}. */
 export async function removeHandled(tx: Transaction, messages: readonly OutboxMessage[]): Promise<number> {
-  const ids = `{${messages.map(({ id }) => id).join()}}`;
-  const slots = `{${[...new Set(messages.map(({ slot }) => slot))].join()}}`;
+  const slots = asArray(new Set(messages.map(({ slot }) => slot)));
+  const ids = asArray(messages.map(({ id }) => id));
   const [, removed] = await Promise.all([
     // A plan that was made while the table was small would read all of a long queue.
     runPrepared(tx, 'outbox_local_plan', 'SET LOCAL enable_seqscan = off', []),

@@ -4,7 +4,7 @@ import { LOCKS } from './lock-classes.ts';
 import { checkOutbox } from './outbox-check.ts';
 import type { Exclusions, OutboxMessage } from './relay-queue.ts';
 import { type ReadLimit, readBySlot, readParts, type SlotPart } from './slot-read.ts';
-import { asJson, askOfSlots, openSlotSession, type SlotSession } from './slot-session.ts';
+import { asArray, asJson, askOfSlots, openSlotSession, type SlotSession } from './slot-session.ts';
 
 /** A key of which more is in the table than in memory, to be read on behind an id. */
 export interface KeyPlace {
@@ -146,7 +146,5 @@ export async function depthOf(
     FROM json_to_recordset(${asJson(from)}::text::json) AS s (slot smallint, floor bigint)`;
   return rows.map(({ slot, messages, oldest }) => ({ slot, messages, oldestSeconds: Math.max(0, oldest) }));
 }
-
-const asArray = (values: Iterable<unknown>) => `{${[...values].join()}}`;
 
 const topicToo = (sql: postgres.Sql) => sql`, q.topic`;

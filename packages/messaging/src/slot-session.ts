@@ -209,3 +209,8 @@ export function isCanceled(err: unknown): boolean {
 export function asJson(rows: unknown): string {
   return JSON.stringify(rows);
 }
+
+/** As text, too: an array of PostgreSQL, of what needs no quotes. */
+export function asArray(values: Iterable<bigint | number | string>): string {
+  return `{${[...values].join()}}`;
+}
