@@ -1,5 +1,6 @@
 import postgres from 'postgres';
 import type { Fixture } from './fixture.ts';
+import { entriesRead } from './fixture-entries-read.ts';
 import type { Queue } from './floors.ts';
 
 /** Rows that were deleted and stay, because a transaction in another database of the server could still see them. */
@@ -41,11 +42,7 @@ export async function makeDeadRows(
     INSERT INTO ${o.queue} (slot, msg_key, event_id, key_seq, type, payload, headers${topic.column})
     SELECT ${o.slot}, 'k', gen_random_uuid(), n, 'T', '{}', '{}'${topic.value} FROM generate_series(1, ${o.rows}) AS n;
     DELETE FROM ${o.queue}`);
-  const read = async () => {
-    const [row] = await admin<{ n: number }[]>`
-      SELECT idx_tup_read::int AS n FROM pg_stat_user_indexes WHERE indexrelname = ${`${o.queue}_pkey`}`;
-    return row?.n ?? 0;
-  };
+  const read = async () => (await entriesRead(admin, o.queue)).byIndex;
   const before = await read();
   return {
     passed: async () => ((await read()) - before) / o.rows,

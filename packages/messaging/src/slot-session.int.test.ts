@@ -18,13 +18,15 @@ beforeEach(() => fixture.clear());
 
 const limit = { rows: 10, bytes: 10_000 };
 
+const optionsFor = (url: string) => ({
+  url,
+  applicationName: 'slots',
+  idleSessionTimeoutMs: 10_000,
+  onAnnounced: () => {},
+});
+
 async function open(kind: 'relay' | 'local worker', url = fixture.urls.url) {
-  const options = {
-    url,
-    applicationName: 'slots',
-    idleSessionTimeoutMs: 10_000,
-    onAnnounced: () => {},
-  };
+  const options = optionsFor(url);
   if (kind === 'relay') {
     const session = await openSession(options);
     return {
@@ -64,6 +66,26 @@ test.each(['relay', 'local worker'] as const)(
     }
   },
 );
+
+test('a relay whose question about several keys takes too long asks key by key, and keeps its session', async () => {
+  const session = await openSession(optionsFor(fixture.urls.url));
+  try {
+    await fixture.database.db.transaction((tx) => outbox.publish(tx, placed('k', 1), placed('l', 1)));
+    // Until the first statement has had the 3 s of a statement, and the next one is sure to wait for less.
+    const locked = fixture.admin.begin(async (tx) => {
+      await tx`LOCK TABLE outbox`;
+      await pause(4500);
+    });
+    await pause(100);
+    const places = ['k', 'l', 'm'].map((key) => ({ topic: 'orders', key, slot: slotOf(key), after: 0n }));
+    const parts = await session.readKeys(places, limit);
+    expect(parts.map(({ rows }) => rows.map(({ msgKey }) => msgKey))).toEqual([['k'], ['l'], []]);
+    expect(session.signal.aborted).toBe(false);
+    await locked;
+  } finally {
+    await session.close();
+  }
+});
 
 test.each([
   { kind: 'relay', queue: 'outbox' },
