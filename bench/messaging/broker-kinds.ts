@@ -17,7 +17,7 @@ import {
   countRows,
   writerPool,
 } from './business.ts';
-import { BATCH, type CellJob, WRITERS } from './cell.ts';
+import { BATCH, BROKER_ARMS, type CellJob, WRITERS } from './cell.ts';
 import { execute } from './cell-kinds.ts';
 import { createLedger, type Ledger, type Message } from './ledger.ts';
 import { ownService } from './own-service.ts';
@@ -39,7 +39,9 @@ interface Sender {
 
 /** Messages through the sidecar, the broker and the other sidecar to the effect, or to a bare answer. */
 export async function throughBroker(job: BrokerJob, mark: Mark): Promise<CellOutcome> {
-  const own = job.arm === 'sidecart';
+  const [first, , , besideLong] = BROKER_ARMS;
+  const long = job.arm === besideLong;
+  const own = job.arm === first || long;
   await execute(job.url, BUSINESS_TABLE);
   if (own) for (const url of [job.url, job.receiverDatabase]) await createMessagingTables(url);
   await post(`${job.place.receiverUrl}/open`, {}, JSON.stringify(own ? { url: job.receiverDatabase } : {}));
@@ -48,13 +50,18 @@ export async function throughBroker(job: BrokerJob, mark: Mark): Promise<CellOut
   const sender = own ? ownSender(job) : bareSender(job);
   const options = { ledger, ordered: false, perTransaction: 1, write: sender.write };
   const writing = createWriting({ ...options, timedFrom: own ? 'commit' : 'begin' });
+  if (long) await writing.longKey(job.rows);
   const measured = await measure(job, { own, ledger, sender, writing, mark });
-  const endAt = now() + DRAIN_MS;
-  while (ledger.outstanding() > 0 && now() < endAt) await sleep(10);
+  if (!long) await downTo(0, ledger);
   await sender.stop();
-  stopListening();
   const left = await sender.waiting();
+  await downTo(left, ledger);
+  stopListening();
   return { ...measured, faults: ledger.verdict(left), ...(left > 0 && { left }) };
+}
+
+async function downTo(outstanding: number, ledger: Ledger): Promise<void> {
+  for (const endAt = now() + DRAIN_MS; ledger.outstanding() > outstanding && now() < endAt; ) await sleep(10);
 }
 
 interface Parts {
@@ -86,7 +93,7 @@ async function measure(
   stop.abort();
   await loads;
   // Those of the end are still on their way; they count as the others do.
-  for (const endAt = now() + DRAIN_MS; ledger.outstanding() > 0 && now() < endAt; ) await sleep(10);
+  for (const endAt = now() + DRAIN_MS; ledger.unhandled(from, until) > 0 && now() < endAt; ) await sleep(10);
   const latencies = shares(ledger.latencies(from, until));
   return { count: after - before, seconds: (until - from) / 1000, latencies };
 }

@@ -6,9 +6,10 @@ import { now } from '../machine.ts';
 import type { OpenArm } from './arm.ts';
 import { ARMS } from './arms.ts';
 import { BUSINESS_TABLE } from './business.ts';
-import { BATCH, type CellJob, SOAK_PARTS, WRITERS } from './cell.ts';
+import { BATCH, BESIDE, type CellJob, SOAK_PARTS, WRITERS } from './cell.ts';
 import { createLedger, type Ledger } from './ledger.ts';
-import { createWriting, type Writing } from './writers.ts';
+import { OWN } from './plan.ts';
+import { createWriting, LONG_KEY, type Writing } from './writers.ts';
 
 type Job<K extends CellJob['kind']> = Extract<CellJob, { kind: K }>;
 
@@ -27,7 +28,7 @@ interface Opened {
 
 async function open(
   job: { arm: string; url: string },
-  o: { ordered: boolean; perTransaction: number },
+  o: { ordered: boolean; perTransaction: number; failing?: string },
 ): Promise<Opened> {
   const kind = ARMS[job.arm];
   if (!kind) throw new Error(`there is no arm ${job.arm}`);
@@ -38,7 +39,10 @@ async function open(
     ...o,
     url: job.url,
     writers: WRITERS,
-    handled: (message) => ledger.handled(message, now()),
+    handled(message) {
+      if (message.key === o.failing) throw new Error(`${message.key} fails`);
+      ledger.handled(message, now());
+    },
   });
   return { arm, ledger, writing: createWriting({ ...o, ledger, write: arm.write }) };
 }
@@ -144,19 +148,39 @@ export async function soak(job: Job<'soak'>, mark: Mark): Promise<CellOutcome> {
   return { count, seconds: (until - from) / 1000, latencies, parts, ...rest };
 }
 
+/** A steady load of many keys, and beside it one key that has had a great many messages from the start. */
+export async function beside(job: Job<'beside'>, mark: Mark): Promise<CellOutcome> {
+  const [nothing, , failing] = BESIDE;
+  const opened = await open(
+    { arm: OWN, url: job.url },
+    { ordered: true, perTransaction: 1, ...(job.arm === failing && { failing: LONG_KEY }) },
+  );
+  const { arm, ledger, writing } = opened;
+  if (job.arm !== nothing) await writing.longKey(job.rows);
+  await arm.start();
+  const stop = new AbortController();
+  const writers = writing.paced({ perSecond: job.perSecond, stop: stop.signal });
+  const { from, until, count } = await handledMeanwhile({ ms: job.ms, ledger, writers, stop, mark });
+  const rest = await finish(opened, () => ledger.unhandled(from, until) === 0);
+  return { count, seconds: (until - from) / 1000, latencies: shares(ledger.latencies(from, until)), ...rest };
+}
+
 async function allHandled(ledger: Ledger): Promise<void> {
   while (ledger.outstanding() > 0) await sleep(1);
 }
 
 /** Ends the handling. Slow is no fault, standing still is one: what is left then will never be handled. */
-async function finish({ arm, ledger }: Opened): Promise<Pick<CellOutcome, 'faults' | 'left'>> {
+async function finish(
+  { arm, ledger }: Opened,
+  isDone = () => ledger.outstanding() === 0,
+): Promise<Pick<CellOutcome, 'faults' | 'left'>> {
   const until = now() + DRAIN_MS;
   let progress = { count: ledger.handledCount(), at: now() };
-  while (ledger.outstanding() > 0 && now() < until) {
+  while (!isDone() && now() < until) {
     await sleep(10);
     if (ledger.handledCount() !== progress.count) progress = { count: ledger.handledCount(), at: now() };
   }
-  const stoodStill = ledger.outstanding() > 0 && now() - progress.at > STILL_MS;
+  const stoodStill = !isDone() && now() - progress.at > STILL_MS;
   await arm.stop();
   const left = await arm.waiting();
   await arm.close();

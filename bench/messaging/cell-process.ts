@@ -1,7 +1,7 @@
 import { serveCell } from '../cells/cell-child.ts';
 import { throughBroker } from './broker-kinds.ts';
 import type { CellJob } from './cell.ts';
-import { benchBursts, drainBacklog, race, soak } from './cell-kinds.ts';
+import { benchBursts, beside, drainBacklog, race, soak } from './cell-kinds.ts';
 import { price } from './price.ts';
 import { raw } from './raw.ts';
 
@@ -17,6 +17,8 @@ await serveCell<CellJob>((job, mark) => {
       return benchBursts(job);
     case 'soak':
       return soak(job, mark);
+    case 'beside':
+      return beside(job, mark);
     case 'raw':
       return raw(job, mark);
     case 'price':

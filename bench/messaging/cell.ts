@@ -4,6 +4,15 @@ export type CellJob =
   | { kind: 'backlog'; arm: string; url: string; rows: number }
   | { kind: 'bursts'; arm: string; url: string; rows: number; ms: number }
   | { kind: 'soak'; arm: string; url: string; perSecond: number; ms: number }
+  | {
+      kind: 'beside';
+      arm: string;
+      url: string;
+      perSecond: number;
+      ms: number;
+      /** Of the long key. */
+      rows: number;
+    }
   | { kind: 'raw'; arm: string; url: string; ms: number }
   | { kind: 'price'; arm: string; url: string; ms: number }
   | {
@@ -15,7 +24,7 @@ export type CellJob =
       place: BrokerPlace;
       load: 'writers' | 'backlog' | 'paced';
       ms: number;
-      /** Of a backlog. */
+      /** Of a backlog, or of the long key that a paced load is beside. */
       rows: number;
       /** Of a paced load. */
       perSecond: number;
@@ -34,7 +43,15 @@ export const BATCH = 100;
 export const SOAK_PARTS = 6;
 
 /** Through the broker. */
-export const BROKER_ARMS = ['sidecart', 'bare sidecar', 'bare sidecar after a transaction'] as const;
+export const BROKER_ARMS = [
+  'sidecart',
+  'bare sidecar',
+  'bare sidecar after a transaction',
+  'sidecart, beside a long key',
+] as const;
+
+/** What a steady load is beside of, without a broker. */
+export const BESIDE = ['nothing', 'a long key', 'a long key that fails'] as const;
 
 /** What PostgreSQL alone does at most. */
 export const RAW_LIMITS = ['one-row commit', 'batched insert', 'batched delete'] as const;

@@ -23,6 +23,7 @@ test('every message once and in order is no fault', () => {
 test('what is committed is handled or still waiting, nothing else', () => {
   const ledger = filled(false, [message(0), message(1), message(2)]);
   ledger.handled(message(0), 15);
+  expect([ledger.unhandled(10, 11), ledger.unhandled(11, 100), ledger.unhandled(0, 10)]).toEqual([2, 0, 0]);
   expect(ledger.verdict(2)).toEqual([]);
   expect(ledger.verdict(0)).toEqual(['2 messages lost']);
   expect(ledger.verdict(3)).toEqual(['1 messages handled and still waiting']);

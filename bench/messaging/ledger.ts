@@ -23,6 +23,8 @@ export interface Ledger {
   outstanding(): number;
   /** Resolves when fewer than so many are outstanding, or when `stop` says so. */
   below(count: number, stop: AbortSignal): Promise<void>;
+  /** Of those committed within the bounds. */
+  unhandled(from: number, until: number): number;
   /** Messages that were handled at least once. */
   handledCount(): number;
   /** Of those handled within the bounds. */
@@ -96,6 +98,8 @@ export function createLedger(o: { ordered: boolean }): Ledger {
         waiters.push({ count, go });
       });
     },
+    unhandled: (from, until) =>
+      committedAt.filter((at, n) => at >= from && at < until && handledAt[n] === undefined).length,
     handledCount: () => seen,
     handledBetween: (from, until) => handledAt.filter((at) => at >= from && at < until).length,
     longestPause(from, until) {

@@ -1,12 +1,12 @@
 import type { Planned } from '../cells/rounds.ts';
-import { BATCH, BROKER_ARMS, type BrokerPlace, type CellJob, PRICE, RAW_LIMITS } from './cell.ts';
+import { BATCH, BESIDE, BROKER_ARMS, type BrokerPlace, type CellJob, PRICE, RAW_LIMITS } from './cell.ts';
 import type { Job, OpenTransaction } from './run-cell.ts';
 
 export interface Settings {
   rounds: number;
   /** Of each cell. */
   seconds: number;
-  /** Messages of the long backlog. */
+  /** Messages of the long backlog; the long key has a third of them. */
   backlog: number;
   /** Of the soak, 0 for none. */
   soakMinutes: number;
@@ -27,7 +27,7 @@ export interface PlannedCell extends Planned {
   job(arm: string, known: Known): Job;
 }
 
-export const GROUPS = ['local', 'limits', 'broker', 'price', 'backlog', 'soak'] as const;
+export const GROUPS = ['local', 'limits', 'broker', 'price', 'backlog', 'long key', 'soak'] as const;
 export type Group = (typeof GROUPS)[number];
 
 export const OWN = 'sidecart';
@@ -47,6 +47,7 @@ const LOCAL = [
   { cell: 'unordered, single', ordered: false, perTransaction: 1 },
   { cell: 'unordered, in batches', ordered: false, perTransaction: BATCH },
 ] as const;
+const ORDERED = LOCAL[0].cell;
 export const LOCAL_CELLS = LOCAL.map(({ cell }) => cell);
 
 /** Messages of one commit, for handling from an empty start. */
@@ -63,6 +64,8 @@ export const BACKLOG = {
   open: 'from a backlog, a transaction open elsewhere',
 };
 export const BROKER = { writers: 'writers running', backlog: 'from a filled backlog', half: 'half load' };
+
+export const LONG_KEY_CELL = 'beside a long key';
 
 /** All cells of a run, in their order. */
 export function planOf(s: Settings): PlannedCell[] {
@@ -86,9 +89,22 @@ export function planOf(s: Settings): PlannedCell[] {
     ...brokerCells(s, ms),
     { cell: 'price', group: 'price', arms: PRICE.arms, job: (arm) => ({ kind: 'price', arm, ms }) },
     ...backlogCells(s, ms),
+    {
+      cell: LONG_KEY_CELL,
+      group: 'long key',
+      arms: BESIDE,
+      job: (arm, known) => ({ kind: 'beside', arm, perSecond: halfOf(ORDERED, known), ms, rows: longKey(s) }),
+    },
     ...(s.soakMinutes > 0 ? [soakCell(s)] : []),
   ];
 }
+
+/** Half of what this project reached there. */
+function halfOf(cell: string, { rate }: Known): number {
+  return Math.max(1, Math.round((rate(cell, OWN) ?? 2 * FIRST_RATE) / 2));
+}
+
+const longKey = ({ backlog }: Settings) => Math.ceil(backlog / 3);
 
 function brokerCells(s: Settings, ms: number): PlannedCell[] {
   const cell = (
@@ -99,17 +115,18 @@ function brokerCells(s: Settings, ms: number): PlannedCell[] {
     cell: name,
     group: 'broker',
     arms,
-    job(arm, { place, rate }) {
+    job(arm, known) {
+      const { place } = known;
       if (!place) throw new Error('the broker is not running');
-      const perSecond = Math.max(1, Math.round((rate(BROKER.writers, OWN) ?? 2 * FIRST_RATE) / 2));
-      return { kind: 'broker', arm, place, load, ms, perSecond, rows: BROKER_RATE * s.seconds };
+      const rows = load === 'backlog' ? BROKER_RATE * s.seconds : longKey(s);
+      return { kind: 'broker', arm, place, load, ms, perSecond: halfOf(BROKER.writers, known), rows };
     },
   });
-  const [own, bare] = BROKER_ARMS;
+  const [own, bare, after, besideLong] = BROKER_ARMS;
   return [
-    cell(BROKER.writers, BROKER_ARMS, 'writers'),
+    cell(BROKER.writers, [own, bare, after], 'writers'),
     cell(BROKER.backlog, [own, bare], 'backlog'),
-    cell(BROKER.half, [own, bare], 'paced'),
+    cell(BROKER.half, [own, bare, besideLong], 'paced'),
   ];
 }
 
@@ -139,10 +156,10 @@ function soakCell(s: Settings): PlannedCell {
     arms: [OWN],
     once: true,
     openTransaction: 'in the middle',
-    job: (arm, { rate }) => ({
+    job: (arm, known) => ({
       kind: 'soak',
       arm,
-      perSecond: Math.max(1, Math.round((rate('ordered, single', OWN) ?? 2 * FIRST_RATE) / 2)),
+      perSecond: halfOf(ORDERED, known),
       ms: s.soakMinutes * 60_000,
     }),
   };

@@ -2,9 +2,9 @@ import { counts, rate } from '../cells/figures.ts';
 import type { Result } from '../cells/results.ts';
 import { cpuPer1000, faultList, goalTable, latencyText, ledgerText, rates, table } from '../cells/tables.ts';
 import { markdown } from '../statistics.ts';
-import { BROKER_ARMS, PRICE, RAW_LIMITS } from './cell.ts';
+import { BESIDE, BROKER_ARMS, PRICE, RAW_LIMITS } from './cell.ts';
 import { goalsOf } from './goals.ts';
-import { BACKLOG, BEST_PEERS, BROKER, LOCAL_CELLS, OWN } from './plan.ts';
+import { BACKLOG, BEST_PEERS, BROKER, LOCAL_CELLS, LONG_KEY_CELL, OWN } from './plan.ts';
 
 /** The tables of a run, as Markdown for docs/benchmarks.md. */
 export function reportOf(results: readonly Result[]): string {
@@ -40,7 +40,7 @@ export function reportOf(results: readonly Result[]): string {
     ),
     latencyTable(
       results,
-      BROKER.half,
+      { cell: BROKER.half, title: `${BROKER.half}, commit to effect` },
       BROKER_ARMS.filter((arm) => armsIn(BROKER.half).includes(arm)),
     ),
     table(
@@ -53,6 +53,11 @@ export function reportOf(results: readonly Result[]): string {
       ['no broker, handling'],
       Object.values(BACKLOG).map((cell) => ({ cell, arm: OWN, names: [cell] })),
     ),
+    latencyTable(
+      results,
+      { cell: LONG_KEY_CELL, title: 'no broker, commit to effect beside' },
+      BESIDE.filter((arm) => armsIn(LONG_KEY_CELL).includes(arm)),
+    ),
     soakTable(results),
     goalTable(goalsOf(results)),
     faultList(results),
@@ -60,14 +65,18 @@ export function reportOf(results: readonly Result[]): string {
   return sections.filter((section) => section !== '').join('\n\n');
 }
 
-function latencyTable(results: readonly Result[], cell: string, arms: readonly string[]): string {
+function latencyTable(
+  results: readonly Result[],
+  { cell, title }: { cell: string; title: string },
+  arms: readonly string[],
+): string {
   if (arms.length === 0) return '';
   const rows = arms.map((arm) => {
     const all = results.filter((one) => one.cell === cell && one.arm === arm);
     const shares = (['p50', 'p99', 'p999'] as const).map((name) => latencyText(results, { cell, arm }, name));
     return [arm, rates(all.filter(counts)), ...shares, ledgerText(all)];
   });
-  const head = [`${cell}, commit to effect`, 'per second', 'p50, ms', 'p99, ms', 'p99.9, ms', 'ledger'];
+  const head = [title, 'per second', 'p50, ms', 'p99, ms', 'p99.9, ms', 'ledger'];
   return markdown(head, rows);
 }
 

@@ -10,6 +10,10 @@ const ORDERED_KEYS = 100;
 /** Keys of the others, all alike. */
 const UNORDERED_KEYS = 10_000;
 
+/** Of messages that lie there before the others are written. */
+export const LONG_KEY = 'long';
+const LONG_KEY_BATCH = 1000;
+
 export interface WritingOptions {
   ledger: Ledger;
   ordered: boolean;
@@ -25,6 +29,8 @@ export interface WritingOptions {
 export interface Writing {
   /** One transaction of so many messages, else as many as the cell says. */
   transaction(messages?: number): Promise<void>;
+  /** So many messages of one key that the others do not have, {@link LONG_KEY}. */
+  longKey(messages: number): Promise<void>;
   /**
    * Transactions one after the other in each of so many writers, until told to stop; a writer waits while `window`
    * messages are written and not handled, so that a slow arm is not measured with a backlog that grows without end.
@@ -42,8 +48,8 @@ export function createWriting(o: WritingOptions): Writing {
   const lastOfKey = new Map<string, number>();
   let n = 0;
 
-  async function transaction(count = o.perTransaction): Promise<void> {
-    const keys = Array.from({ length: count }, nextKey);
+  async function transaction(count = o.perTransaction, keyOf = nextKey): Promise<void> {
+    const keys = Array.from({ length: count }, keyOf);
     const done = o.ordered ? await turns.take(keys) : () => {};
     const messages = keys.map((key) => paddedMessage(n++, key, o.ordered ? numbered(key) : 0));
     o.ledger.begun(messages);
@@ -63,7 +69,11 @@ export function createWriting(o: WritingOptions): Writing {
   }
 
   return {
-    transaction,
+    transaction: (messages) => transaction(messages),
+    async longKey(messages) {
+      for (let left = messages; left > 0; left -= LONG_KEY_BATCH)
+        await transaction(Math.min(left, LONG_KEY_BATCH), () => LONG_KEY);
+    },
     async closedLoop({ writers, window, stop }) {
       const writer = async () => {
         for (;;) {
