@@ -10,6 +10,7 @@ import { openLocalSession } from './local-session.ts';
 import { runPrepared } from './prepared.ts';
 import type { OutboxMessage } from './relay-queue.ts';
 import { openSession, type RelaySession } from './relay-session.ts';
+import { STEP } from './slot-read.ts';
 
 // What is told from a time only on a machine that is busy with nothing else is told here from what the database has looked at.
 
@@ -113,6 +114,21 @@ describe('a statement that removes, planned while the queue was empty, looks at 
     });
     expect(plain).toBeGreaterThan(LONG / 10);
   });
+});
+
+test('a read that leaves something out looks at each row of a step twice at most, however many it takes', async () => {
+  const session = await openSession(options());
+  await fillLong(fixture, 'outbox', 'Placed', LONG);
+  await fixture.admin`UPDATE outbox SET msg_key = 'k' || id WHERE id % 50 = 0`;
+  await fixture.admin`ANALYZE outbox`;
+  const { byIndex } = await entriesRead(fixture.admin, 'outbox');
+  const out = { topics: [], keys: [{ topic: 'orders', key: 'long' }] };
+  const parts = await session.read(new Map([[slot, 0n]]), out, limit);
+  expect(parts.get(slot)?.rows.length).toBe(STEP / 50);
+  await session.close();
+  const read = async () => (await entriesRead(fixture.admin, 'outbox')).byIndex - byIndex;
+  await eventually(async () => expect(await read()).toBeGreaterThanOrEqual(STEP));
+  expect(await read()).toBeLessThan(3 * STEP); // with old versions of those updated here
 });
 
 describe('what was deleted and cannot be vacuumed is passed once by a read that leaves nothing out, else twice', () => {

@@ -1,39 +1,34 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { partAt } from './fixture-table.ts';
+import { partAt, tableRow } from './fixture-table.ts';
 import { createLocalSlots, type LocalSlots } from './local-slots.ts';
 import type { OutboxMessage } from './relay-queue.ts';
 import type { SlotPart } from './slot-read.ts';
 
 const seed = Number(process.env.SEED ?? Date.now() % 2 ** 31);
 
-function message(id: number, key: string, keySeq: number, slot = 0): OutboxMessage {
-  const headers = { time: '', correlationid: '', actor: '', traceparent: '' };
-  return {
-    id: BigInt(id),
-    slot,
-    topic: 'self',
-    msgKey: key,
-    eventId: `${key}-${keySeq}`,
-    keySeq: String(keySeq),
-    type: 'T',
-    payload: {},
-    headers,
-    bytes: 100,
-  };
-}
+const message = (id: number, key: string, keySeq: number, slot = 0) => ({
+  ...tableRow(id, key, keySeq, { topic: 'self', slot }),
+  eventId: `${key}-${keySeq}`,
+});
 
 const idsOf = (taken: ReturnType<LocalSlots['take']>) => taken?.map(({ eventId }) => eventId);
 
 /** Reads all of these rows that are asked for. */
-function read(slots: LocalSlots, rows: OutboxMessage[], now: number, owned = [0], step = 2000): void {
+function read(
+  slots: LocalSlots,
+  rows: OutboxMessage[],
+  now: number,
+  o: { owned?: number[]; step?: number; ms?: number } = {},
+): void {
+  const { owned = [0], step = 2000, ms = 1 } = o;
   const asked = slots.wanted(owned, now);
   const without = slots.excluded();
   const takes = (row: OutboxMessage) => row.msgKey !== 'held' && !without.includes(row.msgKey);
   const parts = [...asked].map(
     ([slot, after]) => [slot, partAt(rows, { slot, after }, takes, { limit: 100, step })] as const,
   );
-  slots.offer(asked, new Map(parts), 1);
+  slots.offer(asked, new Map(parts), ms);
 }
 
 describe('a slot', () => {
@@ -51,11 +46,13 @@ describe('a slot', () => {
   test('shares a transaction with others while handlers are fast, and has its own when they are slow', () => {
     const slots = createLocalSlots();
     const three = [message(1, 'a', 1, 0), message(2, 'b', 1, 1), message(3, 'c', 1, 2)];
-    read(slots, three, 0, [0, 1, 2]);
+    read(slots, three, 0, { owned: [0, 1, 2] });
     const together = slots.take(false);
     expect(idsOf(together)?.toSorted()).toEqual(['a-1', 'b-1', 'c-1']);
     slots.handled(together ?? [], 3, 300);
-    read(slots, [message(4, 'a', 2, 0), message(5, 'b', 2, 1), message(6, 'c', 2, 2)], 30, [0, 1, 2]);
+    read(slots, [message(4, 'a', 2, 0), message(5, 'b', 2, 1), message(6, 'c', 2, 2)], 30, {
+      owned: [0, 1, 2],
+    });
     const each = [slots.take(false), slots.take(true), slots.take(true)].map((taken) => idsOf(taken));
     expect(each.flat().toSorted()).toEqual(['a-2', 'b-2', 'c-2']);
     expect(each.map((ids) => ids?.length)).toEqual([1, 1, 1]);
@@ -63,9 +60,9 @@ describe('a slot', () => {
 
   test('with little to do waits while another transaction is under way', () => {
     const slots = createLocalSlots();
-    read(slots, [message(1, 'a', 1, 0)], 0, [0, 1]);
+    read(slots, [message(1, 'a', 1, 0)], 0, { owned: [0, 1] });
     const first = slots.take(false) ?? [];
-    read(slots, [message(2, 'b', 1, 1)], 30, [0, 1]);
+    read(slots, [message(2, 'b', 1, 1)], 30, { owned: [0, 1] });
     expect(slots.take(true)).toBeUndefined();
     slots.handled(first, 1, 1);
     expect(idsOf(slots.take(false))).toEqual(['b-1']);
@@ -73,12 +70,9 @@ describe('a slot', () => {
 
   test('after a failure goes on with what was before it, then with the one that failed alone', () => {
     const slots = createLocalSlots();
-    read(
-      slots,
-      [message(1, 'a', 1), message(2, 'b', 1), message(3, 'c', 1), message(4, 'd', 1, 1)],
-      0,
-      [0, 1],
-    );
+    read(slots, [message(1, 'a', 1), message(2, 'b', 1), message(3, 'c', 1), message(4, 'd', 1, 1)], 0, {
+      owned: [0, 1],
+    });
     const all = slots.take(false) ?? [];
     expect(idsOf(all)).toEqual(['a-1', 'b-1', 'c-1', 'd-1']);
     slots.split(all, 1);
@@ -127,6 +121,83 @@ describe('a slot', () => {
     expect(idsOf(slots.take(false))).toEqual(['bad-2']);
     expect(slots.troubles()).toEqual([]);
   });
+});
+
+test('what comes behind a dead letter that holds its key is not handled', () => {
+  const slots = createLocalSlots();
+  read(slots, [message(1, 'a', 1), message(2, 'a', 2), message(3, 'b', 1)], 1000);
+  slots.split(slots.take(false) ?? [], 0);
+  slots.heldBy((slots.take(false) as [OutboxMessage])[0]);
+  expect(idsOf(slots.take(false))).toEqual(['b-1']);
+});
+
+test('what comes behind a message that failed is not handled before it, when its key is released in the middle of a sweep that has shown it before', () => {
+  const slots = createLocalSlots();
+  const held = Array.from({ length: 2000 }, (_, i) => message(i + 1, 'held', i + 1));
+  const many = (name: string, id: number) =>
+    Array.from({ length: 250 }, (_, i) => message(id + i, `${name}${i}`, 1));
+  let rows = [...held, message(3000, 'k', 5), ...many('b', 3001), message(4000, 'k', 6)];
+  const handled: (string | undefined)[] = [];
+  const handle = () => {
+    const taken = slots.take(false) ?? [];
+    rows = rows.filter((row) => !taken.includes(row));
+    handled.push(...taken.map(({ msgKey }) => msgKey));
+    slots.handled(taken, taken.length, 1);
+  };
+  for (const now of [1000, 1001, 1002, 1003]) {
+    read(slots, rows, now);
+    handle();
+  }
+  rows = [...rows, ...many('c', 3500)].sort((a, b) => Number(a.id - b.id)); // what was doubted, k-5 and k-6, is still there
+  for (const now of [1100, 1101]) read(slots, rows, now, { ms: 100 });
+  slots.split(slots.take(false) ?? [], 0);
+  slots.failed((slots.take(false) as [OutboxMessage])[0], 1110, 'no');
+  handle();
+  for (const now of [1320, 1330, 1340]) {
+    read(slots, rows, now, { ms: 100 }); // k is due again, the next sweep is not
+    handle();
+  }
+  expect(handled.filter((key) => !/^[bc]/.test(key ?? ''))).toEqual([]);
+  expect(handled.length).toBe(500);
+});
+
+test('a slot that is given up has no failing keys any more', () => {
+  const slots = createLocalSlots();
+  read(slots, [message(1, 'a', 1)], 1000);
+  slots.failed((slots.take(false) as [OutboxMessage])[0], 1000, 'no');
+  expect([slots.troubles().length, slots.excluded()]).toEqual([1, ['a']]);
+  slots.drop(0);
+  expect([slots.troubles(), slots.excluded()]).toEqual([[], []]);
+});
+
+test('a lower id that is committed late is found by looking back, before the next sweep', () => {
+  const slots = createLocalSlots();
+  read(slots, [message(1, 'a', 1)], 1000);
+  slots.handled(slots.take(false) ?? [], 1, 1);
+  for (let second = 1; second <= 3; second++) {
+    slots.lookBack();
+    read(slots, [message(10 * second, `b${second}`, 1)], 1000 + second);
+    slots.handled(slots.take(false) ?? [], 1, 1);
+  }
+  const late = message(5, 'late', 1);
+  slots.lookBack();
+  expect(slots.readAt()).toBe(0);
+  read(slots, [late], 1004);
+  expect(idsOf(slots.take(false))).toEqual(['late-1']);
+});
+
+test('of what is doubted no more than two thousand rows are read before the next sweep', () => {
+  const slots = createLocalSlots();
+  const held = Array.from({ length: 2500 }, (_, i) => message(i + 1, 'held', i + 1));
+  const unknown = Array.from({ length: 5000 }, (_, i) => message(3000 + i, `k${i}`, 7));
+  let last = 0n;
+  for (let i = 0; i < 60; i++) {
+    const asked = slots.wanted([0], 1000).get(0);
+    if (asked !== undefined) last = asked;
+    read(slots, [...held, ...unknown], 1000);
+  }
+  expect(last).toBe(BigInt(3000 + 1900 - 1));
+  expect(slots.readAt()).toBeGreaterThan(1000); // the next sweep; not at once, for nothing
 });
 
 type Op =
@@ -323,7 +394,7 @@ describe('behind more rows of a held key than a read passes', () => {
     const rows = [...held.slice(0, 2000).map((row) => ({ ...row, msgKey: 'fails' })), message(3000, 'k', 57)];
     // A sweep takes longer than the 5 s in which the other is tried again.
     for (let now = 1000; now < 60_000; now += 6) {
-      read(slots, rows, now, [0], 2);
+      read(slots, rows, now, { step: 2 });
       for (let taken = slots.take(false); taken; taken = slots.take(false)) {
         if (taken[0]?.msgKey === 'k') return;
         if (taken.length > 1) slots.split(taken, 0);

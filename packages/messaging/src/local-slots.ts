@@ -156,7 +156,6 @@ export function createLocalSlots(floorOf: (slot: number) => bigint = () => 0n): 
       if (trouble.dueAt > now || !isLeftOut(trouble) || state.sweep.isOnItsWay()) continue;
       trouble.dueAt = Number.NEGATIVE_INFINITY;
       state.rewind = true;
-      state.sweep.distrust(trouble.key);
     }
   }
 
@@ -185,6 +184,7 @@ export function createLocalSlots(floorOf: (slot: number) => bigint = () => 0n): 
           state.more = true;
           continue;
         }
+        if (state.sweep.isSated()) continue;
         const from =
           state.lookFrom !== undefined && state.lookFrom < state.after ? state.lookFrom : state.after;
         asked.set(slot, higher(from, floorOf(slot)));
@@ -322,7 +322,8 @@ export function createLocalSlots(floorOf: (slot: number) => bigint = () => 0n): 
       for (const state of slots.values()) {
         if (state.busy) continue;
         soonest = Math.min(soonest, rewindAt(state));
-        if ((state.more || state.lookFrom !== undefined) && state.pending.length === 0) return 0;
+        const isWanted = state.more || state.lookFrom !== undefined;
+        if (isWanted && state.pending.length === 0 && !state.sweep.isSated()) return 0;
       }
       return soonest;
     },

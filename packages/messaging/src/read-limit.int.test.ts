@@ -47,13 +47,14 @@ async function taken(limit: { rows: number; bytes: number }): Promise<{ rows: nu
   try {
     const after = new Map([[slot, 0n]]);
     const reads = [
-      await relay.read(after, { topics: [], keys: [] }, limit),
-      await local.read(after, [], limit),
+      await relay.read(after, { topics: ['products'], keys: [] }, limit),
+      await local.read(after, ['other'], limit),
     ];
-    return reads.map((parts) => ({
-      rows: parts.get(slot)?.rows.length ?? 0,
-      more: parts.get(slot)?.more ?? false,
-    }));
+    return reads.map((parts) => {
+      const { rows = [], more = false, to } = parts.get(slot) ?? {};
+      expect(to, 'no row is passed that was not taken').toBe(rows.at(-1)?.id);
+      return { rows: rows.length, more };
+    });
   } finally {
     await Promise.all([relay.close(), local.close()]);
   }

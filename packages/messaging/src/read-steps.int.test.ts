@@ -49,7 +49,10 @@ test('a relay passes what is left out in steps, and finds what is behind it', as
     expect(await readAll((after) => session.read(after, { topics: ['orders'], keys: [] }, limit))).toEqual(
       inThreeSteps.map((part) => ({ ...part, keys: [] })),
     );
-    // And of one key alone, which has two rows more than a read may take.
+    // And of one key of a topic alone, which has two rows more than a read may take.
+    await fixture.admin`UPDATE outbox SET topic = 'products' WHERE key_seq = 3 AND msg_key = 'long'`;
+    const other = { topic: 'products', key: 'long', slot, after: 0n };
+    expect((await session.readKeys([other], limit))[0]?.rows.map(({ keySeq }) => keySeq)).toEqual(['3']);
     const place = { topic: 'orders', key: 'long', slot, after: BigInt(LONG - 102) };
     const [part] = await session.readKeys([place], limit);
     expect(part).toMatchObject({ to: BigInt(LONG - 2), more: true, inSteps: false });

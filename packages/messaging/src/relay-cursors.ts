@@ -7,7 +7,7 @@ import { createSweep, type Sweep } from './slot-sweep.ts';
 
 /** How far a relay has read each of its slots, and when it reads one from its floor again. Times are milliseconds of one monotonic clock. */
 export interface RelayCursors {
-  /** Begins a read of these slots: the id behind which, for each. */
+  /** Begins a read of these slots: the id behind which, for each that is to be read. */
   begin(slots: readonly number[], now: number): Map<number, bigint>;
   /** As of `Sweep`, in the read that was begun. */
   believes(row: OutboxMessage): boolean;
@@ -18,14 +18,16 @@ export interface RelayCursors {
     tookMs: number,
     now: number,
   ): void;
-  /** Reads each slot from its floor, as soon as that is of use, for what was left out. */
-  rewind(): void;
+  /** Reads each slot from its floor, as soon as that is of use, for what was left out: all of these topics, and keys of others. */
+  rewind(topics: readonly string[]): void;
   /** The message was dropped from memory: what is known of its key is not to be relied on. */
   distrust(message: OutboxMessage): void;
   /** Reads each slot from where it was some seconds ago next time; to be called once a second. */
   lookBack(): void;
   /** Begins no sweep before. */
   postpone(until: number): void;
+  /** Those of these slots whose reads are passing what is left out. */
+  onTheirWay(slots: readonly number[]): number[];
   /** When the first of these slots is to be read from its floor. */
   sweepAt(slots: readonly number[]): number;
   /** The slot is given up. */
@@ -68,7 +70,7 @@ export function createRelayCursors(floorOf: (slot: number) => bigint): RelayCurs
       for (const slot of slots) {
         const cursor = cursorOf(slot);
         if (now >= cursor.sweepAt && !cursor.sweep.isOnItsWay()) sweepAgain(cursor, now);
-        after.set(slot, higher(cursor.after, floorOf(slot)));
+        if (!cursor.sweep.isSated()) after.set(slot, higher(cursor.after, floorOf(slot)));
       }
       return after;
     },
@@ -88,9 +90,10 @@ export function createRelayCursors(floorOf: (slot: number) => bigint): RelayCurs
       }
     },
 
-    rewind() {
+    rewind(topics) {
+      const isOfThem = (key: string) => topics.includes(topicIn(key));
       for (const cursor of cursors.values()) {
-        cursor.sweep.distrust();
+        cursor.sweep.distrustThose(isOfThem);
         cursor.sweepAt = 0;
       }
     },
@@ -111,6 +114,8 @@ export function createRelayCursors(floorOf: (slot: number) => bigint): RelayCurs
       for (const cursor of cursors.values()) cursor.sweepAt = Math.max(cursor.sweepAt, until);
     },
 
+    onTheirWay: (slots) => slots.filter((slot) => cursorOf(slot).sweep.isOnItsWay()),
+
     sweepAt: (slots) => Math.min(...slots.map((slot) => cursorOf(slot).sweepAt)),
 
     drop(slot) {
@@ -121,4 +126,9 @@ export function createRelayCursors(floorOf: (slot: number) => bigint): RelayCurs
 
 function keyOf({ topic, msgKey }: OutboxMessage): string {
   return `${topic} ${msgKey}`;
+}
+
+/** A topic has no space in it. */
+function topicIn(key: string): string {
+  return key.slice(0, key.indexOf(' '));
 }

@@ -37,6 +37,8 @@ const PUBLISH_MS = 10_000;
 const DRAIN_MS = 4000;
 /** Of one slot in one read. */
 const READ_LIMIT: ReadLimit = { rows: 100, bytes: 256 * 1024 };
+/** While memory is full: whether the slot has come to a row that is not left out. */
+const ONE: ReadLimit = { rows: 1, bytes: 1 };
 /** No more is read while so many messages wait in memory, or so many bytes of them. */
 const CAPACITY = { messages: 1000, bytes: 8 * 1024 * 1024 };
 
@@ -48,7 +50,7 @@ export async function relayLoop(o: LoopOptions): Promise<void> {
   const { session, acknowledged, report, wake, nudge } = o;
   const floors = createFloors(session.run, 'outbox');
   const cursors = createRelayCursors(floors.of);
-  const queue = createRelayQueue({ onShed: cursors.distrust });
+  const queue = createRelayQueue({ onMissing: cursors.distrust });
   const inFlight = new Set<Promise<void>>();
   let lookBackAt = 0;
   let pollAt = 0;
@@ -123,33 +125,34 @@ export async function relayLoop(o: LoopOptions): Promise<void> {
   async function read(now: number): Promise<void> {
     pollAt = now + o.pollMs;
     nudge.look = false;
-    const slots = chores.kept();
-    if (fullness() >= 1 || slots.length === 0) {
-      cursors.postpone(pollAt);
-      return session.ping();
-    }
-    if (now >= lookBackAt) {
+    const hasRoom = fullness() < 1;
+    // What is left out takes no room, and a slot that passed it only now and then would be held up by the backlog of all others.
+    const slots = hasRoom ? chores.kept() : cursors.onTheirWay(chores.kept());
+    if (!hasRoom || slots.length === 0) cursors.postpone(pollAt);
+    if (slots.length === 0) return session.ping();
+    if (hasRoom && now >= lookBackAt) {
       lookBackAt = now + LOOK_BACK_MS;
       cursors.lookBack();
     }
     await floors.raise(slots);
     const without = queue.exclusions();
-    if (queue.wantsRewind()) {
-      queue.rewound();
-      cursors.rewind();
-    }
+    if (queue.wantsRewind()) cursors.rewind(queue.rewound());
     const askedAt = performance.now();
-    const parts = await session.read(cursors.begin(slots, now), without, READ_LIMIT);
+    const parts = await session.read(cursors.begin(slots, now), without, hasRoom ? READ_LIMIT : ONE);
     const rows = [...parts.values()].flatMap((part) => part.rows);
     lookedAt = performance.now();
     cursors.end(parts, queue.offer(rows, cursors.believes), lookedAt - askedAt, lookedAt);
-    more = [...parts.values()].some((part) => part.more);
+    const foundMore = [...parts.values()].some((part) => part.more);
+    more = foundMore || (more && !hasRoom);
   }
 
   function readAt(): number {
-    const again = (more || queue.wantsRewind()) && fullness() < 0.5;
+    const isRoomy = fullness() < 0.5;
+    const again = (more || queue.wantsRewind()) && isRoomy;
+    const passing = !isRoomy && cursors.onTheirWay(chores.kept()).length > 0;
     const told = nudge.look ? apart(lookedAt, LOOK_APART_MS) : Number.POSITIVE_INFINITY;
-    return again ? 0 : Math.min(told, pollAt, cursors.sweepAt(chores.kept()));
+    const passAt = passing ? apart(lookedAt, LOOK_APART_MS) : Number.POSITIVE_INFINITY;
+    return again ? 0 : Math.min(told, passAt, pollAt, cursors.sweepAt(chores.kept()));
   }
 
   async function refill(): Promise<void> {

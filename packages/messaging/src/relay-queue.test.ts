@@ -1,32 +1,26 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { partAt } from './fixture-table.ts';
+import { partAt, tableRow } from './fixture-table.ts';
 import { createRelayCursors } from './relay-cursors.ts';
 import { backoffMs, createRelayQueue, type OutboxMessage, type RelayQueue } from './relay-queue.ts';
 import type { KeyPlace } from './relay-session.ts';
 
 const seed = Number(process.env.SEED ?? Date.now() % 2 ** 31);
 
-function message(id: number, key: string, keySeq: number, topic = 'orders'): OutboxMessage {
-  const headers = { time: '', correlationid: '', actor: '', traceparent: '' };
-  const eventId = `${topic}-${key}-${keySeq}`;
-  return {
-    id: BigInt(id),
-    slot: 0,
-    topic,
-    msgKey: key,
-    eventId,
-    keySeq: String(keySeq),
-    type: 'T',
-    payload: {},
-    headers,
-    bytes: 100,
-  };
-}
+const message = (id: number, key: string, keySeq: number, topic = 'orders') =>
+  tableRow(id, key, keySeq, { topic });
 
 const down = { message: 'away' };
 const fromFloor = () => true;
 const above = () => false;
+
+/** What one read of a key finds in these rows. */
+const partOf = (rows: OutboxMessage[], place: KeyPlace) =>
+  partAt(rows, place, (m) => m.msgKey === place.key, { limit: 100, step: 2000 });
+
+function refillAll(queue: RelayQueue, rows: OutboxMessage[]): void {
+  for (const place of queue.wanted()) queue.refill(place, partOf(rows, place));
+}
 
 /** Takes everything that may go now. */
 function takeAll(queue: RelayQueue, now = 0): string[] {
@@ -210,6 +204,36 @@ describe('a topic on which key after key fails', () => {
     expect(queue.exclusions().topics).toEqual([]);
   });
 
+  test('nor when they have 32 MB', () => {
+    const queue = createRelayQueue();
+    const large = { bytes: 8 * 1024 * 1024 };
+    const tooBig = { message: 'too big', refused: 'message' as const };
+    for (let i = 1; i <= 4; i++) {
+      expect(queue.exclusions().topics).toEqual([]);
+      queue.offer([tableRow(i, `bad${i}`, 1, large)], fromFloor);
+      queue.failed(queue.next(0) as OutboxMessage, 0, tooBig);
+    }
+    expect(queue.exclusions().topics).toEqual(['orders']);
+    const first = queue.next(1e6) as OutboxMessage;
+    queue.failed(first, 1e6, tooBig); // counted once, however often it fails
+    queue.succeeded(queue.next(1e6) as OutboxMessage);
+    expect(queue.exclusions().topics).toEqual([]);
+  });
+
+  test('is read from the start once it is not left out any more, and what was doubted of it meanwhile is not believed', () => {
+    const queue = failing(3);
+    queue.offer(
+      Array.from({ length: 40 }, (_, i) => message(300 + i, `w${i}`, 1)),
+      fromFloor,
+    );
+    expect(queue.exclusions().topics).toEqual(['orders']);
+    queue.leave(0); // all but what is in flight, so that it is not down any more though nothing of it went through
+    queue.exclusions();
+    expect(queue.wantsRewind()).toBe(true);
+    expect(queue.rewound()).toEqual(['orders']);
+    expect([queue.wantsRewind(), queue.rewound()]).toEqual([false, []]);
+  });
+
   test('does not hold up another topic', () => {
     const queue = failing(3);
     queue.offer([message(200, 'x', 1, 'commands.inventory')], fromFloor);
@@ -232,7 +256,7 @@ describe('a topic on which key after key fails', () => {
 type Op =
   | { op: 'write'; key: number }
   | { op: 'commit' | 'ack' | 'fail' | 'delete'; nth: number }
-  | { op: 'read-begins' | 'read-ends' | 'publish' | 'sweep' | 'restart'; nth: number };
+  | { op: 'read-begins' | 'read-ends' | 'publish' | 'sweep' | 'restart' | 'leave'; nth: number };
 
 const nth = fc.nat(7);
 const operation: fc.Arbitrary<Op> = fc.oneof(
@@ -245,15 +269,16 @@ const operation: fc.Arbitrary<Op> = fc.oneof(
   { weight: 6, arbitrary: fc.record({ op: fc.constant('publish' as const), nth }) },
   { weight: 5, arbitrary: fc.record({ op: fc.constant('ack' as const), nth }) },
   {
-    weight: 1,
+    weight: 3,
     arbitrary: fc.record({ op: fc.constantFrom('fail' as const, 'delete' as const, 'sweep' as const), nth }),
   },
-  { weight: 1, arbitrary: fc.record({ op: fc.constantFrom('fail' as const, 'restart' as const), nth }) },
+  { weight: 1, arbitrary: fc.record({ op: fc.constantFrom('restart' as const, 'leave' as const), nth }) },
 );
 
 /**
  * Plays the operations, then lets everything end well; returns what was published, in order. Memory holds two of a key, and a read takes two
- * rows and passes three. The key `bad` has more than that, and fails until the end; a `restart` is another session, which knows no number.
+ * rows and passes three. The key `bad` has more than that, and fails until the end; a `restart` is another session, which knows no number, and
+ * `leave` gives the slot up, which is won again once nothing of it is in flight or to be deleted.
  */
 function play(ops: Op[], { bad = 0, believe = false } = {}): string[] {
   let queue = createRelayQueue({ perKey: 2 });
@@ -267,6 +292,7 @@ function play(ops: Op[], { bad = 0, believe = false } = {}): string[] {
   let mends = false;
   const published: string[] = [];
   let reading: (() => void) | undefined;
+  let leaving = false;
   let lastId = 0;
   let now = 0;
   const written: OutboxMessage[] = [];
@@ -301,7 +327,7 @@ function play(ops: Op[], { bad = 0, believe = false } = {}): string[] {
         now += 5000;
         return;
       case 'read-begins': {
-        if (reading) return;
+        if (reading || leaving) return;
         const [place] = queue.wanted();
         if (place && o.nth % 2 === 1) {
           const isOfKey = (m: OutboxMessage) => m.msgKey === place.key;
@@ -310,10 +336,7 @@ function play(ops: Op[], { bad = 0, believe = false } = {}): string[] {
           return;
         }
         const { keys, topics } = queue.exclusions();
-        if (queue.wantsRewind()) {
-          queue.rewound();
-          cursors.rewind();
-        }
+        if (queue.wantsRewind()) cursors.rewind(queue.rewound());
         const asked = cursors.begin([0], now);
         const takes = (m: OutboxMessage) =>
           !topics.includes(m.topic) && !keys.some(({ key }) => key === m.msgKey);
@@ -348,8 +371,13 @@ function play(ops: Op[], { bad = 0, believe = false } = {}): string[] {
         acked.push(m.id);
         return;
       }
+      case 'leave':
+        if (reading || leaving) return; // statements go one after the other
+        leaving = true;
+        return queue.leave(0);
       case 'restart': {
         reading = undefined;
+        leaving = false;
         for (const id of acked.splice(0)) table.delete(id);
         inFlight.length = 0;
         queue = createRelayQueue({ perKey: 2 });
@@ -357,7 +385,7 @@ function play(ops: Op[], { bad = 0, believe = false } = {}): string[] {
         return;
       }
       case 'delete': {
-        if (reading) return; // statements go one after the other
+        if (reading) return;
         const ids = acked.splice(0);
         for (const id of ids) table.delete(id);
         queue.deleted(ids);
@@ -365,7 +393,14 @@ function play(ops: Op[], { bad = 0, believe = false } = {}): string[] {
     }
   };
 
-  for (const o of ops) step(o);
+  const stepAndWin = (o: Op) => {
+    step(o);
+    if (!leaving || !queue.hasLeft(0) || acked.length > 0) return;
+    leaving = false;
+    queue.left(0);
+    cursors.drop(0);
+  };
+  for (const o of ops) stepAndWin(o);
   mends = true;
   for (let i = 0; i < 2000 && (uncommitted.length > 0 || table.size > 0); i++) {
     for (const op of [
@@ -378,7 +413,7 @@ function play(ops: Op[], { bad = 0, believe = false } = {}): string[] {
       'ack',
       'delete',
     ] as const)
-      step({ op, nth: i });
+      stepAndWin({ op, nth: i });
     now += 1000;
   }
   expect(new Set(published), 'lost').toEqual(new Set(written.map((m) => m.eventId)));
@@ -419,7 +454,7 @@ describe('whatever happens', () => {
 
 test('a key that is dropped from memory when its topic goes down again is not taken up behind what was dropped', () => {
   const cursors = createRelayCursors(() => 0n);
-  const queue = createRelayQueue({ onShed: cursors.distrust });
+  const queue = createRelayQueue({ onMissing: cursors.distrust });
   const refusal = { message: 'too big', refused: 'message' as const };
   let table: OutboxMessage[] = [];
   let lastId = 0;
@@ -432,10 +467,7 @@ test('a key that is dropped from memory when its topic goes down again is not ta
   };
   const read = () => {
     const { keys, topics } = queue.exclusions();
-    if (queue.wantsRewind()) {
-      queue.rewound();
-      cursors.rewind();
-    }
+    if (queue.wantsRewind()) cursors.rewind(queue.rewound());
     const after = cursors.begin([0], now).get(0) ?? 0n;
     const out = new Set(keys.map(({ key }) => key));
     const takes = (m: OutboxMessage) => !topics.includes(m.topic) && !out.has(m.msgKey);
@@ -494,6 +526,67 @@ test('a key that is dropped from memory when its topic goes down again is not ta
   expect(published.slice(0, 3)).toEqual(['7', '8', '9']);
 });
 
+test('a key whose next message is more than a step away is published', () => {
+  const queue = createRelayQueue();
+  const rows = Array.from({ length: 50 }, (_, i) => message(i + 1, 'k', i + 1));
+  queue.offer([...rows, message(51, 'k', 51)], fromFloor);
+  for (let i = 0; i < 5000; i++) rows.push(message(100 + i, 'failing', i + 1));
+  rows.push(message(6000, 'k', 51));
+  for (let m = queue.next(0); m; m = queue.next(0)) queue.succeeded(m);
+  for (let i = 0; i < 20 && queue.sendable() === 0; i++) refillAll(queue, rows);
+  expect(queue.next(0)?.eventId).toBe('orders-k-51');
+});
+
+test('a key whose refill shows a gap is read from the start, and what was doubted of it is not believed', () => {
+  const missing: string[] = [];
+  const queue = createRelayQueue({ perKey: 2, onMissing: ({ eventId }) => missing.push(eventId) });
+  const rows = [1, 2, 3, 5].map((n) => message(n, 'k', n));
+  queue.offer(rows, fromFloor);
+  for (let m = queue.next(0); m; m = queue.next(0)) queue.succeeded(m);
+  refillAll(queue, rows);
+  expect(takeAll(queue)).toEqual(['orders-k-3']);
+  expect([queue.wantsRewind(), queue.rewound(), missing]).toEqual([true, [], ['orders-k-5']]);
+});
+
+test('a key of which the table has no more is forgotten', () => {
+  const queue = createRelayQueue({ perKey: 2 });
+  const rows = [1, 2].map((n) => message(n, 'k', n));
+  queue.offer([...rows, message(3, 'k', 3)], fromFloor);
+  for (let m = queue.next(0); m; m = queue.next(0)) queue.succeeded(m);
+  expect(queue.hasLeft(0)).toBe(false);
+  refillAll(queue, rows);
+  expect(queue.hasLeft(0)).toBe(true);
+});
+
+test('a key that failed is read on from right behind what failed', () => {
+  const queue = createRelayQueue();
+  queue.offer([message(1, 'k', 1), message(2, 'k', 2)], fromFloor);
+  queue.failed(queue.next(0) as OutboxMessage, 0, down);
+  expect(queue.wanted()).toEqual([]);
+  queue.succeeded(queue.next(200) as OutboxMessage);
+  expect(queue.wanted()).toEqual([{ topic: 'orders', key: 'k', slot: 0, after: 1n }]);
+});
+
+test('a refill of a key that failed meanwhile, or went on, is not taken', () => {
+  const queue = createRelayQueue({ perKey: 2 });
+  const rows = [1, 2, 3, 4].map((n) => message(n, 'k', n));
+  queue.offer(rows, fromFloor);
+  queue.succeeded(queue.next(0) as OutboxMessage);
+  queue.succeeded(queue.next(0) as OutboxMessage);
+  const [place] = queue.wanted() as [KeyPlace];
+  queue.refill(place, partOf(rows.slice(2, 3), place));
+  const stale = partOf(rows.slice(3), place);
+  const third = queue.next(0) as OutboxMessage;
+  queue.failed(third, 0, down);
+  queue.refill(place, stale);
+  queue.refill({ ...place, after: third.id }, stale);
+  queue.succeeded(queue.next(200) as OutboxMessage);
+  queue.refill({ ...place, after: 1n }, stale);
+  expect(takeAll(queue)).toEqual([]);
+  refillAll(queue, rows);
+  expect(takeAll(queue)).toEqual(['orders-k-4']);
+});
+
 test('a key whose next message is at hand is not held up by eight that have to look far', () => {
   const queue = createRelayQueue();
   const rows: OutboxMessage[] = [];
@@ -508,12 +601,7 @@ test('a key whose next message is at hand is not held up by eight that have to l
   );
   for (let m = queue.next(0); m; m = queue.next(0)) queue.succeeded(m);
   let refills = 0;
-  for (; refills < 20 && queue.sendable() === 0; refills++)
-    for (const place of queue.wanted())
-      queue.refill(
-        place,
-        partAt(rows, place, (m) => m.msgKey === place.key, { limit: 100, step: 2000 }),
-      );
+  for (; refills < 20 && queue.sendable() === 0; refills++) refillAll(queue, rows);
   expect(refills).toBe(2);
   expect(queue.next(0)?.eventId).toBe('orders-k8-51');
 });

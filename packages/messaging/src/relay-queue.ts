@@ -62,8 +62,8 @@ export interface RelayQueue {
   exclusions(): Exclusions;
   /** True when something that was left out of the reads is wanted again: read from the start. */
   wantsRewind(): boolean;
-  /** A read from the start begins. */
-  rewound(): void;
+  /** A read from the start begins. Answers with the topics of which something was left out; single keys were told of by `onMissing`. */
+  rewound(): string[];
   /** Messages in memory that could be published soon; those of failing keys are not among them. */
   sendable(): number;
   /** What these take, in bytes of JSON. */
@@ -76,8 +76,8 @@ export interface RelayQueue {
 export interface RelayQueueOptions {
   /** Messages of one key in memory, for tests. */
   perKey?: number;
-  /** A message was dropped from memory, to be read again: no later one of its key is to be believed before. */
-  onShed?: (message: OutboxMessage) => void;
+  /** A message was dropped from memory or passed over, to be read again: no later one of its key is to be believed before. */
+  onMissing?: (message: OutboxMessage) => void;
 }
 
 /** Messages of one key in memory; with fewer than half as many more are read. */
@@ -93,8 +93,8 @@ const KEPT_WHEN_DOWN = 32;
  * those that are kept: when these are nothing but such keys, others have to show whether the topic is back.
  */
 const STUCK_AFTER = 8;
-/** With so many of these no more of the topic is read: they are in memory, and each is tried every 5 s. */
-const STUCK_AT_MOST = 1000;
+/** With so many of these, or so many bytes of their messages, no more of the topic is read: they are in memory, and each is tried every 5 s. */
+const STUCK_AT_MOST = { keys: 1000, bytes: 32 * 1024 * 1024 };
 /** Keys whose last number is remembered. */
 const REMEMBERED_KEYS = 20_000;
 
@@ -122,6 +122,8 @@ interface TopicState {
   failing: Set<KeyState>;
   /** Keys that are taken to be at fault themselves. */
   stuck: Set<KeyState>;
+  /** Of the first messages of these. */
+  stuckBytes: number;
 }
 
 /** How long to wait after the n-th failure in a row, in ms. */
@@ -130,7 +132,7 @@ export function backoffMs(failures: number): number {
 }
 
 export function createRelayQueue(o: RelayQueueOptions = {}): RelayQueue {
-  const { perKey = PER_KEY, onShed } = o;
+  const { perKey = PER_KEY, onMissing } = o;
   const keys = new Map<string, KeyState>();
   const topics = new Map<string, TopicState>();
   /** Keys that have a message and none in flight, the one that waited longest first. */
@@ -145,13 +147,15 @@ export function createRelayQueue(o: RelayQueueOptions = {}): RelayQueue {
   let failingKeys = 0;
   let failingBytes = 0;
   let rewind = false;
+  /** Topics that were left out and are not any more. */
+  const back = new Set<string>();
   /** Topics that the last read left out. */
   let leftOut: string[] = [];
 
   function topicOf(name: string): TopicState {
     let topic = topics.get(name);
     if (!topic) {
-      topic = { size: 0, inFlight: 0, failing: new Set(), stuck: new Set() };
+      topic = { size: 0, inFlight: 0, failing: new Set(), stuck: new Set(), stuckBytes: 0 };
       topics.set(name, topic);
     }
     return topic;
@@ -196,7 +200,7 @@ export function createRelayQueue(o: RelayQueueOptions = {}): RelayQueue {
       if (kept(topicOf(name)) <= KEPT_WHEN_DOWN) return;
       if (state.topic !== name || state.failures > 0) continue;
       const [first] = state.messages;
-      if (first) onShed?.(first);
+      if (first) onMissing?.(first);
       drop(state);
     }
   }
@@ -211,9 +215,27 @@ export function createRelayQueue(o: RelayQueueOptions = {}): RelayQueue {
   function forget(state: KeyState): void {
     const [first] = state.messages;
     if (state.failures > 0 && first) countFailing(first, -1);
-    drop(state);
     topicOf(state.topic).failing.delete(state);
-    topicOf(state.topic).stuck.delete(state);
+    free(state);
+    drop(state);
+  }
+
+  function stick(state: KeyState, { bytes }: OutboxMessage): void {
+    const topic = topicOf(state.topic);
+    if (topic.stuck.has(state)) return;
+    topic.stuck.add(state);
+    topic.stuckBytes += bytes;
+  }
+
+  /** Before its first message is taken from it. */
+  function free(state: KeyState): void {
+    const topic = topicOf(state.topic);
+    if (topic.stuck.delete(state)) topic.stuckBytes -= state.messages[0]?.bytes ?? 0;
+  }
+
+  function rewindFor(topic: string): void {
+    rewind = true;
+    back.add(topic);
   }
 
   function isLow(state: KeyState): boolean {
@@ -281,6 +303,7 @@ export function createRelayQueue(o: RelayQueueOptions = {}): RelayQueue {
       if (doubted) {
         state.more = false;
         rewind = true;
+        onMissing?.(doubted);
       } else if (fitting.length === rows.length) {
         state.more = more;
         state.from = to;
@@ -307,11 +330,11 @@ export function createRelayQueue(o: RelayQueueOptions = {}): RelayQueue {
       const topic = topicOf(message.topic);
       const recovered = state.failures > 0 || isDown(topic);
       if (state.failures > 0) countFailing(message, -1);
-      if (isDown(topic)) rewind = true; // keys were dropped from memory
+      if (isDown(topic)) rewindFor(message.topic); // keys were dropped from memory
       topic.inFlight -= 1;
       for (const other of topic.failing) other.dueAt = 0;
       topic.failing.clear();
-      topic.stuck.delete(state);
+      free(state);
       state.messages.shift();
       gone(message);
       state.inFlight = false;
@@ -342,7 +365,7 @@ export function createRelayQueue(o: RelayQueueOptions = {}): RelayQueue {
       hungry.delete(state);
       idle.add(state);
       if (error.refused !== 'message') topic.failing.add(state);
-      if (error.refused === 'message' || state.failures >= STUCK_AFTER) topic.stuck.add(state);
+      if (error.refused === 'message' || state.failures >= STUCK_AFTER) stick(state, message);
       if (isDown(topic)) shed(message.topic);
     },
 
@@ -368,7 +391,7 @@ export function createRelayQueue(o: RelayQueueOptions = {}): RelayQueue {
 
     exclusions() {
       const full = [...topics].flatMap(([name, topic]) => (isFull(topic) ? [name] : []));
-      if (leftOut.some((name) => !full.includes(name))) rewind = true;
+      for (const name of leftOut) if (!full.includes(name)) rewindFor(name);
       leftOut = full;
       const left = [...keys.values()].filter((k) => k.more);
       return { topics: full, keys: left.map(({ topic, msgKey }) => ({ topic, key: msgKey })) };
@@ -378,6 +401,9 @@ export function createRelayQueue(o: RelayQueueOptions = {}): RelayQueue {
 
     rewound() {
       rewind = false;
+      const topics = [...back];
+      back.clear();
+      return topics;
     },
 
     sendable: () => size - failingKeys,
@@ -410,7 +436,8 @@ function isDown(topic: TopicState): boolean {
 }
 
 function isFull(topic: TopicState): boolean {
-  return (isDown(topic) && kept(topic) >= KEPT_WHEN_DOWN) || topic.stuck.size >= STUCK_AT_MOST;
+  const isStuck = topic.stuck.size >= STUCK_AT_MOST.keys || topic.stuckBytes >= STUCK_AT_MOST.bytes;
+  return isStuck || (isDown(topic) && kept(topic) >= KEPT_WHEN_DOWN);
 }
 
 function kept(topic: TopicState): number {

@@ -71,18 +71,21 @@ export async function readParts<P extends Place>(
             ORDER BY id LIMIT ${limit.rows}
           ) AS fit
         ) AS counted WHERE before < ${limit.bytes}
-      )
-      SELECT s.n AS place, passed.looked, passed.last, taken.* FROM s
-      CROSS JOIN LATERAL (
-        SELECT count(*)::int AS looked, max(id)::text AS last FROM (
-          SELECT t.id FROM ${sql(o.queue)} t
-          WHERE ${o.leavesOut(sql)} AND t.slot = s.slot AND t.id > s.after AND (SELECT count(*) FROM taken WHERE taken.n = s.n) < ${limit.rows}
-          ORDER BY t.id LIMIT ${STEP}
+      ), passed AS MATERIALIZED ( -- a CTE, or it is looked once more for each row that was taken
+        SELECT s.n, looked.* FROM s
+        LEFT JOIN (SELECT n, count(*) AS rows FROM taken GROUP BY n) AS found ON found.n = s.n
+        CROSS JOIN LATERAL (
+          SELECT count(*)::int AS looked, max(id)::text AS last FROM (
+            SELECT t.id FROM ${sql(o.queue)} t
+            WHERE ${o.leavesOut(sql)} AND coalesce(found.rows, 0) < ${limit.rows} AND t.slot = s.slot AND t.id > s.after
+            ORDER BY t.id LIMIT ${STEP}
+          ) AS looked
         ) AS looked
-      ) AS passed
-      LEFT JOIN taken ON taken.n = s.n
-      WHERE taken.id IS NOT NULL OR passed.looked > 0
-      ORDER BY s.n, taken.id`;
+      )
+      SELECT passed.n AS place, looked, last, taken.* FROM passed
+      LEFT JOIN taken ON taken.n = passed.n
+      WHERE taken.id IS NOT NULL OR looked > 0
+      ORDER BY passed.n, taken.id`;
   });
   const byPlace = Map.groupBy(records, ({ place }) => place);
   return places.map((place, n) => partOf(place, byPlace.get(n) ?? [], limit));

@@ -15,25 +15,31 @@ export interface Sweep {
   believes(key: string, id: bigint): boolean;
   /** It is not taken in this sweep. */
   doubt(key: string, id: bigint): void;
-  /**
-   * Something of the key (or of any, without one) was left out, or dropped from memory, and is not left out any more: what was doubted of it
-   * so far is to be doubted once more.
-   */
-  distrust(key?: string): void;
+  /** Something of the key was left out, or dropped from memory, and is not left out any more: what was doubted of it so far is to be doubted once more. */
+  distrust(key: string): void;
+  /** The same of all these keys. */
+  distrustThose(are: (key: string) => boolean): void;
   /** A read has ended, after so many ms; see `SlotPart`. */
-  read(part: { more: boolean; inSteps: boolean }, ms: number): void;
-  /** It takes its rows in steps and has not come to the end: another sweep would not come further. */
+  read(part: { inSteps: boolean }, ms: number): void;
+  /**
+   * It is passing what is left out, and has not come to the next row that is not: another sweep would not come further. Once it has, another one
+   * may begin although there is more, or what is below would have to wait until all of a backlog is done.
+   */
   isOnItsWay(): boolean;
+  /** No more is to be read before the next sweep, as all that is doubted is in memory. */
+  isSated(): boolean;
   /** Something was doubted, so the next sweep is to come soon. */
   hasDoubts(): boolean;
-  /** What its reads took so far, in ms, those behind its end not counted. */
+  /** What its reads took that passed what is left out, with the one from the floor and those that ended a step, in ms. */
   tookMs(): number;
   /** The next sweep begins at least so much later than this one did, in ms, so that a long one is not all that its session does. */
   apartMs(): number;
 }
 
-/** So many rows are worth a new sweep at once. */
-const DOUBTS_AT_MOST = 100;
+/** So many rows that are doubted are worth a new sweep at once. */
+const WORTH_A_SWEEP = 100;
+/** So many are kept in memory, and as many of the sweep before. */
+const DOUBTS_AT_MOST = 2000;
 
 /** Two sweeps of a slot begin at least so far apart, in ms, however much is doubted. */
 const APART_MS = 20;
@@ -42,7 +48,7 @@ const APART = 4;
 
 export function createSweep(): Sweep {
   let fromFloor = false;
-  let more = false;
+  /** The last read was a step that came to its end. */
   let inSteps = false;
   let tookMs = 0;
   let doubts = new Map<string, Set<bigint>>();
@@ -52,7 +58,6 @@ export function createSweep(): Sweep {
   return {
     begin() {
       fromFloor = true;
-      more = false;
       inSteps = false;
       tookMs = 0;
       settled = doubts;
@@ -69,20 +74,22 @@ export function createSweep(): Sweep {
     },
 
     distrust(key) {
-      for (const rows of [settled, doubts]) {
-        if (key === undefined) rows.clear();
-        else rows.delete(key);
-      }
+      settled.delete(key);
+      doubts.delete(key);
+    },
+
+    distrustThose(are) {
+      for (const rows of [settled, doubts]) for (const key of rows.keys()) if (are(key)) rows.delete(key);
     },
 
     read(part, ms) {
-      if (fromFloor || (inSteps && more)) tookMs += ms;
+      if (fromFloor || inSteps) tookMs += ms;
       fromFloor = false;
-      more = part.more;
-      if (part.inSteps) inSteps = true;
+      inSteps = part.inSteps;
     },
 
-    isOnItsWay: () => inSteps && more && doubted < DOUBTS_AT_MOST,
+    isOnItsWay: () => inSteps && doubted < WORTH_A_SWEEP,
+    isSated: () => doubted >= DOUBTS_AT_MOST,
 
     hasDoubts: () => doubted > 0,
     tookMs: () => tookMs,

@@ -1,0 +1,95 @@
+import { expect, test } from 'vitest';
+import { tableRow } from './fixture-table.ts';
+import { createRelayCursors, type RelayCursors } from './relay-cursors.ts';
+
+const step = { rows: [], to: 2000n, more: true, inSteps: true };
+const row = tableRow(2500, 'k', 9);
+const slots = [0];
+
+function readTo(cursors: RelayCursors, part: typeof step, now: number, doubted = [] as (typeof row)[]) {
+  const from = cursors.begin(slots, now).get(0);
+  cursors.end(new Map([[0, part]]), doubted, 3, now);
+  return from;
+}
+
+/** Two steps pass what is left out, and show a row that is doubted; the next sweep has made its first step. */
+function doubting(): RelayCursors {
+  const cursors = createRelayCursors(() => 0n);
+  readTo(cursors, step, 0);
+  readTo(cursors, { ...step, to: 2500n, more: false, inSteps: false }, 0, [row]);
+  expect(readTo(cursors, step, 5000)).toBe(0n);
+  cursors.begin(slots, 5000);
+  return cursors;
+}
+
+test('what was doubted is believed in the next sweep, of another topic or key it is not', () => {
+  const cursors = doubting();
+  expect(cursors.believes(row)).toBe(true);
+  expect(cursors.believes({ ...row, topic: 'products' })).toBe(false);
+  expect(cursors.believes({ ...row, msgKey: 'l' })).toBe(false);
+});
+
+test('nor when its topic was left out in between: what comes before it may have been passed', () => {
+  const cursors = doubting();
+  cursors.rewind(['products']);
+  expect(cursors.believes(row), 'another topic says nothing of it').toBe(true);
+  cursors.rewind(['orders']);
+  expect(cursors.believes(row)).toBe(false);
+});
+
+test('a rewind reads from the floor as soon as the steps under way are done', () => {
+  const cursors = createRelayCursors(() => 7n);
+  readTo(cursors, { ...step, more: false, inSteps: false }, 0);
+  cursors.rewind([]);
+  expect([cursors.sweepAt(slots), readTo(cursors, step, 1)]).toEqual([0, 7n]);
+  cursors.rewind([]);
+  expect(readTo(cursors, { ...step, to: 4000n }, 2)).toBe(2000n);
+});
+
+test('a slot that was left and won again is read from its floor, and that read is believed', () => {
+  const cursors = doubting();
+  cursors.drop(0);
+  expect(cursors.begin(slots, 5001).get(0)).toBe(0n);
+  expect(cursors.believes(tableRow(1, 'new', 3))).toBe(true);
+});
+
+test('while a backlog drains behind what is left out, the slot is looked back at and swept', () => {
+  const cursors = createRelayCursors(() => 0n);
+  readTo(cursors, step, 0);
+  const below = { lookBack: 0, sweep: 0 };
+  for (let [now, to] = [30, 2100n]; now < 60_000; now += 30, to += 100n) {
+    const looksBack = now % 1000 < 30;
+    if (looksBack) cursors.lookBack();
+    const from = readTo(cursors, { rows: [], to, more: true, inSteps: false }, now) ?? 0n;
+    if (from === 0n) below.sweep += 1;
+    else if (from < to - 100n) below.lookBack += 1;
+  }
+  expect(below.sweep).toBeGreaterThan(15);
+  expect(below.lookBack).toBeGreaterThan(15);
+});
+
+test('while memory is full no sweep begins, and what passes rows that are left out goes on', () => {
+  const cursors = createRelayCursors(() => 0n);
+  cursors.begin([0, 1], 0);
+  const filled = { ...step, inSteps: false };
+  cursors.end(
+    new Map([
+      [0, step],
+      [1, filled],
+    ]),
+    [],
+    3,
+    0,
+  ); // prettier-ignore
+  cursors.postpone(9000);
+  expect([cursors.onTheirWay([0, 1]), cursors.sweepAt([1])]).toEqual([[0], 9000]);
+});
+
+test('no more is read than two thousand rows that are doubted before the next sweep', () => {
+  const cursors = createRelayCursors(() => 0n);
+  readTo(cursors, step, 0);
+  const rows = Array.from({ length: 2000 }, (_, i) => tableRow(2001 + i, `k${i}`, 9));
+  readTo(cursors, { ...step, to: 4000n, inSteps: false }, 0, rows);
+  expect(cursors.begin(slots, 1).size).toBe(0);
+  expect(cursors.begin(slots, cursors.sweepAt(slots)).get(0)).toBe(0n);
+});
