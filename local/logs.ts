@@ -29,3 +29,15 @@ export function logTail(file: string, lines = 8): string {
     return '';
   }
 }
+
+/** What a service says of its end when it does not start, or ends itself: the last line of its log, if that is of level `fatal`. */
+export function lastWords(file: string): string | undefined {
+  try {
+    const { level, message, err, cure } = JSON.parse(logTail(file, 1)) as Record<string, unknown>;
+    if (level !== 'fatal') return undefined;
+    const reason = String((err as { message?: string } | undefined)?.message ?? message);
+    return cure === undefined || reason.includes(String(cure)) ? reason : `${reason}. Cure: ${cure}`;
+  } catch {
+    return undefined; // no JSON: it did not come so far
+  }
+}

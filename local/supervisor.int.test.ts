@@ -61,6 +61,23 @@ test('a process that dies is started again, with back-off, and it is said', asyn
   expect(said[2]).toMatch(/restart in 0.06 s/);
 });
 
+test('a process that ends with a reason is told of with that reason and its cure', async () => {
+  const line = JSON.stringify({
+    level: 'fatal',
+    message: 'start-up failed',
+    err: { message: 'its ids would be out of order' },
+    cure: 'ALTER SEQUENCE',
+  });
+  const { process, said } = setUp(
+    script(`setTimeout(() => { console.log('${line}'); process.exit(1); }, 300)`),
+  );
+  await process.start();
+  await eventually(() => said.length > 0);
+  expect(said[0]).toMatch(
+    /^thing died \(code 1\), restart .*thing\.log\n {2}its ids would be out of order\. Cure: ALTER SEQUENCE$/,
+  );
+});
+
 test('a process whose log is out of reach is tried again, with back-off, until there is a place for it', async () => {
   const { process, said, folder } = setUp(script(IDLE));
   await process.start();

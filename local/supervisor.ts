@@ -4,7 +4,7 @@ import { endProcess, killGroup } from './ending.ts';
 import { processIdentity } from './identity.ts';
 import { type Command, describeExit, type Exit, type Launched, launch } from './launch.ts';
 import type { Ledger } from './ledger.ts';
-import { logTail } from './logs.ts';
+import { lastWords, logTail } from './logs.ts';
 import { ShopError } from './shop-error.ts';
 import { waitUntil } from './wait.ts';
 
@@ -98,8 +98,9 @@ export function supervise(spec: ProcessSpec, deps: SupervisorDeps): Supervised {
         break;
       }
       const delayMs = backoff(failures);
+      const why = lastWords(spec.logFile);
       deps.say(
-        `${spec.name} ${describeExit(exit)}, restart in ${delayMs / 1000} s; its log: ${spec.logFile}`,
+        `${spec.name} ${describeExit(exit)}, restart in ${delayMs / 1000} s; its log: ${spec.logFile}${why ? `\n  ${why}` : ''}`,
       );
       state = 'waiting';
       await sleep(delayMs, undefined, { signal }).catch(() => {});

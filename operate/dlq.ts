@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs';
 import { PAYMENT_SECRETS } from '@sidecart/contracts/payments';
 import { maskedText, unmasked } from '@sidecart/kit/masked';
 import type { DeadLetterSummary, DeadLetterView } from '@sidecart/messaging/dead-letters';
+import { SELF } from '@sidecart/messaging/outbox-insert';
 import Table from 'cli-table3';
 import { exitWithUsage } from '../local/command-line.ts';
 import { ShopError } from '../local/shop-error.ts';
@@ -60,8 +61,14 @@ async function list(o: Options): Promise<{ items: DeadLetterSummary[]; complete:
     const its = await (await clientOf(service, o)).list({ state: o.state, topic: o.topic });
     return its.map((item) => ({ ...item, id: `${service}/${item.id}` }));
   });
-  return { items: answers.flat(), complete };
+  const items = answers.flat();
+  // One that the table has no more may still have some.
+  if (items.length === 0 && o.topic !== undefined && !topics().includes(o.topic))
+    throw new ShopError(`There is no topic ${o.topic}`, `those that there are: ${topics().join(', ')}`);
+  return { items, complete };
 }
+
+const topics = () => [SELF, ...topology().topics.map(({ name }) => name)];
 
 const COMMANDS: Record<string, Command<typeof OPTIONS>> = {
   async list(ids, o) {

@@ -6,6 +6,7 @@ import { localBroker } from '../local/brokers.ts';
 import { complain } from '../local/complaint.ts';
 import { ProgramError } from '../local/programs/errors.ts';
 import { ensureInstalled } from '../local/programs/installed.ts';
+import { ensurePrograms } from '../local/programs/programs.ts';
 import { ShopError } from '../local/shop-error.ts';
 import { chooseCluster } from './cluster/choose-cluster.ts';
 import { verdictOf } from './verdict.ts';
@@ -37,6 +38,7 @@ const projects = broker
   ? ['e2e', ...(PROJECTS[kind ?? ''] ?? [])]
   : (PROJECTS[kind ?? ''] ?? ['unit', 'int', 'next-schema', 'e2e']);
 const env = kind === '--cluster' ? await environmentOfCluster() : broker ? await environmentOf(broker) : {};
+if (projects.some((name) => ['int', 'e2e', 'faults'].includes(name))) await prepare();
 const report = join('.run', 'test-report.json');
 mkdirSync('.run', { recursive: true });
 rmSync(report, { force: true });
@@ -78,6 +80,16 @@ child.on('close', (code) => {
   console.log(`${passed} passed, ${failed} failed`);
   process.exit(exitCode);
 });
+
+/** What a build of minutes is part of would be out of time in a test that needs it, and would say nothing. Without them the tests say what they miss. */
+async function prepare(): Promise<void> {
+  try {
+    await ensurePrograms({ env: process.env, progress: (line) => console.log(line) });
+  } catch (err) {
+    if (!(err instanceof ProgramError)) throw err;
+    console.log(`${err.message}\nCure: ${err.cure}`);
+  }
+}
 
 /** The name after `--broker`, and the arguments without the two. */
 function takeBroker(all: string[]): { args: string[]; broker: string | undefined } {

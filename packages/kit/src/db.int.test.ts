@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { sql } from 'drizzle-orm';
-import { afterAll, afterEach, beforeAll, describe, expect, onTestFinished, test } from 'vitest';
+import { afterAll, afterEach, beforeAll, describe, expect, onTestFinished, test, vi } from 'vitest';
 import { freePort } from '../../../local/ports.ts';
 import { startPostgres } from '../../../local/postgres.ts';
 import { testAuthority } from '../../../tests/certificates.ts';
@@ -313,8 +313,14 @@ test.each(WAYS)(
           await tx.execute(sql`select ${1}::int, pg_sleep(2)`);
         }),
       );
-      await sleep(200);
-      await admin.sql`select pg_terminate_backend(pid) from pg_stat_activity where query like '%pg_sleep(2)%' and pid <> pg_backend_pid()`;
+      await vi.waitUntil(
+        async () =>
+          (
+            await admin.sql`
+              select pg_terminate_backend(pid) from pg_stat_activity
+              where query like '%pg_sleep(2)%' and state = 'active' and pid <> pg_backend_pid()`
+          ).length > 0,
+      );
       const { err, ms } = await work;
       expect(isTransientDbError(err)).toBe(true);
       expect(ms).toBeLessThan(1500);

@@ -71,7 +71,7 @@ export const genericProblems = {
   app_token_required: {
     status: 401,
     title: 'Only the sidecar may call this',
-    cure: 'Call the service through its Dapr sidecar, or the shop through its gateway.',
+    cure: 'Call the service through its Dapr sidecar, or the shop through its gateway. Who runs it sends the app token to its admin API.',
   },
   actor_invalid: {
     status: 400,

@@ -6,7 +6,7 @@ import { createApp } from './app.ts';
 import { listen, type RunningServer } from './server.ts';
 import { TEST_TOKEN, testDeps } from './testing.ts';
 
-async function serve(): Promise<RunningServer> {
+async function serve(o: { headersMs?: number; checkMs?: number } = {}): Promise<RunningServer> {
   const app = createApp({ ...testDeps(), open: () => true });
   app.get('/slow', async (c) => {
     await sleep(400);
@@ -14,7 +14,7 @@ async function serve(): Promise<RunningServer> {
   });
   app.get('/endless', () => new Promise<Response>(() => {}));
   app.post('/echo', async (c) => c.json(await c.req.json()));
-  const server = await listen({ fetch: app.fetch, port: 0, host: '127.0.0.1' });
+  const server = await listen({ fetch: app.fetch, port: 0, host: '127.0.0.1', ...o });
   onTestFinished(() => void server.close(0));
   return server;
 }
@@ -73,6 +73,22 @@ test('a body over the limit is refused while it is still on its way, with and wi
   const chunk = `10000\r\n${'x'.repeat(0x10000)}\r\n`;
   const chunked = await raw(port, `${head}Transfer-Encoding: chunked\r\n\r\n${chunk.repeat(5)}`, 500);
   expect(problemOf(chunked)).toMatchObject({ status: 413, code: 'payload_too_large' });
+});
+
+test('a connection that was opened ahead is served when it is used at last; the head of a request that takes too long is refused', async () => {
+  const { port } = await serve({ headersMs: 200, checkMs: 100 });
+  const ahead = net.connect(port, '127.0.0.1');
+  let answer = '';
+  ahead.on('data', (chunk) => {
+    answer += chunk;
+  });
+  expect(problemOf(await raw(port, 'GET /livez HT'))).toMatchObject({ status: 408, code: 'request_timeout' });
+  await sleep(500);
+  expect(answer).toBe('');
+  ahead.write('GET /livez HTTP/1.1\r\nHost: a\r\n\r\n');
+  await sleep(200);
+  expect(answer).toMatch(/^HTTP\/1.1 200 /);
+  ahead.destroy();
 });
 
 test('a small chunked body is read', async () => {

@@ -22,6 +22,10 @@ export async function listen(o: {
   fetch: (request: Request, env: object) => Response | Promise<Response>;
   port: number;
   host: string;
+  /** How long the head of a request may take from its connection on, or from its first byte on a kept one, in ms, default 10 s; for tests. */
+  headersMs?: number;
+  /** How often that is looked at, in ms, default 30 s; for tests. */
+  checkMs?: number;
 }): Promise<RunningServer> {
   let closing = false;
   const active = new Set<http.ServerResponse>();
@@ -33,7 +37,8 @@ export async function listen(o: {
       return new Response(JSON.stringify(problemBody(problem, {})), { status: problem.status, headers });
     },
   });
-  const server = http.createServer((req, res) => {
+  const server = http.createServer({ connectionsCheckingInterval: o.checkMs }, (req, res) => {
+    req.socket.setTimeout(0); // from here on Node watches over the connection
     if (closing) sayLast(res);
     active.add(res);
     res.once('close', () => active.delete(res));
@@ -41,9 +46,10 @@ export async function listen(o: {
   });
   // Longer than the 90 s for which the sidecar keeps an idle connection: else it now and then sends into a closed one.
   server.keepAliveTimeout = 120_000;
-  server.headersTimeout = 10_000;
+  server.headersTimeout = o.headersMs ?? 10_000;
   server.requestTimeout = 30_000;
   server.on('clientError', answerClientError);
+  server.on('connection', (socket) => socket.setTimeout(server.keepAliveTimeout));
 
   await new Promise<void>((resolve, reject) => {
     server.once('error', reject);
@@ -81,6 +87,9 @@ const CODE_OF_CLIENT_ERROR: Record<string, string> = {
 
 /** What Node's HTTP parser refuses never becomes a request, so the answer is written by hand. */
 function answerClientError(err: Error & { code?: string }, socket: Socket): void {
+  // Node also counts the time of a connection that was opened ahead and not used yet. What is said on it would be taken for the answer to a
+  // request that is just being sent.
+  if (err.code === 'ERR_HTTP_REQUEST_TIMEOUT' && socket.bytesRead === 0) return;
   if (err.code === 'ECONNRESET' || !socket.writable) {
     socket.destroy();
     return;

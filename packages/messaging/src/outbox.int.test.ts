@@ -22,7 +22,7 @@ import {
   reserve,
 } from './fixture.ts';
 import { MAX_MESSAGE_BYTES } from './limits.ts';
-import { createOutbox, MessageTooLargeError } from './outbox.ts';
+import { createOutbox, MessageInvalidError, MessageTooLargeError } from './outbox.ts';
 
 const seed = Number(process.env.SEED ?? Date.now() % 2 ** 31);
 
@@ -110,7 +110,10 @@ describe('writing', () => {
   test('broken data, a foreign topic, the wrong kind and a missing transaction are refused before anything is written', async () => {
     await fixture.database.db.transaction(async (tx) => {
       const broken = { type: 'Placed' as const, data: { key: 'k', n: 0.5 } };
-      await expect(outbox.publish(tx, placed('k', 1), broken)).rejects.toThrow(z.ZodError);
+      const refusal = await outbox.publish(tx, placed('k', 1), broken).catch((err: unknown) => err);
+      expect(refusal).toBeInstanceOf(MessageInvalidError);
+      expect(refusal).toMatchObject({ code: 'message_invalid', type: 'Placed' });
+      expect((refusal as Error).message).toMatch(/^Placed has data that breaks its schema:\n.*at n\nCure: /s);
       await expect(outbox.publish(tx, { type: 'Foreign', data: { key: 'k', n: 1 } })).rejects.toThrow(
         'may not publish',
       );

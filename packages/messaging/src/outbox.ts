@@ -3,7 +3,7 @@ import type { Transaction } from '@sidecart/kit/db';
 import { uuidv7 } from '@sidecart/kit/ids';
 import { is } from 'drizzle-orm';
 import { PgTransaction } from 'drizzle-orm/pg-core';
-import type { z } from 'zod';
+import { z } from 'zod';
 import { isAttribute, type StoredHeaders } from './envelope.ts';
 import type { Handler } from './handler.ts';
 import { MAX_MESSAGE_BYTES } from './limits.ts';
@@ -50,7 +50,7 @@ export interface Outbox<C extends Record<string, MessageType>> {
 
 /**
  * The writing side of the transactional outbox: a message is a row, written in the transaction of the change that it
- * tells of. Any number of messages is one statement. Data that breaks its schema throws a ZodError before anything is
+ * tells of. Any number of messages is one statement. Data that breaks its schema throws a {@link MessageInvalidError} before anything is
  * written, a key that no receiver could read a TypeError, and a message that would not go through a {@link MessageTooLargeError}. `owns` lists the topics that this
  * service may publish to, `handles` tells the types that it handles itself.
  *
@@ -89,7 +89,7 @@ export function createOutbox<C extends Record<string, MessageType>>(o: {
       const definition = o.catalog[message.type];
       if (definition?.kind !== kind) throw new TypeError(`${message.type} is no ${kind} of the catalogue`);
       const way = wayOf(message.type, definition.topic);
-      const data = definition.schema.parse(message.data);
+      const data = requireValid(message, definition);
       const delay = timing(message);
       const target = 'due_at' in delay || 'delay_ms' in delay ? 'delayed' : way;
       return { target, ...outboxRow(definition, message, data, context), ...delay };
@@ -131,6 +131,27 @@ interface OutboxRow {
   headers: StoredHeaders;
   due_at?: Date;
   delay_ms?: number;
+}
+
+/** A message whose data breaks the schema of its own type: nothing was written. */
+export class MessageInvalidError extends Error {
+  override name = 'MessageInvalidError';
+  readonly code = 'message_invalid';
+  readonly type: string;
+  constructor(type: string, cause: z.ZodError) {
+    super(
+      `${type} has data that breaks its schema:\n${z.prettifyError(cause)}\nCure: publish what the catalogue (packages/contracts) says of ` +
+        'this type, or change its schema there so that those who read it still can',
+      { cause },
+    );
+    this.type = type;
+  }
+}
+
+function requireValid({ type, data }: Outgoing, { schema }: MessageType): unknown {
+  const checked = schema.safeParse(data);
+  if (!checked.success) throw new MessageInvalidError(type, checked.error);
+  return checked.data;
 }
 
 /** A message that the sidecar would refuse, so that nobody could ever publish it: nothing was written. */
