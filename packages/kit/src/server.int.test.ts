@@ -91,6 +91,17 @@ test('a connection that was opened ahead is served when it is used at last; the 
   ahead.destroy();
 });
 
+test('a connection that was opened ahead and never used does not hold up the stop', async () => {
+  const server = await serve({ headersMs: 200, checkMs: 100 });
+  const ahead = net.connect(server.port, '127.0.0.1');
+  const ended = new Promise((resolve) => ahead.on('close', resolve));
+  await sleep(500);
+  const began = performance.now();
+  await server.close(60_000);
+  expect(performance.now() - began).toBeLessThan(20_000);
+  await ended;
+});
+
 test('a small chunked body is read', async () => {
   const { port } = await serve();
   const bytes =

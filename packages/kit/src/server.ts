@@ -29,6 +29,8 @@ export async function listen(o: {
 }): Promise<RunningServer> {
   let closing = false;
   const active = new Set<http.ServerResponse>();
+  /** Connections that were opened ahead and not used yet. Node has them for active ones. */
+  const unused = new Set<Socket>();
   const listener = getRequestListener(o.fetch as Parameters<typeof getRequestListener>[0], {
     hostname: 'localhost', // for the URL of a request without Host, which HTTP/1.0 allows
     errorHandler: () => {
@@ -39,6 +41,7 @@ export async function listen(o: {
   });
   const server = http.createServer({ connectionsCheckingInterval: o.checkMs }, (req, res) => {
     req.socket.setTimeout(0); // from here on Node watches over the connection
+    unused.delete(req.socket);
     if (closing) sayLast(res);
     active.add(res);
     res.once('close', () => active.delete(res));
@@ -49,7 +52,11 @@ export async function listen(o: {
   server.headersTimeout = o.headersMs ?? 10_000;
   server.requestTimeout = 30_000;
   server.on('clientError', answerClientError);
-  server.on('connection', (socket) => socket.setTimeout(server.keepAliveTimeout));
+  server.on('connection', (socket) => {
+    socket.setTimeout(server.keepAliveTimeout);
+    unused.add(socket);
+    socket.once('close', () => unused.delete(socket));
+  });
 
   await new Promise<void>((resolve, reject) => {
     server.once('error', reject);
@@ -63,7 +70,10 @@ export async function listen(o: {
       for (const res of active) sayLast(res);
       // A kept connection that is cut while its client is just sending loses a request; who leaves by himself loses none.
       await sleep(FAREWELL_MS);
-      const sweep = setInterval(() => server.closeIdleConnections(), 50);
+      const sweep = setInterval(() => {
+        server.closeIdleConnections();
+        for (const socket of unused) if (socket.bytesRead === 0) socket.destroy();
+      }, 50);
       const cut = setTimeout(() => server.closeAllConnections(), graceMs);
       await new Promise((resolve) => server.close(resolve));
       clearInterval(sweep);
