@@ -60,7 +60,9 @@ test('what inventory cannot read is listed, does not get better by itself, is me
   expect(await dlq('list')).toEqual({ code: 0, output: 'None waiting.' });
   const unknown = await dlq('list', '--topic', 'inventry');
   expect(unknown.code).toBe(1);
-  expect(unknown.output).toMatch(/There is no topic inventry\nCure: those that there are: self, .*commands\.inventory/);
+  expect(unknown.output).toMatch(
+    /There is no topic inventry\nCure: those that there are: self, .*commands\.inventory/,
+  );
   const sku = await productWithStock(shop.gatewayUrl, 5);
   const orderId = `ord_${randomUUID()}`;
   // With a quantity that is a word.
