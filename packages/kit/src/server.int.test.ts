@@ -6,7 +6,9 @@ import { createApp } from './app.ts';
 import { listen, type RunningServer } from './server.ts';
 import { TEST_TOKEN, testDeps } from './testing.ts';
 
-async function serve(o: { headersMs?: number; checkMs?: number } = {}): Promise<RunningServer> {
+async function serve(
+  o: { headersMs?: number; checkMs?: number; unusedMs?: number } = {},
+): Promise<RunningServer> {
   const app = createApp({ ...testDeps(), open: () => true });
   app.get('/slow', async (c) => {
     await sleep(400);
@@ -89,6 +91,15 @@ test('a connection that was opened ahead is served when it is used at last; the 
   await sleep(200);
   expect(answer).toMatch(/^HTTP\/1.1 200 /);
   ahead.destroy();
+});
+
+test('a connection is ended that brings no request for long, whatever else it brings', async () => {
+  const { port } = await serve({ headersMs: 200, checkMs: 100, unusedMs: 1000 });
+  const silent = net.connect(port, '127.0.0.1');
+  const lines = net.connect(port, '127.0.0.1').on('error', () => {}); // written to after its end
+  const sending = setInterval(() => lines.write('\r\n'), 50);
+  await Promise.all([silent, lines].map((socket) => new Promise((resolve) => socket.once('close', resolve))));
+  clearInterval(sending);
 });
 
 test('a connection that was opened ahead and never used does not hold up the stop', async () => {

@@ -26,11 +26,17 @@ export async function listen(o: {
   headersMs?: number;
   /** How often that is looked at, in ms, default 30 s; for tests. */
   checkMs?: number;
+  /** How long a connection may go without a request at first, in ms, default 120 s; for tests. */
+  unusedMs?: number;
 }): Promise<RunningServer> {
   let closing = false;
   const active = new Set<http.ServerResponse>();
-  /** Connections that were opened ahead and not used yet. Node has them for active ones. */
-  const unused = new Set<Socket>();
+  /** Connections that were opened ahead and not used yet, and what ends them at last. Node has them for active ones. */
+  const unused = new Map<Socket, NodeJS.Timeout>();
+  const noted = (socket: Socket) => {
+    clearTimeout(unused.get(socket));
+    unused.delete(socket);
+  };
   const listener = getRequestListener(o.fetch as Parameters<typeof getRequestListener>[0], {
     hostname: 'localhost', // for the URL of a request without Host, which HTTP/1.0 allows
     errorHandler: () => {
@@ -40,8 +46,7 @@ export async function listen(o: {
     },
   });
   const server = http.createServer({ connectionsCheckingInterval: o.checkMs }, (req, res) => {
-    req.socket.setTimeout(0); // from here on Node watches over the connection
-    unused.delete(req.socket);
+    noted(req.socket); // from here on Node watches over the connection
     if (closing) sayLast(res);
     active.add(res);
     res.once('close', () => active.delete(res));
@@ -53,9 +58,11 @@ export async function listen(o: {
   server.requestTimeout = 30_000;
   server.on('clientError', answerClientError);
   server.on('connection', (socket) => {
-    socket.setTimeout(server.keepAliveTimeout);
-    unused.add(socket);
-    socket.once('close', () => unused.delete(socket));
+    unused.set(
+      socket,
+      setTimeout(() => socket.destroy(), o.unusedMs ?? server.keepAliveTimeout),
+    );
+    socket.once('close', () => noted(socket));
   });
 
   await new Promise<void>((resolve, reject) => {
@@ -72,7 +79,7 @@ export async function listen(o: {
       await sleep(FAREWELL_MS);
       const sweep = setInterval(() => {
         server.closeIdleConnections();
-        for (const socket of unused) if (socket.bytesRead === 0) socket.destroy();
+        for (const socket of unused.keys()) if (socket.bytesRead === 0) socket.destroy();
       }, 50);
       const cut = setTimeout(() => server.closeAllConnections(), graceMs);
       await new Promise((resolve) => server.close(resolve));

@@ -24,8 +24,6 @@ export interface RelayCursors {
   distrust(message: OutboxMessage): void;
   /** Reads each slot from where it was some seconds ago next time; to be called once a second. */
   lookBack(): void;
-  /** Begins no sweep before. */
-  postpone(until: number): void;
   /** Those of these slots whose reads are passing what is left out. */
   onTheirWay(slots: readonly number[]): number[];
   /** When the first of these slots is to be read from its floor. */
@@ -37,6 +35,8 @@ export interface RelayCursors {
 interface Cursor {
   /** A hint that saves reading what is in memory or was deleted. */
   after: bigint;
+  /** Up to here rows were passed that are left out, in this sweep. Looking back does not pass them again, the next sweep does. */
+  passedTo: bigint;
   sweep: Sweep;
   beganAt: number;
   /** When the next sweep begins; infinite until it is known how long this one takes. */
@@ -51,7 +51,7 @@ export function createRelayCursors(floorOf: (slot: number) => bigint): RelayCurs
   function cursorOf(slot: number): Cursor {
     let cursor = cursors.get(slot);
     if (!cursor) {
-      cursor = { after: 0n, sweep: createSweep(), beganAt: 0, sweepAt: 0 };
+      cursor = { after: 0n, passedTo: 0n, sweep: createSweep(), beganAt: 0, sweepAt: 0 };
       cursors.set(slot, cursor);
     }
     return cursor;
@@ -60,6 +60,7 @@ export function createRelayCursors(floorOf: (slot: number) => bigint): RelayCurs
   function sweepAgain(cursor: Cursor, now: number): void {
     cursor.sweep.begin();
     cursor.after = 0n;
+    cursor.passedTo = 0n;
     cursor.beganAt = now;
     cursor.sweepAt = Number.POSITIVE_INFINITY;
   }
@@ -82,11 +83,14 @@ export function createRelayCursors(floorOf: (slot: number) => bigint): RelayCurs
       for (const [slot, part] of parts) {
         const cursor = cursorOf(slot);
         cursor.after = part.to;
+        if (part.inSteps) cursor.passedTo = part.to;
         const { sweep } = cursor;
         sweep.read(part, tookMs);
         if (sweep.isOnItsWay()) continue;
-        if (cursor.sweepAt === Number.POSITIVE_INFINITY) cursor.sweepAt = nextSweepAt(sweep.tookMs(), now);
-        if (sweep.hasDoubts()) cursor.sweepAt = Math.min(cursor.sweepAt, cursor.beganAt + sweep.apartMs());
+        const soonest = cursor.beganAt + sweep.apartMs();
+        if (cursor.sweepAt === Number.POSITIVE_INFINITY)
+          cursor.sweepAt = Math.max(nextSweepAt(sweep.tookMs(), now), soonest);
+        if (sweep.hasDoubts()) cursor.sweepAt = Math.min(cursor.sweepAt, soonest);
       }
     },
 
@@ -106,12 +110,8 @@ export function createRelayCursors(floorOf: (slot: number) => bigint): RelayCurs
       const now = new Map([...cursors].map(([slot, { after }]) => [slot, after]));
       for (const [slot, id] of marks.tick(now)) {
         const cursor = cursorOf(slot);
-        if (!cursor.sweep.isOnItsWay()) cursor.after = id;
+        if (!cursor.sweep.isOnItsWay()) cursor.after = higher(id, cursor.passedTo);
       }
-    },
-
-    postpone(until) {
-      for (const cursor of cursors.values()) cursor.sweepAt = Math.max(cursor.sweepAt, until);
     },
 
     onTheirWay: (slots) => slots.filter((slot) => cursorOf(slot).sweep.isOnItsWay()),

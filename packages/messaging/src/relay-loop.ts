@@ -128,7 +128,6 @@ export async function relayLoop(o: LoopOptions): Promise<void> {
     const hasRoom = fullness() < 1;
     // What is left out takes no room, and a slot that passed it only now and then would be held up by the backlog of all others.
     const slots = hasRoom ? chores.kept() : cursors.onTheirWay(chores.kept());
-    if (!hasRoom || slots.length === 0) cursors.postpone(pollAt);
     if (slots.length === 0) return session.ping();
     if (hasRoom && now >= lookBackAt) {
       lookBackAt = now + LOOK_BACK_MS;
@@ -147,12 +146,15 @@ export async function relayLoop(o: LoopOptions): Promise<void> {
   }
 
   function readAt(): number {
+    const kept = chores.kept();
     const isRoomy = fullness() < 0.5;
-    const again = (more || queue.wantsRewind()) && isRoomy;
-    const passing = !isRoomy && cursors.onTheirWay(chores.kept()).length > 0;
+    const again = (more || queue.wantsRewind()) && isRoomy && kept.length > 0;
+    const passing = !isRoomy && cursors.onTheirWay(kept).length > 0;
     const told = nudge.look ? apart(lookedAt, LOOK_APART_MS) : Number.POSITIVE_INFINITY;
     const passAt = passing ? apart(lookedAt, LOOK_APART_MS) : Number.POSITIVE_INFINITY;
-    return again ? 0 : Math.min(told, passAt, pollAt, cursors.sweepAt(chores.kept()));
+    // One that is due begins as soon as there is room.
+    const sweepAt = fullness() < 1 ? cursors.sweepAt(kept) : Number.POSITIVE_INFINITY;
+    return again ? 0 : Math.min(told, passAt, pollAt, sweepAt);
   }
 
   async function refill(): Promise<void> {

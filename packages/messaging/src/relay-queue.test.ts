@@ -587,6 +587,39 @@ test('a refill of a key that failed meanwhile, or went on, is not taken', () => 
   expect(takeAll(queue)).toEqual(['orders-k-4']);
 });
 
+test('what is committed late behind more than a step of left-out rows goes before the next of its key, which was doubted before', () => {
+  const cursors = createRelayCursors(() => 0n);
+  const queue = createRelayQueue({ onMissing: cursors.distrust });
+  let table = Array.from({ length: 2500 }, (_, i) => message(i + 1, 'long', i + 1));
+  const published: string[] = [];
+  let now = 0;
+  const readAndPublish = () => {
+    now += 5;
+    const { keys } = queue.exclusions();
+    const after = cursors.begin([0], now).get(0) ?? 0n;
+    const takes = (m: OutboxMessage) => !keys.some(({ key }) => key === m.msgKey);
+    const part = partAt(table, { slot: 0, after }, takes, { limit: 100, step: 2000 });
+    cursors.end(new Map([[0, part]]), queue.offer(part.rows, cursors.believes), 3, now);
+    for (let m = queue.next(now); m; m = queue.next(now)) {
+      const { id, msgKey, eventId } = m;
+      if (msgKey === 'long') {
+        queue.failed(m, now, down);
+        continue;
+      }
+      published.push(eventId);
+      queue.succeeded(m);
+      table = table.filter((row) => row.id !== id);
+      queue.deleted([id]);
+    }
+  };
+  for (let i = 0; i < 4; i++) readAndPublish();
+  table.push(message(2601, 'other', 1)); // k-7 has the id before it, and is not committed yet
+  readAndPublish();
+  table.push(message(2600, 'k', 7), message(2602, 'k', 8));
+  for (let i = 0; i < 400; i++) readAndPublish();
+  expect(published).toEqual(['orders-other-1', 'orders-k-7', 'orders-k-8']);
+});
+
 test('a key whose next message is at hand is not held up by eight that have to look far', () => {
   const queue = createRelayQueue();
   const rows: OutboxMessage[] = [];

@@ -266,15 +266,17 @@ export function createRelayQueue(o: RelayQueueOptions = {}): RelayQueue {
   return {
     offer(rows, believes) {
       const doubted: OutboxMessage[] = [];
+      const doubtedKeys = new Set<string>();
       for (const row of rows) {
         if (held.has(row.id)) continue;
         const state = keys.get(nameOf(row));
         if (state && (state.more || state.messages.length >= perKey)) {
           state.more = true;
-        } else if (isNext(row, state) || believes(row)) {
+        } else if (isNext(row, state) || (!doubtedKeys.has(nameOf(row)) && believes(row))) {
           take(row, state ?? newKey(row));
         } else {
           doubted.push(row);
+          doubtedKeys.add(nameOf(row)); // what comes behind it in this read is not the next either
         }
       }
       return doubted;

@@ -1,0 +1,94 @@
+import { setTimeout as pause } from 'node:timers/promises';
+import { expect, test } from 'vitest';
+import { tableRow } from './fixture-table.ts';
+import { relayLoop } from './relay-loop.ts';
+import type { RelayReport } from './relay-report.ts';
+import type { RelaySession } from './relay-session.ts';
+import type { SlotPart } from './slot-read.ts';
+import { createWake } from './wake.ts';
+
+const silent = new Proxy({}, { get: () => () => {} }) as RelayReport;
+
+/** A loop over a database of its own making, of which slot 0 passes left-out rows without end; what it asks is noted. */
+function looping(o: { slots: number[]; rowsOf: (slot: number) => boolean }) {
+  const [stopping, lost, wake] = [new AbortController(), new AbortController(), createWake()];
+  const asked = { pings: 0, reads: 0, ones: 0, sweepsOf: new Map<number, number>() };
+  let { slots } = o;
+  let surplus = 0;
+  let id = 0;
+  function partOf(slot: number, from: bigint, limit: number): SlotPart {
+    if (from === 0n) asked.sweepsOf.set(slot, (asked.sweepsOf.get(slot) ?? 0) + 1);
+    if (slot === 0) return { rows: [], to: from + 2000n, more: true, inSteps: true };
+    if (!o.rowsOf(slot)) return { rows: [], to: 1n, more: false, inSteps: false };
+    const rows = Array.from({ length: limit }, () => tableRow(++id, `k${id}`, 1, { slot }));
+    return { rows, to: BigInt(id), more: true, inSteps: false };
+  }
+  const session: Partial<RelaySession> = {
+    signal: lost.signal,
+    run: async () => [] as never,
+    owned: () => slots,
+    isFresh: () => true,
+    share: async () => ({ won: false, surplus }),
+    release: async (given) => {
+      slots = slots.filter((slot) => !given.includes(slot));
+    },
+    ping: async () => {
+      asked.pings += 1;
+      await pause(1);
+    },
+    readKeys: async () => [],
+    remove: async () => {},
+    depth: async () => [],
+    async read(after, _without, limit) {
+      asked.reads += 1;
+      if (limit.rows === 1) asked.ones += 1;
+      await pause(1);
+      return new Map([...after].map(([slot, from]) => [slot, partOf(slot, from, limit.rows)]));
+    },
+  };
+  const loop = relayLoop({
+    session: session as RelaySession,
+    publish: async () => void (await pause(1)),
+    refusedBy: () => undefined,
+    concurrency: 16,
+    pollMs: 200,
+    stopping: stopping.signal,
+    acknowledged: new Map(),
+    wake,
+    nudge: { look: true, announce: false },
+    report: silent,
+  });
+  return {
+    asked,
+    giveUpOne: () => {
+      surplus = 1;
+    },
+    async end() {
+      stopping.abort();
+      wake.up();
+      await loop;
+    },
+  };
+}
+
+test('a relay that gave its last slot away while there was more shows at its poll that it is alive, and no oftener', async () => {
+  const relay = looping({ slots: [1], rowsOf: () => true });
+  await pause(300);
+  relay.giveUpOne();
+  await pause(1500);
+  const before = relay.asked.pings;
+  await pause(1000);
+  await relay.end();
+  expect(relay.asked.pings - before).toBeLessThanOrEqual(10);
+});
+
+test('while one slot passes left-out rows and memory is full, the others are swept as ever', {
+  timeout: 20_000,
+}, async () => {
+  const slots = Array.from({ length: 13 }, (_, i) => i);
+  const relay = looping({ slots, rowsOf: (slot) => slot < 12 });
+  await pause(5000);
+  await relay.end();
+  expect(relay.asked.ones, 'it did go on while memory was full').toBeGreaterThan(100);
+  expect(relay.asked.sweepsOf.get(12)).toBeGreaterThanOrEqual(3);
+});
