@@ -33,7 +33,7 @@ export async function listen(o: {
   const active = new Set<http.ServerResponse>();
   /** Connections that were opened ahead and not used yet, and what ends them at last. Node has them for active ones. */
   const unused = new Map<Socket, NodeJS.Timeout>();
-  const noted = (socket: Socket) => {
+  const unwatch = (socket: Socket) => {
     clearTimeout(unused.get(socket));
     unused.delete(socket);
   };
@@ -46,7 +46,7 @@ export async function listen(o: {
     },
   });
   const server = http.createServer({ connectionsCheckingInterval: o.checkMs }, (req, res) => {
-    noted(req.socket); // from here on Node watches over the connection
+    unwatch(req.socket); // from here on Node watches over the connection
     if (closing) sayLast(res);
     active.add(res);
     res.once('close', () => active.delete(res));
@@ -62,7 +62,7 @@ export async function listen(o: {
       socket,
       setTimeout(() => socket.destroy(), o.unusedMs ?? server.keepAliveTimeout),
     );
-    socket.once('close', () => noted(socket));
+    socket.once('close', () => unwatch(socket));
   });
 
   await new Promise<void>((resolve, reject) => {
