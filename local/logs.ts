@@ -30,11 +30,14 @@ export function logTail(file: string, lines = 8): string {
   }
 }
 
-/** What a service says of its end when it does not start, or ends itself: the last line of its log, if that is of level `fatal`. */
-export function lastWords(file: string): string | undefined {
+/**
+ * What a service says of its end when it does not start, or ends itself: the last line of its log, if that is of level `fatal` and was
+ * written since then. An older one is of a start before, which need not have ended for the same reason.
+ */
+export function lastWords(file: string, since: Date): string | undefined {
   try {
-    const { level, message, err, cure } = JSON.parse(logTail(file, 1)) as Record<string, unknown>;
-    if (level !== 'fatal') return undefined;
+    const { level, time, message, err, cure } = JSON.parse(logTail(file, 1)) as Record<string, unknown>;
+    if (level !== 'fatal' || !(new Date(String(time)) >= since)) return undefined;
     const reason = String((err as { message?: string } | undefined)?.message ?? message);
     return cure === undefined || reason.includes(String(cure)) ? reason : `${reason}. Cure: ${cure}`;
   } catch {

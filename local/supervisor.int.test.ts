@@ -61,21 +61,30 @@ test('a process that dies is started again, with back-off, and it is said', asyn
   expect(said[2]).toMatch(/restart in 0.06 s/);
 });
 
-test('a process that ends with a reason is told of with that reason and its cure', async () => {
-  const line = JSON.stringify({
+test('a process that ends with a reason is told of with that reason and its cure, the next one that ends without is not', async () => {
+  const line = {
     level: 'fatal',
     message: 'start-up failed',
     err: { message: 'its ids would be out of order' },
     cure: 'ALTER SEQUENCE',
+  };
+  let starts = 0;
+  const { process, said } = setUp(script(''), {
+    command: () => {
+      starts += 1;
+      if (starts > 1) return script('process.exit(1)');
+      return script(`setTimeout(() => {
+        console.log(JSON.stringify({ time: new Date(), ...${JSON.stringify(line)} }));
+        process.exit(1);
+      }, 300)`);
+    },
   });
-  const { process, said } = setUp(
-    script(`setTimeout(() => { console.log('${line}'); process.exit(1); }, 300)`),
-  );
   await process.start();
-  await eventually(() => said.length > 0);
+  await eventually(() => said.filter((text) => text.includes('died')).length > 1);
   expect(said[0]).toMatch(
     /^thing died \(code 1\), restart .*thing\.log\n {2}its ids would be out of order\. Cure: ALTER SEQUENCE$/,
   );
+  expect(said.findLast((text) => text.includes('died'))).toMatch(/thing\.log$/);
 });
 
 test('a process whose log is out of reach is tried again, with back-off, until there is a place for it', async () => {

@@ -90,6 +90,7 @@ export function supervise(spec: ProcessSpec, deps: SupervisorDeps): Supervised {
     let failures = 0;
     while (!signal.aborted) {
       const startedAt = performance.now();
+      const since = new Date();
       const exit = await runOnce(signal);
       if (signal.aborted) break;
       failures = performance.now() - startedAt > STEADY_MS ? 1 : failures + 1;
@@ -98,7 +99,7 @@ export function supervise(spec: ProcessSpec, deps: SupervisorDeps): Supervised {
         break;
       }
       const delayMs = backoff(failures);
-      const why = lastWords(spec.logFile);
+      const why = lastWords(spec.logFile, since);
       deps.say(
         `${spec.name} ${describeExit(exit)}, restart in ${delayMs / 1000} s; its log: ${spec.logFile}${why ? `\n  ${why}` : ''}`,
       );

@@ -4,6 +4,7 @@ import { eventually, type Fixture, openFixture } from './fixture.ts';
 import { makeDeadRows } from './fixture-dead-rows.ts';
 import { entriesRead } from './fixture-entries-read.ts';
 import { fillLong, LONG, slot } from './fixture-long-key.ts';
+import { readerOptions, readLimit } from './fixture-reader.ts';
 import type { Queue } from './floors.ts';
 import { removeHandled } from './local-apply.ts';
 import { openLocalSession } from './local-session.ts';
@@ -23,14 +24,6 @@ beforeAll(async () => {
 });
 beforeEach(() => fixture.clear());
 afterAll(() => fixture?.close());
-
-const limit = { rows: 100, bytes: 1_000_000 };
-const options = () => ({
-  url: fixture.urls.url,
-  applicationName: 'reader',
-  idleSessionTimeoutMs: 5000,
-  onAnnounced: () => {},
-});
 
 describe('a statement that removes, planned while the queue was empty, looks at no other rows of a long queue', () => {
   type Remove = (messages: OutboxMessage[]) => Promise<unknown>;
@@ -69,7 +62,7 @@ describe('a statement that removes, planned while the queue was empty, looks at 
   }
 
   async function lookedByRelay(removeBy: (session: RelaySession) => Remove): Promise<number> {
-    const session = await openSession(options());
+    const session = await openSession(readerOptions(fixture));
     return looked('outbox', removeBy(session), session.close);
   }
 
@@ -117,13 +110,13 @@ describe('a statement that removes, planned while the queue was empty, looks at 
 });
 
 test('a read that leaves something out looks at each row of a step twice at most, however many it takes', async () => {
-  const session = await openSession(options());
+  const session = await openSession(readerOptions(fixture));
   await fillLong(fixture, 'outbox', 'Placed', LONG);
   await fixture.admin`UPDATE outbox SET msg_key = 'k' || id WHERE id % 50 = 0`;
   await fixture.admin`ANALYZE outbox`;
   const { byIndex } = await entriesRead(fixture.admin, 'outbox');
   const out = { topics: [], keys: [{ topic: 'orders', key: 'long' }] };
-  const parts = await session.read(new Map([[slot, 0n]]), out, limit);
+  const parts = await session.read(new Map([[slot, 0n]]), out, readLimit);
   expect(parts.get(slot)?.rows.length).toBe(STEP / 50);
   await session.close();
   const read = async () => (await entriesRead(fixture.admin, 'outbox')).byIndex - byIndex;
@@ -150,8 +143,8 @@ describe('what was deleted and cannot be vacuumed is passed once by a read that 
     { leftOut: [], times: 1 },
     { leftOut: [{ topic: 'orders', key: 'other' }], times: 2 },
   ])('by a relay: $leftOut', async ({ leftOut, times }) => {
-    const session = await openSession(options());
-    const read = () => session.read(after, { topics: [], keys: leftOut }, limit);
+    const session = await openSession(readerOptions(fixture));
+    const read = () => session.read(after, { topics: [], keys: leftOut }, readLimit);
     expect(await passed('outbox', session, read)).toBe(times);
   });
 
@@ -165,8 +158,8 @@ describe('what was deleted and cannot be vacuumed is passed once by a read that 
         INSERT INTO dead_letter (topic, event_id, type, msg_key, body, headers, reason, detail, attempts, holds_key)
         VALUES ('self', 'e', 'T', 'other', '', '{}', 'invariant', 'never', 1, true)`;
     }
-    const session = await openLocalSession(options());
-    const read = () => session.read(after, leftOut, limit);
+    const session = await openLocalSession(readerOptions(fixture));
+    const read = () => session.read(after, leftOut, readLimit);
     expect(await passed('outbox_local', session, read)).toBe(times);
   });
 });

@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
 import { z } from 'zod';
 import { type Fixture, openFixture } from './fixture.ts';
+import { readerOptions } from './fixture-reader.ts';
 import { openLocalSession } from './local-session.ts';
 import { createOutbox } from './outbox.ts';
 import { openSession } from './relay-session.ts';
@@ -37,12 +38,7 @@ async function write(...bytes: number[]): Promise<void> {
 
 /** How many rows both readers take of the slot, and whether they know that there may be more. */
 async function taken(limit: { rows: number; bytes: number }): Promise<{ rows: number; more: boolean }[]> {
-  const options = {
-    url: fixture.urls.url,
-    applicationName: 'reader',
-    idleSessionTimeoutMs: 5000,
-    onAnnounced: () => {},
-  };
+  const options = readerOptions(fixture);
   const [relay, local] = await Promise.all([openSession(options), openLocalSession(options)]);
   try {
     const after = new Map([[slot, 0n]]);

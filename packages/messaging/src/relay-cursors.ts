@@ -1,23 +1,16 @@
 import { higher } from './floors.ts';
 import { createLookBack } from './look-back.ts';
-import type { OutboxMessage } from './relay-queue.ts';
+import type { Beliefs, OutboxMessage } from './relay-queue.ts';
 import { nextSweepAt } from './slot-chores.ts';
 import type { SlotPart } from './slot-read.ts';
 import { createSweep, type Sweep } from './slot-sweep.ts';
 
 /** How far a relay has read each of its slots, and when it reads one from its floor again. Times are milliseconds of one monotonic clock. */
-export interface RelayCursors {
+export interface RelayCursors extends Beliefs {
   /** Begins a read of these slots: the id behind which, for each that is to be read. */
   begin(slots: readonly number[], now: number): Map<number, bigint>;
-  /** As of `Sweep`, in the read that was begun. */
-  believes(row: OutboxMessage): boolean;
-  /** Ends it, after so many ms, with the rows that were not taken. */
-  end(
-    parts: ReadonlyMap<number, SlotPart>,
-    doubted: readonly OutboxMessage[],
-    tookMs: number,
-    now: number,
-  ): void;
+  /** Ends it, after so many ms, when its rows have been offered. */
+  end(parts: ReadonlyMap<number, SlotPart>, tookMs: number, now: number): void;
   /** Reads each slot from its floor, as soon as that is of use, for what was left out: all of these topics, and keys of others. */
   rewind(topics: readonly string[]): void;
   /** The message was dropped from memory: what is known of its key is not to be relied on. */
@@ -78,8 +71,11 @@ export function createRelayCursors(floorOf: (slot: number) => bigint): RelayCurs
 
     believes: (row) => cursorOf(row.slot).sweep.believes(keyOf(row), row.id),
 
-    end(parts, doubted, tookMs, now) {
-      for (const row of doubted) cursorOf(row.slot).sweep.doubt(keyOf(row), row.id);
+    doubt(row) {
+      cursorOf(row.slot).sweep.doubt(keyOf(row), row.id);
+    },
+
+    end(parts, tookMs, now) {
       for (const [slot, part] of parts) {
         const cursor = cursorOf(slot);
         cursor.after = part.to;

@@ -140,7 +140,8 @@ export async function relayLoop(o: LoopOptions): Promise<void> {
     const parts = await session.read(cursors.begin(slots, now), without, hasRoom ? READ_LIMIT : ONE);
     const rows = [...parts.values()].flatMap((part) => part.rows);
     lookedAt = performance.now();
-    cursors.end(parts, queue.offer(rows, cursors.believes), lookedAt - askedAt, lookedAt);
+    queue.offer(rows, cursors);
+    cursors.end(parts, lookedAt - askedAt, lookedAt);
     const foundMore = [...parts.values()].some((part) => part.more);
     more = foundMore || (more && !hasRoom);
   }

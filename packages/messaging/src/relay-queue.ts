@@ -23,6 +23,13 @@ export interface QueueStatus {
   failing: { topic: string; key: string; failures: number; error: string; refused: boolean }[];
 }
 
+/** Which rows of a read may be taken that do not have the next number of their key; see `Sweep`. */
+export interface Beliefs {
+  believes(row: OutboxMessage): boolean;
+  /** It is not taken, although there is room for it. */
+  doubt(row: OutboxMessage): void;
+}
+
 export interface PublishError {
   message: string;
   /** Trying again does not help: this message was refused, or this service. */
@@ -35,11 +42,8 @@ export interface PublishError {
  * nothing of database and broker. Times are milliseconds of one monotonic clock.
  */
 export interface RelayQueue {
-  /**
-   * Takes the rows of one read, sorted by id: of each key the next number, and what `believes` lets pass (see `Sweep`). Answers
-   * with those that are not taken although there is room for them.
-   */
-  offer(rows: OutboxMessage[], believes: (row: OutboxMessage) => boolean): OutboxMessage[];
+  /** Takes the rows of one read, sorted by id: of each key the next number, and what is believed. */
+  offer(rows: OutboxMessage[], beliefs: Beliefs): void;
   /** Keys of which more is wanted that is left out of the reads. */
   wanted(): KeyPlace[];
   /** Takes what was read of such a key. */
@@ -264,22 +268,18 @@ export function createRelayQueue(o: RelayQueueOptions = {}): RelayQueue {
   }
 
   return {
-    offer(rows, believes) {
-      const doubted: OutboxMessage[] = [];
-      const doubtedKeys = new Set<string>();
+    offer(rows, beliefs) {
       for (const row of rows) {
         if (held.has(row.id)) continue;
         const state = keys.get(nameOf(row));
         if (state && (state.more || state.messages.length >= perKey)) {
           state.more = true;
-        } else if (isNext(row, state) || (!doubtedKeys.has(nameOf(row)) && believes(row))) {
+        } else if (isNext(row, state) || beliefs.believes(row)) {
           take(row, state ?? newKey(row));
         } else {
-          doubted.push(row);
-          doubtedKeys.add(nameOf(row)); // what comes behind it in this read is not the next either
+          beliefs.doubt(row); // at once, as what comes behind it in this read is not the next either
         }
       }
-      return doubted;
     },
 
     wanted() {

@@ -2,6 +2,7 @@ import type postgres from 'postgres';
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
 import { cutProxy } from '../../../tests/cut-proxy.ts';
 import { eventually, type Fixture, openFixture, outbox, pause, placed, remind } from './fixture.ts';
+import { readerOptions, readLimit } from './fixture-reader.ts';
 import { openLocalSession } from './local-session.ts';
 import { openSession } from './relay-session.ts';
 import { slotOf } from './slot.ts';
@@ -16,26 +17,17 @@ afterAll(async () => {
 });
 beforeEach(() => fixture.clear());
 
-const limit = { rows: 10, bytes: 10_000 };
-
-const optionsFor = (url: string) => ({
-  url,
-  applicationName: 'slots',
-  idleSessionTimeoutMs: 10_000,
-  onAnnounced: () => {},
-});
-
 async function open(kind: 'relay' | 'local worker', url = fixture.urls.url) {
-  const options = optionsFor(url);
+  const options = readerOptions(fixture, url);
   if (kind === 'relay') {
     const session = await openSession(options);
     return {
       ...session,
-      readAll: (from: Map<number, bigint>) => session.read(from, { topics: [], keys: [] }, limit),
+      readAll: (from: Map<number, bigint>) => session.read(from, { topics: [], keys: [] }, readLimit),
     };
   }
   const session = await openLocalSession(options);
-  return { ...session, readAll: (from: Map<number, bigint>) => session.read(from, [], limit) };
+  return { ...session, readAll: (from: Map<number, bigint>) => session.read(from, [], readLimit) };
 }
 
 test.each(['relay', 'local worker'] as const)(
@@ -68,7 +60,7 @@ test.each(['relay', 'local worker'] as const)(
 );
 
 test('a relay whose question about several keys takes too long asks key by key, and keeps its session', async () => {
-  const session = await openSession(optionsFor(fixture.urls.url));
+  const session = await openSession(readerOptions(fixture));
   try {
     await fixture.database.db.transaction((tx) => outbox.publish(tx, placed('k', 1), placed('l', 1)));
     // Until the first statement has had the 3 s of a statement, and the next one is sure to wait for less.
@@ -78,7 +70,7 @@ test('a relay whose question about several keys takes too long asks key by key, 
     });
     await pause(100);
     const places = ['k', 'l', 'm'].map((key) => ({ topic: 'orders', key, slot: slotOf(key), after: 0n }));
-    const parts = await session.readKeys(places, limit);
+    const parts = await session.readKeys(places, readLimit);
     expect(parts.map(({ rows }) => rows.map(({ msgKey }) => msgKey))).toEqual([['k'], ['l'], []]);
     expect(session.signal.aborted).toBe(false);
     await locked;
