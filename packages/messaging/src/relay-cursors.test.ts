@@ -38,13 +38,50 @@ test('nor when its topic was left out in between: what comes before it may have 
   expect(cursors.believes(row)).toBe(false);
 });
 
-test('a rewind reads from the floor as soon as the steps under way are done', () => {
+test('a rewind reads from the floor as soon as the steps under way are done and four times their length are over', () => {
   const cursors = createRelayCursors(() => 7n);
   readTo(cursors, { ...step, more: false, inSteps: false }, 0);
   cursors.rewind([]);
-  expect([cursors.sweepAt(slots), readTo(cursors, step, 1)]).toEqual([0, 7n]);
+  expect([cursors.sweepAt(slots), readTo(cursors, step, 20)]).toEqual([20, 7n]);
   cursors.rewind([]);
-  expect(readTo(cursors, { ...step, to: 4000n }, 2)).toBe(2000n);
+  const passed = { ...step, to: 22_000n };
+  for (let i = 1; i < 10; i++) expect(readTo(cursors, passed, 20)).toBe(i === 1 ? 2000n : 22_000n);
+  readTo(cursors, { ...passed, inSteps: false }, 20);
+  expect(cursors.sweepAt(slots)).toBe(20 + 4 * 11 * 3);
+});
+
+test('a slot goes on behind what is left out, however often something is not left out any more', () => {
+  const cursors = createRelayCursors(() => 0n);
+  let [sweeps, taken] = [0, 0];
+  for (let now = 0; now < 60_000; now += 3) {
+    cursors.rewind(['products']);
+    const from = cursors.begin(slots, now).get(0) ?? 0n;
+    const inSteps = from < 40_000n; // in twenty of them
+    cursors.end(
+      new Map([[0, { rows: [], to: from + (inSteps ? 2000n : 100n), more: true, inSteps }]]),
+      3,
+      now,
+    );
+    if (from === 0n) sweeps += 1;
+    if (!inSteps) taken += 1;
+  }
+  expect(sweeps).toBeGreaterThan(60_000 / 300);
+  expect(taken).toBeGreaterThan(0.7 * (60_000 / 3));
+});
+
+test('looking back never goes forward to what an earlier sweep had passed', () => {
+  const cursors = createRelayCursors(() => 0n);
+  const filled = { ...step, inSteps: false };
+  readTo(cursors, step, 0);
+  readTo(cursors, { ...filled, to: 2100n }, 1);
+  expect(
+    readTo(cursors, { ...filled, to: 50n }, 60_000),
+    'the next sweep is filled by what is not left out any more',
+  ).toBe(0n);
+  for (let seconds = 0; seconds < 3; seconds += 1) cursors.lookBack();
+  readTo(cursors, { ...filled, to: 100n }, 60_001);
+  cursors.lookBack();
+  expect(readTo(cursors, { ...filled, to: 150n }, 60_002)).toBeLessThanOrEqual(100n);
 });
 
 test('a slot that was left and won again is read from its floor, and that read is believed', () => {

@@ -11,10 +11,8 @@ export interface RelayCursors extends Beliefs {
   begin(slots: readonly number[], now: number): Map<number, bigint>;
   /** Ends it, after so many ms, when its rows have been offered. */
   end(parts: ReadonlyMap<number, SlotPart>, tookMs: number, now: number): void;
-  /** Reads each slot from its floor, as soon as that is of use, for what was left out: all of these topics, and keys of others. */
+  /** Reads each slot from its floor, as soon as a sweep may begin, for what was left out: all of these topics, and keys of others. */
   rewind(topics: readonly string[]): void;
-  /** The message was dropped from memory: what is known of its key is not to be relied on. */
-  distrust(message: OutboxMessage): void;
   /** Reads each slot from where it was some seconds ago next time; to be called once a second. */
   lookBack(): void;
   /** Those of these slots whose reads are passing what is left out. */
@@ -32,6 +30,8 @@ interface Cursor {
   passedTo: bigint;
   sweep: Sweep;
   beganAt: number;
+  /** Something was left out and is not any more: the next one shall come as soon as it may. */
+  isWanted: boolean;
   /** When the next sweep begins; infinite until it is known how long this one takes. */
   sweepAt: number;
 }
@@ -44,7 +44,7 @@ export function createRelayCursors(floorOf: (slot: number) => bigint): RelayCurs
   function cursorOf(slot: number): Cursor {
     let cursor = cursors.get(slot);
     if (!cursor) {
-      cursor = { after: 0n, passedTo: 0n, sweep: createSweep(), beganAt: 0, sweepAt: 0 };
+      cursor = { after: 0n, passedTo: 0n, sweep: createSweep(), beganAt: 0, isWanted: false, sweepAt: 0 };
       cursors.set(slot, cursor);
     }
     return cursor;
@@ -55,6 +55,7 @@ export function createRelayCursors(floorOf: (slot: number) => bigint): RelayCurs
     cursor.after = 0n;
     cursor.passedTo = 0n;
     cursor.beganAt = now;
+    cursor.isWanted = false;
     cursor.sweepAt = Number.POSITIVE_INFINITY;
   }
 
@@ -83,10 +84,10 @@ export function createRelayCursors(floorOf: (slot: number) => bigint): RelayCurs
         const { sweep } = cursor;
         sweep.read(part, tookMs);
         if (sweep.isOnItsWay()) continue;
-        const soonest = cursor.beganAt + sweep.apartMs();
         if (cursor.sweepAt === Number.POSITIVE_INFINITY)
-          cursor.sweepAt = Math.max(nextSweepAt(sweep.tookMs(), now), soonest);
-        if (sweep.hasDoubts()) cursor.sweepAt = Math.min(cursor.sweepAt, soonest);
+          cursor.sweepAt = Math.max(nextSweepAt(sweep.tookMs(), now), soonestOf(cursor));
+        if (sweep.hasDoubts() || cursor.isWanted)
+          cursor.sweepAt = Math.min(cursor.sweepAt, soonestOf(cursor));
       }
     },
 
@@ -94,7 +95,8 @@ export function createRelayCursors(floorOf: (slot: number) => bigint): RelayCurs
       const isOfThem = (key: string) => topics.includes(topicIn(key));
       for (const cursor of cursors.values()) {
         cursor.sweep.distrustThose(isOfThem);
-        cursor.sweepAt = 0;
+        cursor.isWanted = true;
+        if (!cursor.sweep.isOnItsWay()) cursor.sweepAt = Math.min(cursor.sweepAt, soonestOf(cursor));
       }
     },
 
@@ -118,6 +120,10 @@ export function createRelayCursors(floorOf: (slot: number) => bigint): RelayCurs
       cursors.delete(slot);
     },
   };
+}
+
+function soonestOf({ beganAt, sweep }: Cursor): number {
+  return beganAt + sweep.apartMs();
 }
 
 function keyOf({ topic, msgKey }: OutboxMessage): string {

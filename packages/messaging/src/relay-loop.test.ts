@@ -1,20 +1,28 @@
 import { setTimeout as pause } from 'node:timers/promises';
 import { expect, test } from 'vitest';
+import { eventually } from './fixture.ts';
 import { tableRow } from './fixture-table.ts';
 import { relayLoop } from './relay-loop.ts';
+import type { QueueStatus } from './relay-queue.ts';
 import type { RelayReport } from './relay-report.ts';
 import type { RelaySession } from './relay-session.ts';
 import type { SlotPart } from './slot-read.ts';
 import { createWake } from './wake.ts';
 
-const silent = new Proxy({}, { get: () => () => {} }) as RelayReport;
-
 /** A loop over a database of its own making, of which slot 0 passes left-out rows without end; what it asks is noted. */
-function looping(o: { slots: number[]; rowsOf: (slot: number) => boolean }) {
+function looping(o: { slots: number[]; rowsOf: (slot: number) => boolean; fails?: boolean }) {
   const [stopping, lost, wake] = [new AbortController(), new AbortController(), createWake()];
-  const asked = { pings: 0, reads: 0, ones: 0, sweepsOf: new Map<number, number>() };
+  const asked = {
+    pings: 0,
+    reads: 0,
+    ones: 0,
+    sweepsOf: new Map<number, number>(),
+    /** From where a slot was read first since it was won. */
+    firstOf: new Map<number, bigint>(),
+  };
+  const told: QueueStatus[] = [];
   let { slots } = o;
-  let surplus = 0;
+  let [surplus, isWon] = [0, false];
   let id = 0;
   function partOf(slot: number, from: bigint, limit: number): SlotPart {
     if (from === 0n) asked.sweepsOf.set(slot, (asked.sweepsOf.get(slot) ?? 0) + 1);
@@ -28,9 +36,17 @@ function looping(o: { slots: number[]; rowsOf: (slot: number) => boolean }) {
     run: async () => [] as never,
     owned: () => slots,
     isFresh: () => true,
-    share: async () => ({ won: false, surplus }),
+    async share() {
+      const won = isWon;
+      if (won) {
+        [slots, isWon] = [o.slots, false];
+        asked.firstOf.clear();
+      }
+      return { won, surplus };
+    },
     release: async (given) => {
       slots = slots.filter((slot) => !given.includes(slot));
+      surplus = 0;
     },
     ping: async () => {
       asked.pings += 1;
@@ -42,13 +58,17 @@ function looping(o: { slots: number[]; rowsOf: (slot: number) => boolean }) {
     async read(after, _without, limit) {
       asked.reads += 1;
       if (limit.rows === 1) asked.ones += 1;
+      for (const [slot, from] of after) if (!asked.firstOf.has(slot)) asked.firstOf.set(slot, from);
       await pause(1);
       return new Map([...after].map(([slot, from]) => [slot, partOf(slot, from, limit.rows)]));
     },
   };
   const loop = relayLoop({
     session: session as RelaySession,
-    publish: async () => void (await pause(1)),
+    async publish() {
+      await pause(1);
+      if (o.fails) throw new Error('away');
+    },
     refusedBy: () => undefined,
     concurrency: 16,
     pollMs: 200,
@@ -56,12 +76,19 @@ function looping(o: { slots: number[]; rowsOf: (slot: number) => boolean }) {
     acknowledged: new Map(),
     wake,
     nudge: { look: true, announce: false },
-    report: silent,
+    report: new Proxy({ keys: (status: QueueStatus) => told.push(status) } as Partial<RelayReport>, {
+      get: (report, name: keyof RelayReport) => report[name] ?? (() => {}),
+    }) as RelayReport,
   });
   return {
     asked,
-    giveUpOne: () => {
+    told,
+    owned: () => slots,
+    giveUpOne() {
       surplus = 1;
+    },
+    winBack() {
+      isWon = true;
     },
     async end() {
       stopping.abort();
@@ -91,4 +118,26 @@ test('while one slot passes left-out rows and memory is full, the others are swe
   await relay.end();
   expect(relay.asked.ones, 'it did go on while memory was full').toBeGreaterThan(100);
   expect(relay.asked.sweepsOf.get(12)).toBeGreaterThanOrEqual(3);
+});
+
+test('a slot that was given away and won back is a new one: it is read from its floor, and a key of it that fails waits for its time', async () => {
+  let fresh = true;
+  const relay = looping({
+    slots: [1],
+    rowsOf() {
+      const has = fresh;
+      fresh = false;
+      return has;
+    },
+    fails: true,
+  });
+  await eventually(() => expect(relay.told.at(-1)?.failing.length).toBeGreaterThan(0));
+  relay.giveUpOne();
+  await eventually(() => expect(relay.owned()).toEqual([]));
+  fresh = true;
+  relay.winBack();
+  await eventually(() => expect(relay.owned()).toEqual([1]));
+  await eventually(() => expect(relay.told.at(-1)?.failing.length).toBeGreaterThan(0));
+  await relay.end();
+  expect(relay.asked.firstOf.get(1)).toBe(0n);
 });

@@ -50,7 +50,7 @@ export async function relayLoop(o: LoopOptions): Promise<void> {
   const { session, acknowledged, report, wake, nudge } = o;
   const floors = createFloors(session.run, 'outbox');
   const cursors = createRelayCursors(floors.of);
-  const queue = createRelayQueue({ onMissing: cursors.distrust });
+  const queue = createRelayQueue(cursors);
   const inFlight = new Set<Promise<void>>();
   let lookBackAt = 0;
   let pollAt = 0;
@@ -140,7 +140,7 @@ export async function relayLoop(o: LoopOptions): Promise<void> {
     const parts = await session.read(cursors.begin(slots, now), without, hasRoom ? READ_LIMIT : ONE);
     const rows = [...parts.values()].flatMap((part) => part.rows);
     lookedAt = performance.now();
-    queue.offer(rows, cursors);
+    queue.offer(rows);
     cursors.end(parts, lookedAt - askedAt, lookedAt);
     const foundMore = [...parts.values()].some((part) => part.more);
     more = foundMore || (more && !hasRoom);

@@ -12,15 +12,21 @@ const message = (id: number, key: string, keySeq: number, topic = 'orders') =>
 
 const down = { message: 'away' };
 /** Everything is believed of a read that began at the floor, of another one nothing. */
-const believing = (isFromFloor: boolean) => {
+const believing = () => {
   const doubted: string[] = [];
+  const distrusted: string[] = [];
   return {
+    isFromFloor: true,
     doubted,
-    believes: () => isFromFloor,
-    doubt: ({ eventId }: OutboxMessage) => doubted.push(eventId),
+    distrusted,
+    believes(): boolean {
+      return this.isFromFloor;
+    },
+    doubt: ({ eventId }: OutboxMessage) => void doubted.push(eventId),
+    distrust: ({ eventId }: OutboxMessage) => void distrusted.push(eventId),
   };
 };
-const fromFloor = believing(true);
+const newQueue = (perKey?: number) => createRelayQueue(believing(), perKey);
 
 /** What one read of a key finds in these rows. */
 const partOf = (rows: OutboxMessage[], place: KeyPlace) =>
@@ -38,9 +44,9 @@ function takeAll(queue: RelayQueue, now = 0): string[] {
 }
 
 test('the bytes of what waits are those of messages that could be sent: the first of a failing key holds up no reading', () => {
-  const queue = createRelayQueue();
+  const queue = newQueue();
   const [a, a2, b] = [message(1, 'a', 1), message(2, 'a', 2), message(3, 'b', 1)];
-  queue.offer([a, a2, b], fromFloor);
+  queue.offer([a, a2, b]);
   expect(queue.sendableBytes()).toBe(300);
   takeAll(queue);
   queue.failed(a, 0, down);
@@ -60,32 +66,32 @@ test('the bytes of what waits are those of messages that could be sent: the firs
 
 describe('one key', () => {
   test('goes one message at a time, in the order of the ids', () => {
-    const queue = createRelayQueue();
+    const queue = newQueue();
     const [a, b] = [message(1, 'k', 1), message(2, 'k', 2)];
-    queue.offer([a, b], fromFloor);
+    queue.offer([a, b]);
     expect(takeAll(queue)).toEqual(['orders-k-1']);
     queue.succeeded(a);
     expect(takeAll(queue)).toEqual(['orders-k-2']);
   });
 
   test('is not taken a second time while its acknowledged row is still in the table', () => {
-    const queue = createRelayQueue();
+    const queue = newQueue();
     const a = message(1, 'k', 1);
-    queue.offer([a], fromFloor);
+    queue.offer([a]);
     queue.next(0);
     queue.succeeded(a);
-    queue.offer([a], fromFloor);
+    queue.offer([a]);
     expect(takeAll(queue)).toEqual([]);
     queue.deleted([a.id]);
-    queue.offer([a], fromFloor); // nobody deleted it after all
+    queue.offer([a]); // nobody deleted it after all
     expect(takeAll(queue)).toEqual(['orders-k-1']);
   });
 
   test('waits longer after each failure, up to 5 s, while others go on', () => {
     expect([1, 2, 3, 4, 5, 6, 60].map(backoffMs)).toEqual([200, 400, 800, 1600, 3200, 5000, 5000]);
-    const queue = createRelayQueue();
+    const queue = newQueue();
     const bad = message(1, 'bad', 1);
-    queue.offer([bad, message(2, 'bad', 2), message(3, 'good', 1)], fromFloor);
+    queue.offer([bad, message(2, 'bad', 2), message(3, 'good', 1)]);
     queue.next(0);
     queue.failed(bad, 0, { message: 'too big', refused: 'message' });
     expect(takeAll(queue)).toEqual(['orders-good-1']);
@@ -97,9 +103,9 @@ describe('one key', () => {
   });
 
   test('of which more is in the table than is kept in memory is read on by itself', () => {
-    const queue = createRelayQueue();
+    const queue = newQueue();
     const all = Array.from({ length: 120 }, (_, i) => message(i + 1, 'k', i + 1));
-    queue.offer(all, fromFloor);
+    queue.offer(all);
     expect(queue.sendable()).toBe(50);
     expect(queue.exclusions().keys).toEqual([{ topic: 'orders', key: 'k' }]);
     const published: string[] = [];
@@ -121,23 +127,26 @@ describe('one key', () => {
 
 describe('a read that did not begin at the start', () => {
   test('is believed for the next number of a key only', () => {
-    const queue = createRelayQueue();
+    const beliefs = { ...believing(), isFromFloor: false };
+    const queue = createRelayQueue(beliefs);
     // Row 11 (number 1) was committed after the read had passed id 100; this read shows number 2 alone.
-    const above = believing(false);
-    queue.offer([message(150, 'k', 2)], above);
-    expect(above.doubted).toEqual(['orders-k-2']);
+    queue.offer([message(150, 'k', 2)]);
+    expect(beliefs.doubted).toEqual(['orders-k-2']);
     expect(takeAll(queue)).toEqual([]);
-    queue.offer([message(11, 'k', 1), message(150, 'k', 2)], fromFloor);
+    beliefs.isFromFloor = true;
+    queue.offer([message(11, 'k', 1), message(150, 'k', 2)]);
     expect(takeAll(queue)).toEqual(['orders-k-1']);
   });
 
   test('is believed when the number before was acknowledged', () => {
-    const queue = createRelayQueue();
+    const beliefs = believing();
+    const queue = createRelayQueue(beliefs);
     const first = message(1, 'k', 7);
-    queue.offer([first], fromFloor);
+    queue.offer([first]);
+    beliefs.isFromFloor = false;
     queue.next(0);
     queue.succeeded(first);
-    queue.offer([message(9, 'k', 8), message(10, 'new', 1)], believing(false));
+    queue.offer([message(9, 'k', 8), message(10, 'new', 1)]);
     expect(takeAll(queue)).toEqual(['orders-k-8', 'orders-new-1']);
   });
 });
@@ -154,11 +163,8 @@ describe('a topic on which key after key fails', () => {
   }
 
   function failing(keys: number) {
-    const queue = createRelayQueue();
-    queue.offer(
-      Array.from({ length: keys }, (_, i) => message(i + 1, `k${i}`, 1)),
-      fromFloor,
-    );
+    const queue = newQueue();
+    queue.offer(Array.from({ length: keys }, (_, i) => message(i + 1, `k${i}`, 1)));
     for (let i = 0; i < 3; i++) queue.failed(queue.next(0) as OutboxMessage, 0, down);
     return queue;
   }
@@ -172,16 +178,13 @@ describe('a topic on which key after key fails', () => {
   });
 
   test('is not taken for one because of keys whose messages are refused, however many', () => {
-    const queue = createRelayQueue();
-    queue.offer(
-      Array.from({ length: 100 }, (_, i) => message(i + 1, `bad${i}`, 1)),
-      fromFloor,
-    );
+    const queue = newQueue();
+    queue.offer(Array.from({ length: 100 }, (_, i) => message(i + 1, `bad${i}`, 1)));
     for (let i = 0; i < 100; i++)
       queue.failed(queue.next(0) as OutboxMessage, 0, { message: 'too big', refused: 'message' });
     expect(queue.status().topicsDown).toEqual([]);
     expect(queue.exclusions().topics).toEqual([]);
-    queue.offer([message(200, 'good', 1), message(201, 'better', 1)], fromFloor);
+    queue.offer([message(200, 'good', 1), message(201, 'better', 1)]);
     expect(takeAll(queue)).toEqual(['orders-good-1', 'orders-better-1']);
   });
 
@@ -192,7 +195,7 @@ describe('a topic on which key after key fails', () => {
     const now = fail(queue, 32 * 8, soon);
     expect(queue.status().topicsDown).toEqual(['orders']);
     expect(queue.exclusions().topics).toEqual([]);
-    queue.offer([message(200, 'good', 1)], fromFloor);
+    queue.offer([message(200, 'good', 1)]);
     let next = queue.next(now) as OutboxMessage;
     for (; next.msgKey !== 'good'; next = queue.next(now) as OutboxMessage) queue.failed(next, now, down);
     queue.succeeded(next);
@@ -200,11 +203,8 @@ describe('a topic on which key after key fails', () => {
   });
 
   test('is read no further when a thousand keys are stuck', () => {
-    const queue = createRelayQueue();
-    queue.offer(
-      Array.from({ length: 1000 }, (_, i) => message(i + 1, `bad${i}`, 1)),
-      fromFloor,
-    );
+    const queue = newQueue();
+    queue.offer(Array.from({ length: 1000 }, (_, i) => message(i + 1, `bad${i}`, 1)));
     for (let i = 0; i < 1000; i++) {
       expect(queue.exclusions().topics).toEqual([]);
       queue.failed(queue.next(0) as OutboxMessage, 0, { message: 'too big', refused: 'message' });
@@ -215,12 +215,12 @@ describe('a topic on which key after key fails', () => {
   });
 
   test('nor when they have 32 MB', () => {
-    const queue = createRelayQueue();
+    const queue = newQueue();
     const large = { bytes: 8 * 1024 * 1024 };
     const tooBig = { message: 'too big', refused: 'message' as const };
     for (let i = 1; i <= 4; i++) {
       expect(queue.exclusions().topics).toEqual([]);
-      queue.offer([tableRow(i, `bad${i}`, 1, large)], fromFloor);
+      queue.offer([tableRow(i, `bad${i}`, 1, large)]);
       queue.failed(queue.next(0) as OutboxMessage, 0, tooBig);
     }
     expect(queue.exclusions().topics).toEqual(['orders']);
@@ -230,12 +230,32 @@ describe('a topic on which key after key fails', () => {
     expect(queue.exclusions().topics).toEqual([]);
   });
 
+  test('is read again when a slot with such keys was given up', () => {
+    const queue = newQueue();
+    queue.offer(Array.from({ length: 1000 }, (_, i) => message(i + 1, `bad${i}`, 1)));
+    for (let i = 0; i < 1000; i++)
+      queue.failed(queue.next(0) as OutboxMessage, 0, { message: 'too big', refused: 'message' });
+    queue.leave(0);
+    expect(queue.exclusions().topics).toEqual([]);
+  });
+
+  test('keeps little of large messages, and holds up no reading of others', () => {
+    const queue = newQueue();
+    const mb = 1024 * 1024;
+    queue.offer(Array.from({ length: 12 }, (_, i) => tableRow(i + 1, `k${i}`, 1, { bytes: 2 * mb })));
+    expect(queue.sendableBytes()).toBe(24 * mb);
+    for (let i = 0; i < 3; i++) queue.failed(queue.next(0) as OutboxMessage, 0, down);
+    expect([queue.sendable(), queue.sendableBytes()]).toEqual([0, 0]);
+    expect(queue.exclusions().topics, 'what was dropped is not read at once').toEqual(['orders']);
+    // Five others are there to show that it is back, and then everything is read again.
+    expect(takeAll(queue, 0)).toEqual(['orders-k7-1']);
+    queue.succeeded(tableRow(8, 'k7', 1, { bytes: 2 * mb }));
+    expect([queue.sendableBytes(), queue.wantsRewind()]).toEqual([2 * 4 * mb, true]);
+  });
+
   test('is read from the start once it is not left out any more, and what was doubted of it meanwhile is not believed', () => {
     const queue = failing(3);
-    queue.offer(
-      Array.from({ length: 40 }, (_, i) => message(300 + i, `w${i}`, 1)),
-      fromFloor,
-    );
+    queue.offer(Array.from({ length: 40 }, (_, i) => message(300 + i, `w${i}`, 1)));
     expect(queue.exclusions().topics).toEqual(['orders']);
     queue.leave(0); // all but what is in flight, so that it is not down any more though nothing of it went through
     queue.exclusions();
@@ -246,13 +266,13 @@ describe('a topic on which key after key fails', () => {
 
   test('does not hold up another topic', () => {
     const queue = failing(3);
-    queue.offer([message(200, 'x', 1, 'commands.inventory')], fromFloor);
+    queue.offer([message(200, 'x', 1, 'commands.inventory')]);
     expect(takeAll(queue)).toEqual(['commands.inventory-x-1']);
   });
 
   test('lets a key that is well through, and after its success everything at once', () => {
     const queue = failing(3);
-    queue.offer([message(200, 'well', 1)], fromFloor);
+    queue.offer([message(200, 'well', 1)]);
     const [probe] = [queue.next(0) as OutboxMessage];
     expect(probe.msgKey).toBe('well');
     expect(takeAll(queue, 10_000)).toEqual([]);
@@ -291,8 +311,12 @@ const operation: fc.Arbitrary<Op> = fc.oneof(
  * `leave` gives the slot up, which is won again once nothing of it is in flight or to be deleted.
  */
 function play(ops: Op[], { bad = 0, believe = false } = {}): string[] {
-  let queue = createRelayQueue({ perKey: 2 });
-  let cursors = createRelayCursors(() => 0n);
+  const memory = () => {
+    const cursors = createRelayCursors(() => 0n);
+    const queue = createRelayQueue(believe ? { ...cursors, believes: () => true } : cursors, 2);
+    return { cursors, queue };
+  };
+  let { cursors, queue } = memory();
   const limits = { limit: 2, step: 3 };
   const table = new Map<bigint, OutboxMessage>();
   const uncommitted: OutboxMessage[] = [];
@@ -352,7 +376,7 @@ function play(ops: Op[], { bad = 0, believe = false } = {}): string[] {
           !topics.includes(m.topic) && !keys.some(({ key }) => key === m.msgKey);
         const part = partAt(table.values(), { slot: 0, after: asked.get(0) ?? 0n }, takes, limits);
         reading = () => {
-          queue.offer(part.rows, believe ? fromFloor : cursors);
+          queue.offer(part.rows);
           cursors.end(new Map([[0, part]]), 1, now);
         };
         return;
@@ -390,8 +414,7 @@ function play(ops: Op[], { bad = 0, believe = false } = {}): string[] {
         leaving = false;
         for (const id of acked.splice(0)) table.delete(id);
         inFlight.length = 0;
-        queue = createRelayQueue({ perKey: 2 });
-        cursors = createRelayCursors(() => 0n);
+        ({ cursors, queue } = memory());
         return;
       }
       case 'delete': {
@@ -464,7 +487,7 @@ describe('whatever happens', () => {
 
 test('a key that is dropped from memory when its topic goes down again is not taken up behind what was dropped', () => {
   const cursors = createRelayCursors(() => 0n);
-  const queue = createRelayQueue({ onMissing: cursors.distrust });
+  const queue = createRelayQueue(cursors);
   const refusal = { message: 'too big', refused: 'message' as const };
   let table: OutboxMessage[] = [];
   let lastId = 0;
@@ -483,7 +506,7 @@ test('a key that is dropped from memory when its topic goes down again is not ta
     const takes = (m: OutboxMessage) => !topics.includes(m.topic) && !out.has(m.msgKey);
     const part = partAt(table, { slot: 0, after }, takes, { limit: 100, step: 2000 });
     now += 3;
-    queue.offer(part.rows, cursors);
+    queue.offer(part.rows);
     cursors.end(new Map([[0, part]]), 3, now);
   };
   const take = (count: number) =>
@@ -537,10 +560,69 @@ test('a key that is dropped from memory when its topic goes down again is not ta
   expect(published.slice(0, 3)).toEqual(['7', '8', '9']);
 });
 
+test('keys that fail are tried once before their time when something of their topic went through, not with each success', () => {
+  const queue = newQueue();
+  queue.offer([message(1, 'bad', 1)]);
+  const attempts: number[] = [];
+  for (let now = 0; now < 20_000; now += 100) {
+    queue.offer([message(10 + now, `good${now}`, 1)]);
+    for (let m = queue.next(now); m; m = queue.next(now)) {
+      if (m.msgKey !== 'bad') queue.succeeded(m);
+      else {
+        attempts.push(now);
+        queue.failed(m, now, down);
+      }
+    }
+  }
+  expect(attempts.slice(0, 2), 'at once').toEqual([0, 0]);
+  expect(attempts.length).toBeLessThan(2 * 8);
+});
+
+test('many keys that recover at once are left to the next sweep, but for a few that are read on by themselves', () => {
+  const beliefs = believing();
+  const queue = createRelayQueue(beliefs);
+  const rows = Array.from({ length: 100 }, (_, i) => message(i + 1, `k${i}`, 1));
+  queue.offer(rows);
+  for (const row of rows)
+    queue.failed(queue.next(0) as OutboxMessage, 0, { message: row.msgKey, refused: 'message' });
+  for (const _ of rows) queue.succeeded(queue.next(1000) as OutboxMessage);
+  expect(queue.exclusions().keys).toHaveLength(32);
+  expect([queue.wantsRewind(), beliefs.distrusted.length]).toEqual([true, 68]);
+  refillAll(queue, []);
+  expect(queue.exclusions().keys).toHaveLength(24);
+});
+
+test('a key that fails is not read on, and of a topic of which no more is read none is', () => {
+  const queue = newQueue(2);
+  const rows = [1, 2, 3].map((n) => message(n, 'k', n));
+  queue.offer(rows);
+  queue.succeeded(queue.next(0) as OutboxMessage);
+  queue.succeeded(queue.next(0) as OutboxMessage);
+  const [place] = queue.wanted();
+  queue.refill(place as KeyPlace, partOf(rows, place as KeyPlace));
+  queue.offer([message(9, 'other', 1), message(10, 'other', 2), message(11, 'other', 3)]);
+  queue.failed(queue.next(0) as OutboxMessage, 0, down);
+  expect(queue.wanted()).toEqual([]);
+});
+
+test('a slot that was won again keeps a key that fails, and one that is being left lets it go', () => {
+  const queue = newQueue();
+  const row = message(1, 'k', 7);
+  queue.offer([row]);
+  queue.next(0);
+  queue.leave(0);
+  queue.failed(row, 0, down);
+  expect([queue.hasLeft(0), queue.status().failing]).toEqual([true, []]);
+  queue.left(0);
+  queue.offer([row]);
+  queue.failed(queue.next(0) as OutboxMessage, 0, down);
+  expect([queue.hasLeft(0), queue.status().failing.length]).toEqual([false, 1]);
+});
+
 test('a key whose next message is more than a step away is published', () => {
-  const queue = createRelayQueue();
+  const queue = newQueue();
   const rows = Array.from({ length: 50 }, (_, i) => message(i + 1, 'k', i + 1));
-  queue.offer([...rows, message(51, 'k', 51)], fromFloor);
+  queue.offer([...rows, message(51, 'k', 51)]);
   for (let i = 0; i < 5000; i++) rows.push(message(100 + i, 'failing', i + 1));
   rows.push(message(6000, 'k', 51));
   for (let m = queue.next(0); m; m = queue.next(0)) queue.succeeded(m);
@@ -549,20 +631,20 @@ test('a key whose next message is more than a step away is published', () => {
 });
 
 test('a key whose refill shows a gap is read from the start, and what was doubted of it is not believed', () => {
-  const missing: string[] = [];
-  const queue = createRelayQueue({ perKey: 2, onMissing: ({ eventId }) => missing.push(eventId) });
+  const beliefs = believing();
+  const queue = createRelayQueue(beliefs, 2);
   const rows = [1, 2, 3, 5].map((n) => message(n, 'k', n));
-  queue.offer(rows, fromFloor);
+  queue.offer(rows);
   for (let m = queue.next(0); m; m = queue.next(0)) queue.succeeded(m);
   refillAll(queue, rows);
   expect(takeAll(queue)).toEqual(['orders-k-3']);
-  expect([queue.wantsRewind(), queue.rewound(), missing]).toEqual([true, [], ['orders-k-5']]);
+  expect([queue.wantsRewind(), queue.rewound(), beliefs.distrusted]).toEqual([true, [], ['orders-k-5']]);
 });
 
 test('a key of which the table has no more is forgotten', () => {
-  const queue = createRelayQueue({ perKey: 2 });
+  const queue = newQueue(2);
   const rows = [1, 2].map((n) => message(n, 'k', n));
-  queue.offer([...rows, message(3, 'k', 3)], fromFloor);
+  queue.offer([...rows, message(3, 'k', 3)]);
   for (let m = queue.next(0); m; m = queue.next(0)) queue.succeeded(m);
   expect(queue.hasLeft(0)).toBe(false);
   refillAll(queue, rows);
@@ -570,8 +652,8 @@ test('a key of which the table has no more is forgotten', () => {
 });
 
 test('a key that failed is read on from right behind what failed', () => {
-  const queue = createRelayQueue();
-  queue.offer([message(1, 'k', 1), message(2, 'k', 2)], fromFloor);
+  const queue = newQueue();
+  queue.offer([message(1, 'k', 1), message(2, 'k', 2)]);
   queue.failed(queue.next(0) as OutboxMessage, 0, down);
   expect(queue.wanted()).toEqual([]);
   queue.succeeded(queue.next(200) as OutboxMessage);
@@ -579,9 +661,9 @@ test('a key that failed is read on from right behind what failed', () => {
 });
 
 test('a refill of a key that failed meanwhile, or went on, is not taken', () => {
-  const queue = createRelayQueue({ perKey: 2 });
+  const queue = newQueue(2);
   const rows = [1, 2, 3, 4].map((n) => message(n, 'k', n));
-  queue.offer(rows, fromFloor);
+  queue.offer(rows);
   queue.succeeded(queue.next(0) as OutboxMessage);
   queue.succeeded(queue.next(0) as OutboxMessage);
   const [place] = queue.wanted() as [KeyPlace];
@@ -600,7 +682,7 @@ test('a refill of a key that failed meanwhile, or went on, is not taken', () => 
 
 test('what is committed late behind more than a step of left-out rows goes before the next of its key, which was doubted before', () => {
   const cursors = createRelayCursors(() => 0n);
-  const queue = createRelayQueue({ onMissing: cursors.distrust });
+  const queue = createRelayQueue(cursors);
   let table = Array.from({ length: 2500 }, (_, i) => message(i + 1, 'long', i + 1));
   const published: string[] = [];
   let now = 0;
@@ -610,7 +692,7 @@ test('what is committed late behind more than a step of left-out rows goes befor
     const after = cursors.begin([0], now).get(0) ?? 0n;
     const takes = (m: OutboxMessage) => !keys.some(({ key }) => key === m.msgKey);
     const part = partAt(table, { slot: 0, after }, takes, { limit: 100, step: 2000 });
-    queue.offer(part.rows, cursors);
+    queue.offer(part.rows);
     cursors.end(new Map([[0, part]]), 3, now);
     for (let m = queue.next(now); m; m = queue.next(now)) {
       const { id, msgKey, eventId } = m;
@@ -633,17 +715,14 @@ test('what is committed late behind more than a step of left-out rows goes befor
 });
 
 test('a key whose next message is at hand is not held up by eight that have to look far', () => {
-  const queue = createRelayQueue();
+  const queue = newQueue();
   const rows: OutboxMessage[] = [];
   const add = (key: string, keySeq: number) => rows.push(message(rows.length + 1, key, keySeq));
   for (let n = 1; n <= 50; n++) for (let i = 0; i < 9; i++) add(`k${i}`, n);
   add('k8', 51);
   for (let i = 0; i < 20_000; i++) add('failing', i + 1);
   for (let i = 0; i < 8; i++) add(`k${i}`, 51);
-  queue.offer(
-    rows.filter((m) => m.msgKey !== 'failing'),
-    fromFloor,
-  );
+  queue.offer(rows.filter((m) => m.msgKey !== 'failing'));
   for (let m = queue.next(0); m; m = queue.next(0)) queue.succeeded(m);
   let refills = 0;
   for (; refills < 20 && queue.sendable() === 0; refills++) refillAll(queue, rows);

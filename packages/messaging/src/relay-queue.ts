@@ -28,6 +28,8 @@ export interface Beliefs {
   believes(row: OutboxMessage): boolean;
   /** It is not taken, although there is room for it. */
   doubt(row: OutboxMessage): void;
+  /** It was dropped from memory or passed over, to be read again: no later one of its key is to be believed before. */
+  distrust(message: OutboxMessage): void;
 }
 
 export interface PublishError {
@@ -43,7 +45,7 @@ export interface PublishError {
  */
 export interface RelayQueue {
   /** Takes the rows of one read, sorted by id: of each key the next number, and what is believed. */
-  offer(rows: OutboxMessage[], beliefs: Beliefs): void;
+  offer(rows: OutboxMessage[]): void;
   /** Keys of which more is wanted that is left out of the reads. */
   wanted(): KeyPlace[];
   /** Takes what was read of such a key. */
@@ -66,9 +68,9 @@ export interface RelayQueue {
   exclusions(): Exclusions;
   /** True when something that was left out of the reads is wanted again: read from the start. */
   wantsRewind(): boolean;
-  /** A read from the start begins. Answers with the topics of which something was left out; single keys were told of by `onMissing`. */
+  /** A read from the start begins. Answers with the topics of which something was left out; single keys were distrusted. */
   rewound(): string[];
-  /** Messages in memory that could be published soon; those of failing keys are not among them. */
+  /** Messages in memory that could be published soon; those of failing keys and of topics that are down are not among them. */
   sendable(): number;
   /** What these take, in bytes of JSON. */
   sendableBytes(): number;
@@ -77,21 +79,16 @@ export interface RelayQueue {
   status(): QueueStatus;
 }
 
-export interface RelayQueueOptions {
-  /** Messages of one key in memory, for tests. */
-  perKey?: number;
-  /** A message was dropped from memory or passed over, to be read again: no later one of its key is to be believed before. */
-  onMissing?: (message: OutboxMessage) => void;
-}
-
 /** Messages of one key in memory; with fewer than half as many more are read. */
 const PER_KEY = 50;
 /** So many keys are read on at once. */
 const REFILLED = 8;
+/** With so many waiting for that, keys that recover are found by the next sweep: each that is read on passes all of its slot by itself. */
+const HUNGRY_AT_MOST = 32;
 /** So many keys of a topic failing without a success between them mean that it is not the keys. */
 const DOWN_AFTER = 3;
-/** Messages that are kept in memory of a topic that is down: enough to notice that it is back. */
-const KEPT_WHEN_DOWN = 32;
+/** Messages that are kept in memory of a topic that is down: enough to notice that it is back. Fewer of large ones, as soon as they have so many bytes. */
+const KEPT_WHEN_DOWN = { messages: 32, ofLarge: 8, bytes: 4 * 1024 * 1024 };
 /**
  * A key that failed so often (that takes 20 s) may be at fault itself, as one whose message is refused is at once. It is not counted among
  * those that are kept: when these are nothing but such keys, others have to show whether the topic is back.
@@ -114,13 +111,19 @@ interface KeyState {
   from: bigint;
   failures: number;
   dueAt: number;
+  /** Its last attempt came before its time, because something of its topic had gone through. */
+  wasEarly: boolean;
   error: string;
   refused: PublishError['refused'];
 }
 
 interface TopicState {
-  /** Messages in memory. */
+  /** Messages in memory, and their bytes. */
   size: number;
+  bytes: number;
+  /** Those of them that failed, one of each key. */
+  failed: number;
+  failedBytes: number;
   inFlight: number;
   /** Keys that failed since the last success, and not for what their message is. */
   failing: Set<KeyState>;
@@ -135,8 +138,8 @@ export function backoffMs(failures: number): number {
   return Math.min(5000, 200 * 2 ** (failures - 1));
 }
 
-export function createRelayQueue(o: RelayQueueOptions = {}): RelayQueue {
-  const { perKey = PER_KEY, onMissing } = o;
+/** `perKey`: messages of one key in memory. */
+export function createRelayQueue(beliefs: Beliefs, perKey = PER_KEY): RelayQueue {
   const keys = new Map<string, KeyState>();
   const topics = new Map<string, TopicState>();
   /** Keys that have a message and none in flight, the one that waited longest first. */
@@ -146,10 +149,6 @@ export function createRelayQueue(o: RelayQueueOptions = {}): RelayQueue {
   /** Keys that are to be read on. */
   const hungry = new Set<KeyState>();
   const leaving = new Set<number>();
-  let size = 0;
-  let bytes = 0;
-  let failingKeys = 0;
-  let failingBytes = 0;
   let rewind = false;
   /** Topics that were left out and are not any more. */
   const back = new Set<string>();
@@ -159,28 +158,29 @@ export function createRelayQueue(o: RelayQueueOptions = {}): RelayQueue {
   function topicOf(name: string): TopicState {
     let topic = topics.get(name);
     if (!topic) {
-      topic = { size: 0, inFlight: 0, failing: new Set(), stuck: new Set(), stuckBytes: 0 };
+      topic = newTopic();
       topics.set(name, topic);
     }
     return topic;
   }
 
   function entered(message: OutboxMessage): void {
-    size += 1;
-    bytes += message.bytes;
-    topicOf(message.topic).size += 1;
+    const topic = topicOf(message.topic);
+    topic.size += 1;
+    topic.bytes += message.bytes;
   }
 
   function gone(message: OutboxMessage): void {
-    size -= 1;
-    bytes -= message.bytes;
-    topicOf(message.topic).size -= 1;
+    const topic = topicOf(message.topic);
+    topic.size -= 1;
+    topic.bytes -= message.bytes;
   }
 
   /** Of a key that fails its first message only is in memory. */
   function countFailing(message: OutboxMessage, by: 1 | -1): void {
-    failingKeys += by;
-    failingBytes += by * message.bytes;
+    const topic = topicOf(message.topic);
+    topic.failed += by;
+    topic.failedBytes += by * message.bytes;
   }
 
   /** A topic that is down gets one attempt at a time, whichever of its keys is due. */
@@ -198,13 +198,15 @@ export function createRelayQueue(o: RelayQueueOptions = {}): RelayQueue {
     }
   }
 
-  /** Drops the keys of a topic that did not fail yet, all but a few that may show that it is back. */
+  /** Drops the keys of a topic that did not fail yet, all but a few that may show that it is back: no more of it is read then. */
   function shed(name: string): void {
+    const topic = topicOf(name);
     for (const state of idle) {
-      if (kept(topicOf(name)) <= KEPT_WHEN_DOWN) return;
       if (state.topic !== name || state.failures > 0) continue;
       const [first] = state.messages;
-      if (first) onMissing?.(first);
+      if (!first || !isEnough(kept(topic) - state.messages.length, keptBytes(topic) - bytesOf(state)))
+        continue;
+      beliefs.distrust(first);
       drop(state);
     }
   }
@@ -235,6 +237,24 @@ export function createRelayQueue(o: RelayQueueOptions = {}): RelayQueue {
   function free(state: KeyState): void {
     const topic = topicOf(state.topic);
     if (topic.stuck.delete(state)) topic.stuckBytes -= state.messages[0]?.bytes ?? 0;
+  }
+
+  /** Something of its topic went through. After one such attempt it waits for its time again, or it would be tried with each success of others. */
+  function hurry(state: KeyState): void {
+    if (!state.wasEarly) state.dueAt = 0;
+  }
+
+  /** What the table has behind this message of its key is taken from there. */
+  function leaveToSweep(state: KeyState, message: OutboxMessage): void {
+    state.more = false;
+    rewind = true;
+    beliefs.distrust(message);
+  }
+
+  function sumOfUp(of: (topic: TopicState) => number): number {
+    let sum = 0;
+    for (const topic of topics.values()) if (!isDown(topic)) sum += of(topic);
+    return sum;
   }
 
   function rewindFor(topic: string): void {
@@ -268,7 +288,7 @@ export function createRelayQueue(o: RelayQueueOptions = {}): RelayQueue {
   }
 
   return {
-    offer(rows, beliefs) {
+    offer(rows) {
       for (const row of rows) {
         if (held.has(row.id)) continue;
         const state = keys.get(nameOf(row));
@@ -305,7 +325,7 @@ export function createRelayQueue(o: RelayQueueOptions = {}): RelayQueue {
       if (doubted) {
         state.more = false;
         rewind = true;
-        onMissing?.(doubted);
+        beliefs.distrust(doubted);
       } else if (fitting.length === rows.length) {
         state.more = more;
         state.from = to;
@@ -330,11 +350,12 @@ export function createRelayQueue(o: RelayQueueOptions = {}): RelayQueue {
       const name = nameOf(message);
       const state = keys.get(name) as KeyState;
       const topic = topicOf(message.topic);
-      const recovered = state.failures > 0 || isDown(topic);
-      if (state.failures > 0) countFailing(message, -1);
+      const hadFailed = state.failures > 0;
+      const recovered = hadFailed || isDown(topic);
+      if (hadFailed) countFailing(message, -1);
       if (isDown(topic)) rewindFor(message.topic); // keys were dropped from memory
       topic.inFlight -= 1;
-      for (const other of topic.failing) other.dueAt = 0;
+      for (const other of topic.failing) hurry(other);
       topic.failing.clear();
       free(state);
       state.messages.shift();
@@ -343,6 +364,7 @@ export function createRelayQueue(o: RelayQueueOptions = {}): RelayQueue {
       state.failures = 0;
       state.dueAt = 0;
       remember(message);
+      if (hadFailed && hungry.size >= HUNGRY_AT_MOST) leaveToSweep(state, message);
       const wantsMore = state.more && !leaving.has(state.slot);
       if (wantsMore && isLow(state)) hungry.add(state);
       if (state.messages.length > 0) idle.add(state);
@@ -356,6 +378,7 @@ export function createRelayQueue(o: RelayQueueOptions = {}): RelayQueue {
       topic.inFlight -= 1;
       if (leaving.has(state.slot)) return forget(state);
       if (state.failures === 0) countFailing(message, 1);
+      state.wasEarly = state.failures > 0 && state.dueAt === 0;
       state.failures += 1;
       state.dueAt = now + backoffMs(state.failures);
       state.error = error.message;
@@ -408,9 +431,9 @@ export function createRelayQueue(o: RelayQueueOptions = {}): RelayQueue {
       return topics;
     },
 
-    sendable: () => size - failingKeys,
+    sendable: () => sumOfUp(({ size, failed }) => size - failed),
 
-    sendableBytes: () => bytes - failingBytes,
+    sendableBytes: () => sumOfUp(({ bytes, failedBytes }) => bytes - failedBytes),
 
     nextDue(now) {
       let soonest = Number.POSITIVE_INFINITY;
@@ -433,17 +456,44 @@ export function createRelayQueue(o: RelayQueueOptions = {}): RelayQueue {
   };
 }
 
+function newTopic(): TopicState {
+  return {
+    size: 0,
+    bytes: 0,
+    failed: 0,
+    failedBytes: 0,
+    inFlight: 0,
+    failing: new Set(),
+    stuck: new Set(),
+    stuckBytes: 0,
+  };
+}
+
 function isDown(topic: TopicState): boolean {
   return topic.failing.size >= DOWN_AFTER;
 }
 
 function isFull(topic: TopicState): boolean {
   const isStuck = topic.stuck.size >= STUCK_AT_MOST.keys || topic.stuckBytes >= STUCK_AT_MOST.bytes;
-  return isStuck || (isDown(topic) && kept(topic) >= KEPT_WHEN_DOWN);
+  return isStuck || (isDown(topic) && isEnough(kept(topic), keptBytes(topic)));
+}
+
+/** To notice that a topic is back. */
+function isEnough(messages: number, bytes: number): boolean {
+  const enough = bytes >= KEPT_WHEN_DOWN.bytes ? KEPT_WHEN_DOWN.ofLarge : KEPT_WHEN_DOWN.messages;
+  return messages >= enough;
 }
 
 function kept(topic: TopicState): number {
   return topic.size - topic.stuck.size;
+}
+
+function keptBytes(topic: TopicState): number {
+  return topic.bytes - topic.stuckBytes;
+}
+
+function bytesOf({ messages }: KeyState): number {
+  return messages.reduce((sum, { bytes }) => sum + bytes, 0);
 }
 
 function nameOf(m: { topic: string; msgKey: string }): string {
@@ -461,6 +511,7 @@ function newKey({ topic, msgKey, slot }: OutboxMessage): KeyState {
     from: 0n,
     failures: 0,
     dueAt: 0,
+    wasEarly: false,
     error: '',
     refused: undefined,
   };
