@@ -46,6 +46,7 @@ export async function localLoop(o: LocalLoopOptions): Promise<void> {
   let holdUntil = 0;
 
   async function work(taken: OutboxMessage[]): Promise<void> {
+    const beganAt = performance.now();
     const applied = await applyGuarded(o.apply, taken);
     if (applied.kind === 'applied') {
       const recovered = slots.handled(taken, applied.count, applied.ms);
@@ -56,7 +57,7 @@ export async function localLoop(o: LocalLoopOptions): Promise<void> {
     } else if (taken.length > 1) {
       slots.split(taken, applied.at);
     } else {
-      await failed(taken[0] as OutboxMessage, applied.err);
+      await failed(taken[0] as OutboxMessage, applied.err, beganAt);
       report.troubles(slots.troubles());
     }
   }
@@ -66,25 +67,25 @@ export async function localLoop(o: LocalLoopOptions): Promise<void> {
     report.lost();
   }
 
-  async function failed(message: OutboxMessage, err: unknown): Promise<void> {
+  async function failed(message: OutboxMessage, err: unknown, beganAt: number): Promise<void> {
     const failure = classifyFailure(err);
-    if (failure.kind === 'transient') return retry(message, err, failure.expected);
+    const retry = (why: unknown, expected: boolean) => {
+      const now = performance.now();
+      const trouble = slots.failed(message, now, now - beganAt, rootMessage(why));
+      report.failed(message, trouble, why, expected);
+    };
+    if (failure.kind === 'transient') return retry(err, failure.expected);
     const attempts = slots.failuresOf(message) + 1;
     const holdsKey = o.apply.handlers[message.type]?.ordered ?? false;
     const { kind: _, ...why } = failure;
     try {
       if (!(await buryLocal(o.apply, message, { ...why, holdsKey, attempts }))) return lost([message]);
     } catch (buryErr) {
-      return retry(message, buryErr, true);
+      return retry(buryErr, true);
     }
     if (holdsKey) slots.heldBy(message);
     else slots.handled([message], 1, 0);
     report.buried(message, failure, attempts);
-  }
-
-  function retry(message: OutboxMessage, err: unknown, expected: boolean): void {
-    const trouble = slots.failed(message, performance.now(), rootMessage(err));
-    report.failed(message, trouble, err, expected);
   }
 
   function startWork(): void {

@@ -108,7 +108,7 @@ describe('a slot', () => {
     read(slots, rows, 0);
     slots.split(slots.take(false) ?? [], 0);
     slots.take(false);
-    expect(slots.failed(rows[0] as OutboxMessage, 0, 'no')).toMatchObject({ failures: 1, dueAt: 200 });
+    expect(slots.failed(rows[0] as OutboxMessage, 0, 1, 'no')).toMatchObject({ failures: 1, dueAt: 200 });
     expect(slots.excluded()).toEqual(['bad']);
     const good = slots.take(false) ?? [];
     expect(idsOf(good)).toEqual(['good-1', 'good-2']);
@@ -131,40 +131,52 @@ test('what comes behind a dead letter that holds its key is not handled', () => 
   expect(idsOf(slots.take(false))).toEqual(['b-1']);
 });
 
-test('what comes behind a message that failed is not handled before it, when its key is released in the middle of a sweep that has shown it before', () => {
-  const slots = createLocalSlots();
-  const held = Array.from({ length: 2000 }, (_, i) => message(i + 1, 'held', i + 1));
-  const many = (name: string, id: number) =>
-    Array.from({ length: 250 }, (_, i) => message(id + i, `${name}${i}`, 1));
-  let rows = [...held, message(3000, 'k', 5), ...many('b', 3001), message(4000, 'k', 6)];
-  const handled: (string | undefined)[] = [];
-  const handle = () => {
-    const taken = slots.take(false) ?? [];
-    rows = rows.filter((row) => !taken.includes(row));
-    handled.push(...taken.map(({ msgKey }) => msgKey));
-    slots.handled(taken, taken.length, 1);
-  };
-  for (const now of [1000, 1001, 1002, 1003]) {
-    read(slots, rows, now);
+test.each(['failed', 'became a dead letter'])(
+  'what comes behind a message that %s is not handled before what is between, when its key is released in the middle of a sweep that has shown it before',
+  (what) => {
+    const slots = createLocalSlots();
+    const held = Array.from({ length: 2000 }, (_, i) => message(i + 1, 'held', i + 1));
+    const many = (name: string, id: number) =>
+      Array.from({ length: 250 }, (_, i) => message(id + i, `${name}${i}`, 1));
+    let rows = [
+      ...held,
+      message(2999, 'k', 5),
+      message(3000, 'k', 6),
+      ...many('b', 3001),
+      message(4000, 'k', 7),
+    ];
+    const handled: (string | undefined)[] = [];
+    const handle = () => {
+      const taken = slots.take(false) ?? [];
+      rows = rows.filter((row) => !taken.includes(row));
+      handled.push(...taken.map(({ msgKey }) => msgKey));
+      slots.handled(taken, taken.length, 1);
+    };
+    for (const now of [1000, 1001, 1002, 1003]) {
+      read(slots, rows, now);
+      handle();
+    }
+    rows = [...rows, ...many('c', 3500)].sort((a, b) => Number(a.id - b.id)); // what was doubted, all of k, is still there
+    for (const now of [1100, 1101]) read(slots, rows, now, { ms: 100 });
+    slots.split(slots.take(false) ?? [], 0);
+    const [first] = slots.take(false) as [OutboxMessage];
+    if (what === 'failed') slots.failed(first, 1110, 1, 'no');
+    else slots.heldBy(first); // and somebody discards it at once
+    rows = rows.filter((row) => row !== first || what === 'failed');
     handle();
-  }
-  rows = [...rows, ...many('c', 3500)].sort((a, b) => Number(a.id - b.id)); // what was doubted, k-5 and k-6, is still there
-  for (const now of [1100, 1101]) read(slots, rows, now, { ms: 100 });
-  slots.split(slots.take(false) ?? [], 0);
-  slots.failed((slots.take(false) as [OutboxMessage])[0], 1110, 'no');
-  handle();
-  for (const now of [1320, 1330, 1340]) {
-    read(slots, rows, now, { ms: 100 }); // k is due again, the next sweep is not
-    handle();
-  }
-  expect(handled.filter((key) => !/^[bc]/.test(key ?? ''))).toEqual([]);
-  expect(handled.length).toBe(500);
-});
+    for (const now of [1320, 1330, 1340]) {
+      read(slots, rows, now, { ms: 100 }); // k is due again, the next sweep is not
+      handle();
+    }
+    expect(handled.filter((key) => !/^[bc]/.test(key ?? ''))).toEqual([]);
+    expect(handled.length).toBe(500);
+  },
+);
 
 test('a slot that is given up has no failing keys any more', () => {
   const slots = createLocalSlots();
   read(slots, [message(1, 'a', 1)], 1000);
-  slots.failed((slots.take(false) as [OutboxMessage])[0], 1000, 'no');
+  slots.failed((slots.take(false) as [OutboxMessage])[0], 1000, 1, 'no');
   expect([slots.troubles().length, slots.excluded()]).toEqual([1, ['a']]);
   slots.drop(0);
   expect([slots.troubles(), slots.excluded()]).toEqual([[], []]);
@@ -297,7 +309,7 @@ function play(ops: Op[], { held = 0, believe = false } = {}): string[] {
         if (!taken) return;
         const [first] = taken as [OutboxMessage];
         if (o.op === 'split' && taken.length > 1) return slots.split(taken, o.nth % (taken.length + 1));
-        if (o.op === 'fail' && taken.length === 1) return void slots.failed(first, now, 'no');
+        if (o.op === 'fail' && taken.length === 1) return void slots.failed(first, now, 1, 'no');
         if (taken.some(({ id }) => !table.has(id))) return slots.lost(taken);
         const count = Math.min(taken.length, 1 + o.nth);
         apply(taken.slice(0, count));
@@ -398,9 +410,192 @@ describe('behind more rows of a held key than a read passes', () => {
       for (let taken = slots.take(false); taken; taken = slots.take(false)) {
         if (taken[0]?.msgKey === 'k') return;
         if (taken.length > 1) slots.split(taken, 0);
-        else slots.failed(taken[0] as OutboxMessage, now, 'no');
+        else slots.failed(taken[0] as OutboxMessage, now, 1, 'no');
       }
     }
     expect.unreachable('k was not handled');
+  });
+});
+
+describe('keys that fail', () => {
+  interface Try {
+    key: string;
+    at: number;
+    failed: boolean;
+  }
+
+  /** Plays a worker of one slot with a clock of its own: it reads when it is told of something, when it is due, and once a second from the start. */
+  function openWorker(o: { triesMs: number; fails: (key: string) => boolean }) {
+    const slots = createLocalSlots();
+    const tries: Try[] = [];
+    /** `isFull`: all its transactions are other slots'. */
+    const worker = { ...o, rows: [] as OutboxMessage[], now: 0, reads: 0, isFull: false, tries, run, write };
+    let sweepAt = 0;
+    let isTold = false;
+
+    function write(...rows: OutboxMessage[]): void {
+      worker.rows.push(...rows);
+      isTold = true;
+    }
+
+    function work(taken: OutboxMessage[]): void {
+      const beganAt = worker.now;
+      let count = 0;
+      for (; count < taken.length && worker.now - beganAt < 25; count++) {
+        const { msgKey: key } = taken[count] as OutboxMessage;
+        const failed = worker.fails(key);
+        tries.push({ key, at: worker.now, failed });
+        worker.now += failed ? worker.triesMs : 1;
+        if (!failed) continue;
+        if (taken.length > 1) slots.split(taken, count);
+        else slots.failed(taken[0] as OutboxMessage, worker.now, worker.now - beganAt, 'no');
+        return;
+      }
+      const done = new Set(taken.slice(0, count));
+      worker.rows = worker.rows.filter((row) => !done.has(row));
+      slots.handled(taken, count, worker.now - beganAt);
+    }
+
+    function run(ms: number, until = () => false): void {
+      const end = worker.now + ms;
+      const take = () => (worker.isFull ? undefined : slots.take(false));
+      while (worker.now < end && !until()) {
+        const sweeps = worker.now >= sweepAt;
+        if (sweeps) {
+          slots.rewindAll();
+          sweepAt = worker.now + 1000;
+        }
+        if (isTold || sweeps || worker.now >= slots.readAt()) {
+          isTold = false;
+          read(slots, worker.rows, worker.now);
+          worker.reads += 1;
+          worker.now += 1;
+        }
+        for (let taken = take(); taken; taken = take()) work(taken);
+        if (!until()) worker.now = Math.max(worker.now, Math.min(slots.readAt(), sweepAt, end));
+      }
+    }
+    return worker;
+  }
+
+  const FAILING = 300;
+  const failing = Array.from({ length: FAILING }, (_, i) => message(i + 1, `bad${i}`, 1));
+  const isBad = (key: string) => key.startsWith('bad');
+
+  /** All of them have failed, and a while has passed. */
+  function openFailing(triesMs: number): ReturnType<typeof openWorker> {
+    const worker = openWorker({ triesMs, fails: isBad });
+    worker.write(...failing);
+    worker.run(2 * FAILING * triesMs + 10_000);
+    worker.tries.length = 0;
+    worker.reads = 0;
+    return worker;
+  }
+
+  /** How long a message waits that is written now. */
+  function waits(worker: ReturnType<typeof openWorker>, n = 1): number {
+    const writtenAt = worker.now;
+    worker.write(message(1000 + n, 'good', n));
+    worker.run(300_000, () => worker.rows.every(({ msgKey }) => isBad(msgKey)));
+    return worker.now - writtenAt;
+  }
+
+  /** What failed has taken of the time since then. */
+  function shareOf({ tries, triesMs, now }: ReturnType<typeof openWorker>, from: number): number {
+    const failed = tries.filter((tried) => tried.failed && tried.at >= from);
+    return (failed.length * triesMs) / (now - from);
+  }
+
+  test.each([100, 30])('when many begin to, %d ms each, nothing waits behind them for long', (triesMs) => {
+    const worker = openWorker({ triesMs, fails: isBad });
+    worker.write(...failing);
+    // Each is found out once among others and once alone; until then nobody knows.
+    expect(waits(worker)).toBeLessThan(2 * FAILING * triesMs + 3000);
+  });
+
+  test.each([100, 30])(
+    'many, %d ms each, take half of the time at most, and each has its turn',
+    (triesMs) => {
+      const worker = openFailing(triesMs);
+      const from = worker.now;
+      for (let n = 1; n <= 200; n++) {
+        expect(waits(worker, n), `good-${n}`).toBeLessThan(110 + triesMs);
+        worker.run(1000);
+      }
+      expect(shareOf(worker, from)).toBeLessThan(0.52);
+      const failed = worker.tries.filter((tried) => tried.failed);
+      for (const { msgKey } of failing) {
+        const times = [from, ...failed.filter(({ key }) => key === msgKey).map(({ at }) => at), worker.now];
+        const apart = times.slice(1).map((at, n) => at - (times[n] as number));
+        expect(Math.max(...apart), msgKey).toBeLessThan(2.2 * FAILING * triesMs);
+      }
+      expect(worker.reads / (worker.now - from)).toBeLessThan(1 / 20); // which is how far two reads from the start are apart
+    },
+  );
+
+  test('many that were fast and now take long leave the slot to others after the first of them', () => {
+    const worker = openFailing(1);
+    worker.now += 6000; // all are due
+    worker.triesMs = 1000;
+    const from = worker.now;
+    expect(waits(worker)).toBeLessThan(1200);
+    worker.run(60_000);
+    expect(shareOf(worker, from)).toBeLessThan(0.52);
+  });
+
+  test('many that are due while the slot waits for a transaction are not let in all the same', () => {
+    const worker = openFailing(1);
+    worker.isFull = true;
+    worker.run(6000);
+    worker.isFull = false;
+    worker.triesMs = 1000;
+    expect(waits(worker)).toBeLessThan(1200);
+  });
+
+  test('many are handled soon when they can be', () => {
+    const worker = openFailing(100);
+    const from = worker.now;
+    worker.fails = () => false;
+    worker.run(60_000, () => worker.rows.length === 0);
+    expect(worker.now - from).toBeLessThan(5500); // the longest that one of them waits by itself, and some
+    expect(worker.tries.filter(({ at }) => at < from + 1000).length).toBeGreaterThan(FAILING / 2);
+  });
+
+  test('those that are gone from the table take the place of none that is there', () => {
+    const worker = openFailing(100);
+    worker.rows = worker.rows.slice(200);
+    const left = worker.rows.map(({ msgKey }) => msgKey);
+    worker.run(60_000);
+    expect(new Set(worker.tries.map(({ key }) => key))).toEqual(new Set(left));
+    worker.fails = () => false;
+    worker.run(5500);
+    expect(worker.rows).toEqual([]);
+  });
+
+  test('few are tried each at its own times', () => {
+    const worker = openWorker({ triesMs: 20, fails: isBad });
+    const few = failing.slice(0, 3);
+    for (const row of few) {
+      worker.write(row);
+      worker.run(2500);
+    }
+    worker.run(20_000);
+    for (const { msgKey } of few) {
+      const began = worker.tries.filter(({ key }) => key === msgKey).map(({ at }) => at);
+      const waited = began.slice(1).map((at, n) => at - (began[n] as number) - 20);
+      [200, 400, 800, 1600, 3200, 5000].forEach((ms, n) => {
+        expect(waited[n]).toBeGreaterThanOrEqual(ms);
+        expect(waited[n]).toBeLessThan(ms + 100);
+      });
+    }
+  });
+
+  test('one that hung once is tried again at its time', () => {
+    const worker = openWorker({ triesMs: 10_000, fails: isBad });
+    worker.write(...failing.slice(0, 1));
+    worker.run(10_000);
+    worker.fails = () => false;
+    worker.run(250);
+    expect(worker.rows).toEqual([]);
   });
 });

@@ -5,7 +5,7 @@ import { backoffMs, type OutboxMessage } from './relay-queue.ts';
 import type { SlotPart } from './slot-read.ts';
 import { createSweep, type Sweep } from './slot-sweep.ts';
 
-/** A key whose next message failed. It is tried again at its time, alone in its transaction. */
+/** A key whose next message failed. It is tried again at its time, or when it has its turn, alone in its transaction. */
 export interface Trouble {
   key: string;
   slot: number;
@@ -26,6 +26,12 @@ interface SlotState {
   rewind: boolean;
   rewoundAt: number;
   sweep: Sweep;
+  /** By key, the one whose last try is longest ago first. */
+  troubles: Map<string, Trouble>;
+  /** None of these keys is let in before: the slot is for the others. */
+  restUntil: number;
+  /** So many of them are let in the next time. */
+  places: number;
   /** The table has more than was read. */
   more: boolean;
   /** Read again from here, once: a lower id may have been committed late. */
@@ -55,8 +61,8 @@ export interface LocalSlots {
   handled(taken: readonly OutboxMessage[], count: number, ms: number): boolean;
   /** Nothing was done because of the n-th: what is before it in its slot is tried again together, then that one alone. */
   split(taken: readonly OutboxMessage[], at: number): void;
-  /** The one message that was taken failed; its key waits. */
-  failed(message: OutboxMessage, now: number, error: string): Trouble;
+  /** The one message that was taken failed, after so many ms; its key waits. */
+  failed(message: OutboxMessage, now: number, ms: number, error: string): Trouble;
   /** Some of them were gone: what memory has of their slots is out of date. */
   lost(taken: readonly OutboxMessage[]): void;
   /** The one message that was taken became a dead letter that holds its key. */
@@ -75,6 +81,10 @@ export interface LocalSlots {
 
 /** Messages of one transaction at most. */
 const BATCH = 100;
+/** So many failing keys of a slot are let in at once, at most, so that a read always has room for others. */
+const PLACES = 50;
+/** They are tried for so long, in ms, before others have as much of the slot. */
+const TRY_MS = 100;
 /** Slots share a transaction, and others are waited for, as long as its handlers take no longer than this, in ms. */
 const SMALL_MS = 5;
 /** Keys whose last number is remembered. */
@@ -83,7 +93,6 @@ const REMEMBERED_KEYS = 20_000;
 /** `floorOf`: the slot has no row with this id or a lower one, see `Floors`. */
 export function createLocalSlots(floorOf: (slot: number) => bigint = () => 0n): LocalSlots {
   const slots = new Map<number, SlotState>();
-  const troubles = new Map<string, Trouble>();
   /** The last number of each key that was read. */
   const last = new Map<string, bigint>();
   /** Slots that have something to handle take turns. */
@@ -103,6 +112,9 @@ export function createLocalSlots(floorOf: (slot: number) => bigint = () => 0n): 
         rewind: true,
         rewoundAt: Number.NEGATIVE_INFINITY,
         sweep: createSweep(),
+        troubles: new Map(),
+        restUntil: Number.NEGATIVE_INFINITY,
+        places: 1,
         more: false,
       };
       slots.set(slot, state);
@@ -131,6 +143,7 @@ export function createLocalSlots(floorOf: (slot: number) => bigint = () => 0n): 
 
   /** What memory has of the slot is read once more, so the last number of a key is the one before. */
   function rewind(state: SlotState, now: number): void {
+    if (now >= letInAt(state)) letIn(state, now);
     for (const { msgKey, keySeq } of state.pending.toReversed())
       if (keySeq !== UNNUMBERED) last.set(msgKey, BigInt(keySeq) - 1n);
     state.pending = [];
@@ -140,38 +153,63 @@ export function createLocalSlots(floorOf: (slot: number) => bigint = () => 0n): 
     state.sweep.begin();
   }
 
-  /** When the slot may be read from its start: not while it is on its way to the end, which it would never reach. */
+  /** When the slot is to be read from its start: not while it is on its way to the end, which it would never reach. */
   function rewindAt(state: SlotState): number {
-    if (!state.rewind || state.sweep.isOnItsWay()) return Number.POSITIVE_INFINITY;
-    return state.rewoundAt + state.sweep.apartMs();
+    if (state.sweep.isOnItsWay()) return Number.POSITIVE_INFINITY;
+    const wantedAt = state.rewind ? Number.NEGATIVE_INFINITY : letInAt(state);
+    return Math.max(wantedAt, state.rewoundAt + state.sweep.apartMs());
+  }
+
+  /** When a failing key may be let in. Not while memory has something of the slot, as that may be of those let in before. */
+  function letInAt({ pending, troubles, restUntil }: SlotState): number {
+    if (pending.length > 0) return Number.POSITIVE_INFINITY;
+    let soonest = Number.POSITIVE_INFINITY;
+    for (const trouble of troubles.values())
+      if (isLeftOut(trouble)) soonest = Math.min(soonest, trouble.dueAt);
+    return Math.max(soonest, restUntil);
   }
 
   /**
-   * Keys whose time has come are read again, from the start because they are below what was read. Not in the middle of a sweep, whose steps would
-   * show what comes behind their first message.
+   * Keys whose time has come are read again, from the start because they are below what was read: further up a read would show what comes behind
+   * their first message. One that is not met, as its rows are gone or far behind, takes nobody's place the next time.
    */
-  function release(now: number): void {
-    for (const trouble of troubles.values()) {
-      const state = stateOf(trouble.slot);
-      if (trouble.dueAt > now || !isLeftOut(trouble) || state.sweep.isOnItsWay()) continue;
-      trouble.dueAt = Number.NEGATIVE_INFINITY;
-      state.rewind = true;
+  function letIn(state: SlotState, now: number): void {
+    const due = [...state.troubles.values()].filter((trouble) => isLeftOut(trouble) && trouble.dueAt <= now);
+    for (const trouble of due.slice(0, state.places)) trouble.dueAt = Number.NEGATIVE_INFINITY;
+    state.places = Math.min(PLACES, 2 * state.places);
+  }
+
+  /**
+   * A key took so many ms to fail again, so the others have as long. When it is their turn, those let in that were not tried yet are left out
+   * again. Without this a hundred keys that fail slowly are due anew when the last of them was tried, and nothing behind them is ever read.
+   * Then the one that waits longest is let in alone: of several that with the lowest id is tried first, and the highest might never be.
+   */
+  function rest(state: SlotState, now: number, ms: number): void {
+    state.restUntil = Math.max(state.restUntil, now - ms) + 2 * ms;
+    if (state.restUntil < now + TRY_MS) return;
+    state.places = 1;
+    for (const { msgKey } of state.pending) {
+      const trouble = state.troubles.get(msgKey);
+      if (!trouble) continue;
+      trouble.dueAt = now;
+      dropKey(state, msgKey);
     }
   }
 
   /** The messages of a slot that may share a transaction; the first one of a key that failed is alone in its own. */
-  function nextOf({ pending, limit }: SlotState): OutboxMessage[] {
+  function nextOf({ pending, limit, troubles }: SlotState): OutboxMessage[] {
     const failing = troubles.size === 0 ? -1 : pending.findIndex(({ msgKey }) => troubles.has(msgKey));
     return pending.slice(0, failing === -1 ? limit : Math.min(limit, Math.max(1, failing)));
   }
 
-  const failuresOf = ({ msgKey }: OutboxMessage) => troubles.get(msgKey)?.failures ?? 0;
+  const failuresOf = ({ slot, msgKey }: OutboxMessage) => stateOf(slot).troubles.get(msgKey)?.failures ?? 0;
+
+  const troubles = () => [...slots.values()].flatMap((state) => [...state.troubles.values()]);
 
   return {
     failuresOf,
 
     wanted(owned, now) {
-      release(now);
       const asked = new Map<number, bigint>();
       for (const slot of owned) {
         const state = stateOf(slot);
@@ -236,7 +274,7 @@ export function createLocalSlots(floorOf: (slot: number) => bigint = () => 0n): 
       const taken: OutboxMessage[] = [];
       for (const [slot, state] of [...ready.slice(after), ...ready.slice(0, after)]) {
         const messages = nextOf(state);
-        const alone = state.limit < BATCH || troubles.has(state.pending[0]?.msgKey ?? '');
+        const alone = state.limit < BATCH || state.troubles.has(state.pending[0]?.msgKey ?? '');
         if (taken.length > 0 && (alone || taken.length + messages.length > Math.min(BATCH, small))) continue;
         turn = slot;
         state.busy = true;
@@ -255,7 +293,7 @@ export function createLocalSlots(floorOf: (slot: number) => bigint = () => 0n): 
         state.pending.splice(0, messages.filter((message) => done.has(message)).length);
       }
       if (count > 0) pace = Math.max(0.01, 0.8 * pace + (0.2 * ms) / count);
-      return [...done].map(({ msgKey }) => troubles.delete(msgKey)).includes(true);
+      return [...done].map(({ slot, msgKey }) => stateOf(slot).troubles.delete(msgKey)).includes(true);
     },
 
     split(taken, at) {
@@ -269,7 +307,7 @@ export function createLocalSlots(floorOf: (slot: number) => bigint = () => 0n): 
       }
     },
 
-    failed(message, now, error) {
+    failed(message, now, ms, error) {
       const state = stateOf(message.slot);
       state.busy = false;
       state.limit = BATCH;
@@ -277,7 +315,10 @@ export function createLocalSlots(floorOf: (slot: number) => bigint = () => 0n): 
       const failures = failuresOf(message) + 1;
       const dueAt = now + backoffMs(failures);
       const trouble = { key: message.msgKey, slot: message.slot, failures, dueAt, error };
-      troubles.set(message.msgKey, trouble);
+      state.troubles.delete(message.msgKey); // to the end: others are tried before it
+      state.troubles.set(message.msgKey, trouble);
+      // The first time it was one of the others; what hung once is tried again soon.
+      if (failures > 1) rest(state, now, ms);
       return trouble;
     },
 
@@ -299,7 +340,7 @@ export function createLocalSlots(floorOf: (slot: number) => bigint = () => 0n): 
       state.busy = false;
       state.limit = BATCH;
       dropKey(state, message.msgKey);
-      troubles.delete(message.msgKey);
+      state.troubles.delete(message.msgKey);
     },
 
     isBusy: (slot) => slots.get(slot)?.busy ?? false,
@@ -307,18 +348,17 @@ export function createLocalSlots(floorOf: (slot: number) => bigint = () => 0n): 
     drop(slot) {
       dropAll(stateOf(slot));
       slots.delete(slot);
-      for (const trouble of [...troubles.values()]) if (trouble.slot === slot) troubles.delete(trouble.key);
     },
 
-    excluded: () => [...troubles.values()].filter(isLeftOut).map(({ key }) => key),
+    excluded: () =>
+      troubles()
+        .filter(isLeftOut)
+        .map(({ key }) => key),
 
-    troubles: () => [...troubles.values()],
+    troubles,
 
     readAt() {
       let soonest = Number.POSITIVE_INFINITY;
-      for (const trouble of troubles.values())
-        if (isLeftOut(trouble) && !stateOf(trouble.slot).sweep.isOnItsWay())
-          soonest = Math.min(soonest, trouble.dueAt);
       for (const state of slots.values()) {
         if (state.busy) continue;
         soonest = Math.min(soonest, rewindAt(state));
@@ -330,7 +370,7 @@ export function createLocalSlots(floorOf: (slot: number) => bigint = () => 0n): 
   };
 }
 
-/** Until it is released. */
+/** Until it is let in. */
 function isLeftOut({ dueAt }: Trouble): boolean {
   return dueAt !== Number.NEGATIVE_INFINITY;
 }

@@ -417,6 +417,37 @@ describe('what fails', () => {
     await eventually(() => expect(worker.health.details().components.local?.status).toBe('ok'));
   });
 
+  test('more failing keys of a slot than a read takes hold up nothing behind them, and are all handled when they can be', async () => {
+    const slot = slotOf('bad');
+    const keys = (prefix: string, count: number) =>
+      Array.from({ length: 10_000 }, (_, i) => `${prefix}${i}`)
+        .filter((key) => slotOf(key) === slot)
+        .slice(0, count);
+    const tries = new Map<string, number>();
+    let cured = false;
+    const worker = await start(
+      noting(async ({ key }) => {
+        if (cured || !key.startsWith('bad')) return;
+        const nth = (tries.get(key) ?? 0) + 1;
+        tries.set(key, nth);
+        if (nth > 2) await pause(60); // those of a hundred keys take longer than a key waits at most
+        throw new Error('not now');
+      }),
+    );
+    await write(...keys('bad', 110).map((key) => remind(key, 1)));
+    worker.nudge();
+    await eventually(() => expect(tries.size).toBe(110));
+    await pause(1000); // now more of them are due than a read takes
+    for (const key of keys('good', 3)) {
+      await write(remind(key, 1));
+      worker.nudge();
+      await eventually(async () => expect((await effects()).at(-1)?.key).toBe(key), 1500);
+    }
+    cured = true;
+    await emptied(10_000);
+    await expectOnceInOrder(113);
+  });
+
   const broken = (o: { ordered?: boolean }) =>
     noting(({ key, data }) => {
       if (key === 'bad' && data.n === 2) throw new PermanentError('never');

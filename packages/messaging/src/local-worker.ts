@@ -44,7 +44,8 @@ export interface LocalWorker extends Worker {
  * whose handlers are `ordered` are handled in the order of writing. Replicas share the slots evenly, and each slot has one owner at a time.
  *
  * What a handler throws decides as it does for a consumer: a permanent failure makes a dead letter of the topic `self`, which
- * holds its key when the handler is `ordered`; everything else is tried again, without limit, and holds up its own key only.
+ * holds its key when the handler is `ordered`; everything else is tried again, without limit, and holds up its own key only:
+ * however many fail, trying them again takes half of the time of their slot at most.
  *
  * `start` rejects with an OutboxSetupError when the tables are wrong; a database that is away is waited for.
  *
