@@ -177,8 +177,13 @@ test('a first request that has begun when it closes is waited for, its head and 
   });
   ahead.write('POST /echo HT');
   await sleep(50);
-  const closed = server.close(5000);
-  await sleep(1300); // when it accepts no more
+  const closed = server.close(10_000);
+  const accepts = () =>
+    new Promise<boolean>((resolve) => {
+      const socket = net.connect(server.port, '127.0.0.1', () => resolve(true));
+      socket.on('error', () => resolve(false)).on('connect', () => socket.destroy());
+    });
+  while (await accepts()) await sleep(20);
   ahead.write('TP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: 7\r\n\r\n{"a"');
   await sleep(1200); // when it waits for no head any more
   ahead.write(':1}');

@@ -590,6 +590,47 @@ describe('keys that fail', () => {
     }
   });
 
+  test('one is tried again at its times beside a backlog of its slot, whose reads are never handled to their end', () => {
+    const slots = createLocalSlots();
+    let rows = [
+      message(1, 'bad', 1),
+      ...Array.from({ length: 3000 }, (_, i) => message(i + 2, `good${i}`, 1)),
+    ];
+    const tries: number[] = [];
+    // A transaction takes one of its messages in 50 ms, then the transactions are other slots' for a while; there is a sweep each second.
+    for (let now = 0; now < 60_000; now += 200) {
+      if (now % 1000 === 0) slots.rewindAll();
+      read(slots, rows, now);
+      const [first, ...others] = slots.take(false) ?? [];
+      if (first?.msgKey !== 'bad') {
+        rows = rows.filter((row) => row !== first);
+        slots.handled([first as OutboxMessage, ...others], 1, 50);
+      } else if (others.length > 0) slots.split([first, ...others], 0);
+      else {
+        tries.push(now);
+        slots.failed(first, now, 50, 'no');
+      }
+    }
+    const apart = [...tries.slice(1), 60_000].map((at, n) => at - (tries[n] as number));
+    expect(Math.max(...apart)).toBeLessThan(6000);
+  });
+
+  test('many whose other messages fill the reads leave the slot to others after the first of them', () => {
+    const worker = openWorker({ triesMs: 1, fails: isBad });
+    let id = 0;
+    for (let k = 0; k < 60; k++) for (let n = 1; n <= 100; n++) worker.write(message(++id, `bad${k}`, n));
+    worker.run(60_000);
+    worker.now += 6000; // all are due
+    worker.triesMs = 1000;
+    for (let n = 1; n <= 20; n++) {
+      const writtenAt = worker.now;
+      worker.write(message(10_000 + n, 'good', n));
+      worker.run(300_000, () => worker.rows.every(({ msgKey }) => isBad(msgKey)));
+      expect(worker.now - writtenAt, `good-${n}`).toBeLessThan(2500);
+      worker.run(1500);
+    }
+  });
+
   test('one that hung once is tried again at its time', () => {
     const worker = openWorker({ triesMs: 10_000, fails: isBad });
     worker.write(...failing.slice(0, 1));

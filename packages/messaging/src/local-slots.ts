@@ -160,9 +160,10 @@ export function createLocalSlots(floorOf: (slot: number) => bigint = () => 0n): 
     return Math.max(wantedAt, state.rewoundAt + state.sweep.apartMs());
   }
 
-  /** When a failing key may be let in. Not while memory has something of the slot, as that may be of those let in before. */
+  /** When a failing key may be let in. Not while memory has one of those that were let in before. */
   function letInAt({ pending, troubles, restUntil }: SlotState): number {
-    if (pending.length > 0) return Number.POSITIVE_INFINITY;
+    if (troubles.size === 0 || pending.some(({ msgKey }) => troubles.has(msgKey)))
+      return Number.POSITIVE_INFINITY;
     let soonest = Number.POSITIVE_INFINITY;
     for (const trouble of troubles.values())
       if (isLeftOut(trouble)) soonest = Math.min(soonest, trouble.dueAt);
@@ -188,11 +189,11 @@ export function createLocalSlots(floorOf: (slot: number) => bigint = () => 0n): 
     state.restUntil = Math.max(state.restUntil, now - ms) + 2 * ms;
     if (state.restUntil < now + TRY_MS) return;
     state.places = 1;
-    for (const { msgKey } of state.pending) {
-      const trouble = state.troubles.get(msgKey);
-      if (!trouble) continue;
+    const read = new Set(state.pending.map(({ msgKey }) => msgKey));
+    for (const trouble of state.troubles.values()) {
+      if (isLeftOut(trouble)) continue;
       trouble.dueAt = now;
-      dropKey(state, msgKey);
+      if (read.has(trouble.key)) dropKey(state, trouble.key);
     }
   }
 

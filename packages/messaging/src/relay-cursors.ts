@@ -19,8 +19,6 @@ export interface RelayCursors extends Beliefs {
   onTheirWay(slots: readonly number[]): number[];
   /** When the first of these slots is to be read from its floor. */
   sweepAt(slots: readonly number[]): number;
-  /** The slot is given up. */
-  drop(slot: number): void;
 }
 
 interface Cursor {

@@ -112,7 +112,6 @@ export async function relayLoop(o: LoopOptions): Promise<void> {
     isClear: (slot) =>
       queue.hasLeft(slot) && ![...acknowledged.values()].some((message) => message.slot === slot),
     onLeft(slot) {
-      cursors.drop(slot);
       floors.drop(slot);
       queue.left(slot);
     },

@@ -30,6 +30,8 @@ export interface Beliefs {
   doubt(row: OutboxMessage): void;
   /** It was dropped from memory or passed over, to be read again: no later one of its key is to be believed before. */
   distrust(message: OutboxMessage): void;
+  /** The slot is given up: nothing of it is known any more. */
+  drop(slot: number): void;
 }
 
 export interface PublishError {
@@ -239,9 +241,12 @@ export function createRelayQueue(beliefs: Beliefs, perKey = PER_KEY): RelayQueue
     if (topic.stuck.delete(state)) topic.stuckBytes -= state.messages[0]?.bytes ?? 0;
   }
 
-  /** Something of its topic went through. After one such attempt it waits for its time again, or it would be tried with each success of others. */
+  /**
+   * Something of its topic went through, so it is tried before its time. One that failed so often that it may be at fault itself has one such attempt
+   * and then waits for its time again, or it would be tried with each success of others.
+   */
   function hurry(state: KeyState): void {
-    if (!state.wasEarly) state.dueAt = 0;
+    if (!state.inFlight && !(state.wasEarly && state.failures >= STUCK_AFTER)) state.dueAt = 0;
   }
 
   /** What the table has behind this message of its key is taken from there. */
@@ -412,6 +417,7 @@ export function createRelayQueue(beliefs: Beliefs, perKey = PER_KEY): RelayQueue
 
     left(slot) {
       leaving.delete(slot);
+      beliefs.drop(slot);
     },
 
     exclusions() {

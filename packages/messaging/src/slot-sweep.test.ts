@@ -61,4 +61,7 @@ test('a sweep in steps is on its way until it comes to what is not left out, or 
   expect(sweep.isOnItsWay()).toBe(false);
   sweep.read(end, 1000); // behind its end
   expect([sweep.tookMs(), sweep.apartMs()]).toEqual([10, 40]);
+  sweep.begin();
+  sweep.read({ inSteps: false }, 60_000);
+  expect(sweep.apartMs(), 'ten seconds after its end').toBe(70_000);
 });

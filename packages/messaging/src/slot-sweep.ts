@@ -43,8 +43,9 @@ const DOUBTS_AT_MOST = 2000;
 
 /** Two sweeps of a slot begin at least so far apart, in ms, however much is doubted. */
 const APART_MS = 20;
-/** And so many times their length. */
+/** And so many times the length of the first, but no more than so many ms from its end to the next: what waits for that one is late. */
 const APART = 4;
+const PAUSE_AT_MOST_MS = 10_000;
 
 export function createSweep(): Sweep {
   let fromFloor = false;
@@ -93,6 +94,6 @@ export function createSweep(): Sweep {
 
     hasDoubts: () => doubted > 0,
     tookMs: () => tookMs,
-    apartMs: () => Math.max(APART_MS, APART * tookMs),
+    apartMs: () => Math.max(APART_MS, tookMs + Math.min((APART - 1) * tookMs, PAUSE_AT_MOST_MS)),
   };
 }
