@@ -546,7 +546,9 @@ describe('keys that fail', () => {
   test('many that are due while the slot waits for a transaction are not let in all the same', () => {
     const worker = openFailing(1);
     worker.isFull = true;
+    const before = worker.reads;
     worker.run(6000);
+    expect(worker.reads - before, 'and it is not read anew for each of them').toBeLessThan(30);
     worker.isFull = false;
     worker.triesMs = 1000;
     expect(waits(worker)).toBeLessThan(1200);
@@ -614,6 +616,32 @@ describe('keys that fail', () => {
     const apart = [...tries.slice(1), 60_000].map((at, n) => at - (tries[n] as number));
     expect(Math.max(...apart)).toBeLessThan(6000);
   });
+
+  test.each([
+    { turnMs: 400, count: 12, each: 1 },
+    { turnMs: 400, count: 12, each: 100 },
+    { turnMs: 60, count: 100, each: 1 },
+  ])(
+    '$count of a slot whose turn comes every $turnMs ms leave some of the turns to others ($each of each)',
+    ({ turnMs, count, each }) => {
+      const slots = createLocalSlots();
+      const bads = Array.from({ length: count * each }, (_, i) =>
+        message(i + 1, `bad${Math.floor(i / each)}`, (i % each) + 1),
+      );
+      const rows = [...bads, message(10_000, 'good', 1)];
+      let now = 0;
+      for (let isDone = false; !isDone && now < 60_000; now += turnMs) {
+        if (now % 1200 === 0) slots.rewindAll();
+        read(slots, rows, now);
+        const taken = slots.take(false) ?? [];
+        const bad = taken.findIndex(({ msgKey }) => isBad(msgKey));
+        if (taken.length > 1) slots.split(taken, Math.max(0, bad));
+        else if (bad === 0) slots.failed(taken[0] as OutboxMessage, now + 11, 11, 'no');
+        else isDone = taken.length === 1;
+      }
+      expect(now).toBeLessThan(15_000);
+    },
+  );
 
   test('many whose other messages fill the reads leave the slot to others after the first of them', () => {
     const worker = openWorker({ triesMs: 1, fails: isBad });

@@ -28,8 +28,10 @@ interface SlotState {
   sweep: Sweep;
   /** By key, the one whose last try is longest ago first. */
   troubles: Map<string, Trouble>;
-  /** None of these keys is let in before: the slot is for the others. */
+  /** None of these keys is let in before, so that they do not take the worker's transactions from other slots. */
   restUntil: number;
+  /** Nor before others of this slot were handled for so long, in ms, if there are any. */
+  owed: number;
   /** So many of them are let in the next time. */
   places: number;
   /** The table has more than was read. */
@@ -114,6 +116,7 @@ export function createLocalSlots(floorOf: (slot: number) => bigint = () => 0n): 
         sweep: createSweep(),
         troubles: new Map(),
         restUntil: Number.NEGATIVE_INFINITY,
+        owed: 0,
         places: 1,
         more: false,
       };
@@ -161,7 +164,9 @@ export function createLocalSlots(floorOf: (slot: number) => bigint = () => 0n): 
   }
 
   /** When a failing key may be let in. Not while memory has one of those that were let in before. */
-  function letInAt({ pending, troubles, restUntil }: SlotState): number {
+  function letInAt(state: SlotState): number {
+    const { pending, troubles, restUntil } = state;
+    if (state.owed > 0 && hasOthers(state)) return Number.POSITIVE_INFINITY;
     if (troubles.size === 0 || pending.some(({ msgKey }) => troubles.has(msgKey)))
       return Number.POSITIVE_INFINITY;
     let soonest = Number.POSITIVE_INFINITY;
@@ -170,24 +175,32 @@ export function createLocalSlots(floorOf: (slot: number) => bigint = () => 0n): 
     return Math.max(soonest, restUntil);
   }
 
+  /** Messages of keys that do not fail, as far as is known. */
+  function hasOthers({ pending, troubles, more }: SlotState): boolean {
+    return more || pending.some(({ msgKey }) => !troubles.has(msgKey));
+  }
+
   /**
    * Keys whose time has come are read again, from the start because they are below what was read: further up a read would show what comes behind
    * their first message. One that is not met, as its rows are gone or far behind, takes nobody's place the next time.
    */
   function letIn(state: SlotState, now: number): void {
+    state.owed = 0;
     const due = [...state.troubles.values()].filter((trouble) => isLeftOut(trouble) && trouble.dueAt <= now);
     for (const trouble of due.slice(0, state.places)) trouble.dueAt = Number.NEGATIVE_INFINITY;
     state.places = Math.min(PLACES, 2 * state.places);
   }
 
   /**
-   * A key took so many ms to fail again, so the others have as long. When it is their turn, those let in that were not tried yet are left out
-   * again. Without this a hundred keys that fail slowly are due anew when the last of them was tried, and nothing behind them is ever read.
-   * Then the one that waits longest is let in alone: of several that with the lowest id is tried first, and the highest might never be.
+   * A key took so many ms to fail again, so the others are to be handled for as long; that so much time has passed is not enough, as the slot may have
+   * waited for a transaction all the while. When it is their turn, those let in that were not tried yet are left out again. Without this a hundred keys
+   * that fail slowly are due anew when the last of them was tried, and nothing behind them is ever read. Then the one that waits longest is let in
+   * alone: of several that with the lowest id is tried first, and the highest might never be.
    */
   function rest(state: SlotState, now: number, ms: number): void {
     state.restUntil = Math.max(state.restUntil, now - ms) + 2 * ms;
-    if (state.restUntil < now + TRY_MS) return;
+    state.owed += ms;
+    if (state.owed < TRY_MS) return;
     state.places = 1;
     const read = new Set(state.pending.map(({ msgKey }) => msgKey));
     for (const trouble of state.troubles.values()) {
@@ -291,6 +304,7 @@ export function createLocalSlots(floorOf: (slot: number) => bigint = () => 0n): 
         const state = stateOf(slot);
         state.busy = false;
         state.limit = BATCH;
+        state.owed = Math.max(0, state.owed - ms);
         state.pending.splice(0, messages.filter((message) => done.has(message)).length);
       }
       if (count > 0) pace = Math.max(0.01, 0.8 * pace + (0.2 * ms) / count);
