@@ -17,7 +17,7 @@ test('a process that is killed at any point of its work, again and again: what w
       died += 1;
   expect(died).toBeGreaterThan(3);
   expect(await pipeline.run({ writes: 1 })).toBe('ended');
-  expect(await pipeline.check()).toBeGreaterThan(3);
+  expect(await pipeline.check(), 'not only what the last one wrote, which was not killed').toBeGreaterThan(1);
 });
 
 test('control: published after the commit, without the outbox, some of it is lost', async () => {
