@@ -8,7 +8,6 @@ import { createSweep, type Sweep } from './slot-sweep.ts';
 /** A key whose next message failed. It is tried again at its time, or when it has its turn, alone in its transaction. */
 export interface Trouble {
   key: string;
-  slot: number;
   failures: number;
   dueAt: number;
   error: string;
@@ -329,7 +328,7 @@ export function createLocalSlots(floorOf: (slot: number) => bigint = () => 0n): 
       dropKey(state, message.msgKey);
       const failures = failuresOf(message) + 1;
       const dueAt = now + backoffMs(failures);
-      const trouble = { key: message.msgKey, slot: message.slot, failures, dueAt, error };
+      const trouble = { key: message.msgKey, failures, dueAt, error };
       state.troubles.delete(message.msgKey); // to the end: others are tried before it
       state.troubles.set(message.msgKey, trouble);
       // The first time it was one of the others; what hung once is tried again soon.

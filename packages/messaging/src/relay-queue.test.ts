@@ -641,17 +641,30 @@ test('many keys that recover at once are left to the next sweep, but for a few t
   expect(queue.exclusions().keys).toHaveLength(24);
 });
 
-test('a key that fails is not read on, and of a topic of which no more is read none is', () => {
-  const queue = newQueue(2);
-  const rows = [1, 2, 3].map((n) => message(n, 'k', n));
-  queue.offer(rows);
-  queue.succeeded(queue.next(0) as OutboxMessage);
-  queue.succeeded(queue.next(0) as OutboxMessage);
-  const [place] = queue.wanted();
-  queue.refill(place as KeyPlace, partOf(rows, place as KeyPlace));
-  queue.offer([message(9, 'other', 1), message(10, 'other', 2), message(11, 'other', 3)]);
-  queue.failed(queue.next(0) as OutboxMessage, 0, down);
-  expect(queue.wanted()).toEqual([]);
+describe('a key of which little is left in memory', () => {
+  /** One message, and the table has more. */
+  function openLow(): RelayQueue {
+    const queue = newQueue(4);
+    queue.offer([1, 2, 3, 4, 5].map((n) => message(n, 'k', n)));
+    for (let n = 1; n <= 3; n++) queue.succeeded(queue.next(0) as OutboxMessage);
+    expect(queue.wanted()).toMatchObject([{ key: 'k' }]);
+    return queue;
+  }
+
+  test('is not read on while it fails', () => {
+    const queue = openLow();
+    queue.failed(queue.next(0) as OutboxMessage, 0, down);
+    expect(queue.wanted()).toEqual([]);
+  });
+
+  test('nor while no more is read of its topic', () => {
+    const queue = openLow();
+    const last = queue.next(0) as OutboxMessage;
+    queue.offer(Array.from({ length: 1000 }, (_, i) => message(i + 10, `bad${i}`, 1)));
+    for (let i = 0; i < 1000; i++)
+      queue.failed(queue.next(0) as OutboxMessage, 0, { message: 'too big', refused: 'message' });
+    expect([last.msgKey, queue.exclusions().topics, queue.wanted()]).toEqual(['k', ['orders'], []]);
+  });
 });
 
 test('a slot that was won again keeps a key that fails, and one that is being left lets it go', () => {
