@@ -49,7 +49,7 @@ export async function localLoop(o: LocalLoopOptions): Promise<void> {
     const beganAt = performance.now();
     const applied = await applyGuarded(o.apply, taken);
     if (applied.kind === 'applied') {
-      const recovered = slots.handled(taken, applied.count, applied.ms);
+      const recovered = slots.handled(taken, applied.count, performance.now() - beganAt, applied.ms);
       report.handled(taken.slice(0, applied.count));
       if (recovered) report.troubles(slots.troubles());
     } else if (applied.kind === 'lost') {
@@ -83,8 +83,9 @@ export async function localLoop(o: LocalLoopOptions): Promise<void> {
     } catch (buryErr) {
       return retry(buryErr, true);
     }
-    if (holdsKey) slots.heldBy(message);
-    else slots.handled([message], 1, 0);
+    const ms = performance.now() - beganAt;
+    if (holdsKey) slots.heldBy(message, ms);
+    else slots.handled([message], 1, ms, 0);
     report.buried(message, failure, attempts);
   }
 
@@ -108,6 +109,7 @@ export async function localLoop(o: LocalLoopOptions): Promise<void> {
     onWon() {
       pollAt = 0;
     },
+    onLeaving: slots.leave,
     isClear: (slot) => !slots.isBusy(slot),
     onLeft(slot) {
       slots.drop(slot);
@@ -133,7 +135,7 @@ export async function localLoop(o: LocalLoopOptions): Promise<void> {
     const asked = slots.wanted(chores.kept(), now);
     if (asked.size > 0) {
       const parts = await session.read(asked, slots.excluded(), READ_LIMIT);
-      slots.offer(asked, parts, performance.now() - askedAt);
+      if (slots.offer(asked, parts, performance.now() - askedAt)) report.troubles(slots.troubles());
     } else if (polled) {
       await session.ping();
     }

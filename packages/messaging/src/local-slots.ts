@@ -29,10 +29,14 @@ interface SlotState {
   troubles: Map<string, Trouble>;
   /** None of these keys is let in before, so that they do not take the worker's transactions from other slots. */
   restUntil: number;
-  /** Nor before others of this slot were handled for so long, in ms, if there are any. */
+  /** Nor before others of this slot had it for so long, in ms, if there are any. */
   owed: number;
   /** So many of them are let in the next time. */
   places: number;
+  /** What is next of one that was let in was doubted in this sweep: the next sweep is for that, and lets nobody in. */
+  isDoubted: boolean;
+  /** To be given up: nothing more of it is begun. */
+  isLeaving: boolean;
   /** The table has more than was read. */
   more: boolean;
   /** Read again from here, once: a lower id may have been committed late. */
@@ -47,8 +51,8 @@ interface SlotState {
 export interface LocalSlots {
   /** Begins a read: for each slot that is to be read, the id above which. The others are read when they are done. */
   wanted(slots: readonly number[], now: number): Map<number, bigint>;
-  /** Ends it, after so many ms. */
-  offer(asked: ReadonlyMap<number, bigint>, parts: ReadonlyMap<number, SlotPart>, ms: number): void;
+  /** Ends it, after so many ms. True when this ended the trouble of a key: what failed of it is gone. */
+  offer(asked: ReadonlyMap<number, bigint>, parts: ReadonlyMap<number, SlotPart>, ms: number): boolean;
   /** Reads every slot from its start next time. */
   rewindAll(): void;
   /** Reads every slot from where it was some seconds ago next time; to be called once a second. */
@@ -58,19 +62,24 @@ export interface LocalSlots {
    * a few messages wait for the transaction under way, and for what comes meanwhile.
    */
   take(hold: boolean): OutboxMessage[] | undefined;
-  /** The first so many of what was taken have been handled, in so many ms. True when this ended the trouble of a key. */
-  handled(taken: readonly OutboxMessage[], count: number, ms: number): boolean;
+  /**
+   * The first so many of what was taken have been handled, in so many ms, of which the handlers took so many. True when this ended the trouble
+   * of a key.
+   */
+  handled(taken: readonly OutboxMessage[], count: number, ms: number, handlersMs?: number): boolean;
   /** Nothing was done because of the n-th: what is before it in its slot is tried again together, then that one alone. */
   split(taken: readonly OutboxMessage[], at: number): void;
   /** The one message that was taken failed, after so many ms; its key waits. */
   failed(message: OutboxMessage, now: number, ms: number, error: string): Trouble;
   /** Some of them were gone: what memory has of their slots is out of date. */
   lost(taken: readonly OutboxMessage[]): void;
-  /** The one message that was taken became a dead letter that holds its key. */
-  heldBy(message: OutboxMessage): void;
+  /** The one message that was taken became a dead letter that holds its key, after so many ms. */
+  heldBy(message: OutboxMessage, ms: number): void;
   /** How often the message has failed before. */
   failuresOf(message: OutboxMessage): number;
   isBusy(slot: number): boolean;
+  /** Takes no more of a slot that is to be given up. */
+  leave(slot: number): void;
   /** Forgets a slot that is given up. */
   drop(slot: number): void;
   /** Keys that are left out of the reads. */
@@ -82,10 +91,12 @@ export interface LocalSlots {
 
 /** Messages of one transaction at most. */
 const BATCH = 100;
-/** So many failing keys of a slot are let in at once, at most, so that a read always has room for others. */
+/** So many failing keys of a slot are let in by one sweep, at most, so that a read always has room for others. */
 const PLACES = 50;
 /** They are tried for so long, in ms, before others have as much of the slot. */
 const TRY_MS = 100;
+/** But no more than this, in ms: where the worker has little time for the slot, what hung for seconds would wait for minutes. */
+const OWED_AT_MOST_MS = 1000;
 /** Slots share a transaction, and others are waited for, as long as its handlers take no longer than this, in ms. */
 const SMALL_MS = 5;
 /** Keys whose last number is remembered. */
@@ -117,6 +128,8 @@ export function createLocalSlots(floorOf: (slot: number) => bigint = () => 0n): 
         restUntil: Number.NEGATIVE_INFINITY,
         owed: 0,
         places: 1,
+        isDoubted: false,
+        isLeaving: false,
         more: false,
       };
       slots.set(slot, state);
@@ -152,6 +165,7 @@ export function createLocalSlots(floorOf: (slot: number) => bigint = () => 0n): 
     state.rewind = false;
     state.rewoundAt = now;
     state.after = 0n;
+    state.isDoubted = false;
     state.sweep.begin();
   }
 
@@ -162,9 +176,13 @@ export function createLocalSlots(floorOf: (slot: number) => bigint = () => 0n): 
     return Math.max(wantedAt, state.rewoundAt + state.sweep.apartMs());
   }
 
-  /** When a failing key may be let in. Not while memory has one of those that were let in before. */
+  /**
+   * When a failing key may be let in. Not while memory has one of those that were let in before, nor together with one whose next message was doubted:
+   * what is met before it may hang and have it left out again, and so each time.
+   */
   function letInAt(state: SlotState): number {
     const { pending, troubles, restUntil } = state;
+    if (state.isDoubted) return Number.POSITIVE_INFINITY;
     if (state.owed > 0 && hasOthers(state)) return Number.POSITIVE_INFINITY;
     if (troubles.size === 0 || pending.some(({ msgKey }) => troubles.has(msgKey)))
       return Number.POSITIVE_INFINITY;
@@ -198,7 +216,7 @@ export function createLocalSlots(floorOf: (slot: number) => bigint = () => 0n): 
    */
   function rest(state: SlotState, now: number, ms: number): void {
     state.restUntil = Math.max(state.restUntil, now - ms) + 2 * ms;
-    state.owed += ms;
+    state.owed = Math.min(state.owed + ms, OWED_AT_MOST_MS);
     if (state.owed < TRY_MS) return;
     state.places = 1;
     const read = new Set(state.pending.map(({ msgKey }) => msgKey));
@@ -207,6 +225,22 @@ export function createLocalSlots(floorOf: (slot: number) => bigint = () => 0n): 
       trouble.dueAt = now;
       if (read.has(trouble.key)) dropKey(state, trouble.key);
     }
+  }
+
+  /** Others had the slot for so long. */
+  function pay(state: SlotState, ms: number): void {
+    state.owed = Math.max(0, state.owed - ms);
+  }
+
+  /** The slot was read to its end: what was let in and not met is gone, unless it is doubted. True when there was any. */
+  function forgetGone(state: SlotState): boolean {
+    if (state.isDoubted) return false;
+    const read = new Set(state.pending.map(({ msgKey }) => msgKey));
+    const gone = [...state.troubles.values()].filter(
+      (trouble) => !isLeftOut(trouble) && !read.has(trouble.key),
+    );
+    for (const { key } of gone) state.troubles.delete(key);
+    return gone.length > 0;
   }
 
   /** The messages of a slot that may share a transaction; the first one of a key that failed is alone in its own. */
@@ -245,6 +279,7 @@ export function createLocalSlots(floorOf: (slot: number) => bigint = () => 0n): 
     },
 
     offer(asked, parts, ms) {
+      let ended = false;
       for (const [slot, part] of parts) {
         const state = stateOf(slot);
         const { sweep } = state;
@@ -255,6 +290,7 @@ export function createLocalSlots(floorOf: (slot: number) => bigint = () => 0n): 
             if (!isNext && !fromFloor && !sweep.believes(row.msgKey, row.id)) {
               sweep.doubt(row.msgKey, row.id);
               state.rewind = true;
+              if (state.troubles.has(row.msgKey)) state.isDoubted = true;
               continue;
             }
             remember(row.msgKey, row.keySeq);
@@ -264,7 +300,9 @@ export function createLocalSlots(floorOf: (slot: number) => bigint = () => 0n): 
         sweep.read(part, ms);
         if (part.to > state.after) state.after = part.to;
         state.more = part.more;
+        if (!part.more && forgetGone(state)) ended = true;
       }
+      return ended;
     },
 
     lookBack() {
@@ -277,7 +315,9 @@ export function createLocalSlots(floorOf: (slot: number) => bigint = () => 0n): 
     },
 
     take(hold) {
-      const ready = [...slots].filter(([, state]) => !state.busy && state.pending.length > 0);
+      const ready = [...slots]
+        .filter(([, { busy, isLeaving, pending }]) => !busy && !isLeaving && pending.length > 0)
+        .sort(([a], [b]) => a - b); // in the order in which they were won one that is full could keep its turn for ever
       const small = Math.max(1, Math.floor(SMALL_MS / pace));
       if (hold && ready.reduce((n, [, { pending }]) => n + pending.length, 0) < small) return undefined;
       const after = Math.max(
@@ -297,16 +337,17 @@ export function createLocalSlots(floorOf: (slot: number) => bigint = () => 0n): 
       return taken.length > 0 ? taken : undefined;
     },
 
-    handled(taken, count, ms) {
+    handled(taken, count, ms, handlersMs = ms) {
       const done = new Set(taken.slice(0, count));
       for (const [slot, messages] of bySlot(taken)) {
         const state = stateOf(slot);
         state.busy = false;
         state.limit = BATCH;
-        state.owed = Math.max(0, state.owed - ms);
-        state.pending.splice(0, messages.filter((message) => done.has(message)).length);
+        const ended = messages.filter((message) => done.has(message)).length;
+        if (ended > 0) pay(state, ms);
+        state.pending.splice(0, ended);
       }
-      if (count > 0) pace = Math.max(0.01, 0.8 * pace + (0.2 * ms) / count);
+      if (count > 0) pace = Math.max(0.01, 0.8 * pace + (0.2 * handlersMs) / count);
       return [...done].map(({ slot, msgKey }) => stateOf(slot).troubles.delete(msgKey)).includes(true);
     },
 
@@ -333,6 +374,7 @@ export function createLocalSlots(floorOf: (slot: number) => bigint = () => 0n): 
       state.troubles.set(message.msgKey, trouble);
       // The first time it was one of the others; what hung once is tried again soon.
       if (failures > 1) rest(state, now, ms);
+      else pay(state, ms);
       return trouble;
     },
 
@@ -349,15 +391,20 @@ export function createLocalSlots(floorOf: (slot: number) => bigint = () => 0n): 
       }
     },
 
-    heldBy(message) {
+    heldBy(message, ms) {
       const state = stateOf(message.slot);
       state.busy = false;
       state.limit = BATCH;
+      pay(state, ms);
       dropKey(state, message.msgKey);
       state.troubles.delete(message.msgKey);
     },
 
     isBusy: (slot) => slots.get(slot)?.busy ?? false,
+
+    leave(slot) {
+      stateOf(slot).isLeaving = true;
+    },
 
     drop(slot) {
       dropAll(stateOf(slot));

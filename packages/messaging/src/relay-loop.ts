@@ -128,7 +128,7 @@ export async function relayLoop(o: LoopOptions): Promise<void> {
     // What is left out takes no room, and a slot that passed it only now and then would be held up by the backlog of all others.
     const slots = hasRoom ? chores.kept() : cursors.onTheirWay(chores.kept());
     if (slots.length === 0) return session.ping();
-    if (hasRoom && now >= lookBackAt) {
+    if (now >= lookBackAt) {
       lookBackAt = now + LOOK_BACK_MS;
       cursors.lookBack();
     }

@@ -627,6 +627,51 @@ test('an attempt at its own time is none before it, though something of its topi
   expect(queue.next(now)?.msgKey).toBe('bad');
 });
 
+test('keys whose publishing hangs leave others half of what may be under way', () => {
+  const queue = newQueue();
+  const [hanging, goods] = [20, 20].map((length, n) =>
+    Array.from({ length }, (_, i) => message(100 * n + i + 1, `${n ? 'good' : 'bad'}${i}`, 1)),
+  ) as [OutboxMessage[], OutboxMessage[]];
+  queue.offer(hanging);
+  for (const _ of hanging)
+    queue.failed(queue.next(0) as OutboxMessage, 0, { message: 'late', refused: 'message' });
+  const flying = Array.from({ length: 16 }, () => queue.next(1000)).filter((m) => m !== undefined);
+  expect([flying.length, queue.nextDue(1000)], 'of what has failed').toEqual([8, undefined]);
+  queue.offer(goods);
+  expect(takeAll(queue, 1000)).toEqual(goods.map(({ eventId }) => eventId));
+  queue.failed(flying[0] as OutboxMessage, 1000, down);
+  expect(takeAll(queue, 1000), 'one for each that has ended').toEqual(['orders-bad8-1']);
+  queue.succeeded(flying[1] as OutboxMessage);
+  expect(takeAll(queue, 1000)).toEqual(['orders-bad9-1']);
+});
+
+test('nor do topics that are down take all of it, however many', () => {
+  const queue = newQueue();
+  const topics = Array.from({ length: 20 }, (_, n) => `t${n}`);
+  topics.forEach((topic, n) => {
+    queue.offer([1, 2, 3, 4].map((k) => message(10 * n + k, `k${k}`, 1, topic)));
+  });
+  let now = 0;
+  while (queue.status().topicsDown.length < topics.length) {
+    const m = queue.next(now);
+    if (m) queue.failed(m, now, down);
+    else now = queue.nextDue(now) ?? now;
+  }
+  expect(takeAll(queue, now + 10_000)).toHaveLength(8);
+});
+
+test('a key that failed in passing and is refused now says nothing of its topic', () => {
+  const queue = newQueue();
+  const rows = ['a', 'b', 'c'].map((key, n) => message(n + 1, key, 1)) as [OutboxMessage, ...OutboxMessage[]];
+  queue.offer(rows.slice(0, 2));
+  for (const row of rows.slice(0, 2)) queue.failed(row, 0, down);
+  takeAll(queue, 200);
+  queue.failed(rows[0], 200, { message: 'too big', refused: 'message' });
+  queue.offer(rows.slice(2));
+  queue.failed(queue.next(200) as OutboxMessage, 200, down);
+  expect(queue.status().topicsDown).toEqual([]);
+});
+
 test('many keys that recover at once are left to the next sweep, but for a few that are read on by themselves', () => {
   const beliefs = believing();
   const queue = createRelayQueue(beliefs);

@@ -100,6 +100,8 @@ const STUCK_AFTER = 8;
 const STUCK_AT_MOST = { keys: 1000, bytes: 32 * 1024 * 1024 };
 /** Keys whose last number is remembered. */
 const REMEMBERED_KEYS = 20_000;
+/** So many attempts of what has failed, or of topics that are down, are under way at a time, half of what a relay has: each may take as long as a publish may. */
+const RETRIES_AT_MOST = 8;
 
 interface KeyState {
   topic: string;
@@ -107,6 +109,8 @@ interface KeyState {
   slot: number;
   messages: OutboxMessage[];
   inFlight: boolean;
+  /** What is in flight is one of the attempts that are counted. */
+  isRetry: boolean;
   /** The table has more of this key than memory; it is left out of the reads, and read on by itself. */
   more: boolean;
   /** From behind this id. */
@@ -156,6 +160,7 @@ export function createRelayQueue(beliefs: Beliefs, perKey = PER_KEY): RelayQueue
   const back = new Set<string>();
   /** Topics that the last read left out. */
   let leftOut: string[] = [];
+  let retries = 0;
 
   function topicOf(name: string): TopicState {
     let topic = topics.get(name);
@@ -188,7 +193,16 @@ export function createRelayQueue(beliefs: Beliefs, perKey = PER_KEY): RelayQueue
   /** A topic that is down gets one attempt at a time, whichever of its keys is due. */
   function dueAt(state: KeyState): number {
     const topic = topicOf(state.topic);
-    return isDown(topic) && topic.inFlight > 0 ? Number.POSITIVE_INFINITY : state.dueAt;
+    const mustWait = (isDown(topic) && topic.inFlight > 0) || (isRetry(state) && retries >= RETRIES_AT_MOST);
+    return mustWait ? Number.POSITIVE_INFINITY : state.dueAt;
+  }
+
+  const isRetry = ({ failures, topic }: KeyState) => failures > 0 || isDown(topicOf(topic));
+
+  function landed(state: KeyState): void {
+    state.inFlight = false;
+    topicOf(state.topic).inFlight -= 1;
+    if (state.isRetry) retries -= 1;
   }
 
   /** Drops what comes after the first `keep` messages of a key from memory; the table still has it. */
@@ -345,6 +359,8 @@ export function createRelayQueue(beliefs: Beliefs, perKey = PER_KEY): RelayQueue
         if (dueAt(state) > now) continue;
         idle.delete(state);
         state.inFlight = true;
+        state.isRetry = isRetry(state);
+        if (state.isRetry) retries += 1;
         topicOf(state.topic).inFlight += 1;
         return state.messages[0];
       }
@@ -359,13 +375,12 @@ export function createRelayQueue(beliefs: Beliefs, perKey = PER_KEY): RelayQueue
       const recovered = hadFailed || isDown(topic);
       if (hadFailed) countFailing(message, -1);
       if (isDown(topic)) rewindFor(message.topic); // keys were dropped from memory
-      topic.inFlight -= 1;
       for (const other of topic.failing) hurry(other);
       topic.failing.clear();
       free(state);
       state.messages.shift();
       gone(message);
-      state.inFlight = false;
+      landed(state);
       state.failures = 0;
       state.dueAt = 0;
       remember(message);
@@ -380,7 +395,7 @@ export function createRelayQueue(beliefs: Beliefs, perKey = PER_KEY): RelayQueue
     failed(message, now, error) {
       const state = keys.get(nameOf(message)) as KeyState;
       const topic = topicOf(message.topic);
-      topic.inFlight -= 1;
+      landed(state);
       if (leaving.has(state.slot)) return forget(state);
       if (state.failures === 0) countFailing(message, 1);
       state.wasEarly = state.failures > 0 && state.dueAt === 0;
@@ -388,13 +403,13 @@ export function createRelayQueue(beliefs: Beliefs, perKey = PER_KEY): RelayQueue
       state.dueAt = now + backoffMs(state.failures);
       state.error = error.message;
       state.refused = error.refused;
-      state.inFlight = false;
       shorten(state, 1);
       state.more = true;
       state.from = message.id;
       hungry.delete(state);
       idle.add(state);
-      if (error.refused !== 'message') topic.failing.add(state);
+      if (error.refused === 'message') topic.failing.delete(state);
+      else topic.failing.add(state);
       if (error.refused === 'message' || state.failures >= STUCK_AFTER) stick(state, message);
       if (isDown(topic)) shed(message.topic);
     },
@@ -513,6 +528,7 @@ function newKey({ topic, msgKey, slot }: OutboxMessage): KeyState {
     slot,
     messages: [],
     inFlight: false,
+    isRetry: false,
     more: false,
     from: 0n,
     failures: 0,

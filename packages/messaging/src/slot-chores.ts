@@ -26,7 +26,7 @@ export interface SlotChoresOptions {
   /** There are new slots. */
   onWon(): void;
   /** The slot is to be given up: nothing more of it is begun. */
-  onLeaving?(slot: number): void;
+  onLeaving(slot: number): void;
   /** Whether nothing of the slot is under way here, so that another may own it. */
   isClear(slot: number): boolean;
   /** The slot is given up: what is known of it is forgotten. */
@@ -57,7 +57,7 @@ export function createSlotChores(o: SlotChoresOptions): SlotChores {
     if (won) o.onWon();
     for (const slot of kept().slice(0, Math.max(0, surplus - leaving.size))) {
       leaving.add(slot);
-      o.onLeaving?.(slot);
+      o.onLeaving(slot);
     }
   }
 
