@@ -39,15 +39,11 @@ export async function openLocalSession(o: {
   return {
     ...session,
 
-    // The keys that are held are found in the same statement: between two of them a message could become a dead letter,
-    // and the one behind it would be taken for the next.
     read: (after, without, limit) =>
       readBySlot(session.run, after, limit, {
         queue: 'outbox_local',
         leavesOut: (sql) => sql`(${without.length > 0} OR EXISTS (${heldKeys(sql)}))`,
-        takes: (sql) => sql`
-          msg_key <> ALL (ARRAY(SELECT json_array_elements_text(${asJson(without)}::text::json)))
-          AND msg_key <> ALL (ARRAY(${heldKeys(sql)}))`,
+        takes: (sql) => takesOthersThan(sql, without),
       }),
 
     depth: (floorOf) =>
@@ -55,6 +51,16 @@ export async function openLocalSession(o: {
         session.run((sql) => depthOf(sql, 'outbox_local', slots, floorOf)),
       ),
   };
+}
+
+/**
+ * By NOT IN, for the reason that a relay does. The keys that are held are found in the same statement: between two of them a message could
+ * become a dead letter, and the one behind it would be taken for the next.
+ */
+export function takesOthersThan(sql: postgres.Sql, without: readonly string[]) {
+  return sql`
+    msg_key NOT IN (SELECT json_array_elements_text(${asJson(without)}::text::json))
+    AND msg_key NOT IN (${heldKeys(sql)})`;
 }
 
 function heldKeys(sql: postgres.Sql) {

@@ -66,18 +66,13 @@ export async function openSession(o: SessionOptions): Promise<RelaySession> {
   return {
     ...session,
 
-    read(after, without, limit) {
-      // One text for both, because PostgreSQL looks such up in a hash table, and goes through pairs one by one.
-      const keys = without.keys.map(({ topic, key }) => `${topic} ${key}`);
-      return readBySlot(session.run, after, limit, {
+    read: (after, without, limit) =>
+      readBySlot(session.run, after, limit, {
         queue: 'outbox',
         columns: topicToo,
-        leavesOut: () => keys.length > 0 || without.topics.length > 0,
-        takes: (sql) => sql`
-          topic <> ALL (ARRAY(SELECT json_array_elements_text(${asJson(without.topics)}::text::json)))
-          AND topic || ' ' || msg_key <> ALL (ARRAY(SELECT json_array_elements_text(${asJson(keys)}::text::json)))`,
-      });
-    },
+        leavesOut: () => without.keys.length > 0 || without.topics.length > 0,
+        takes: (sql) => takesOthersThan(sql, without),
+      }),
 
     readKeys: (places, limit) =>
       askOfSlots(places, (some) =>
@@ -104,6 +99,17 @@ export async function openSession(o: SessionOptions): Promise<RelaySession> {
     depth: (floorOf) =>
       askOfSlots(session.owned(), (slots) => session.run((sql) => depthOf(sql, 'outbox', slots, floorOf))),
   };
+}
+
+/**
+ * One text for both, and by NOT IN: PostgreSQL looks such up in a hash table, and goes through pairs, or an array, one by one. Beside 20,000 keys
+ * a read of 2,000 rows took 0.7 s instead of 0.02.
+ */
+export function takesOthersThan(sql: postgres.Sql, { topics, keys }: Exclusions) {
+  const names = keys.map(({ topic, key }) => `${topic} ${key}`);
+  return sql`
+    topic NOT IN (SELECT json_array_elements_text(${asJson(topics)}::text::json))
+    AND topic || ' ' || msg_key NOT IN (SELECT json_array_elements_text(${asJson(names)}::text::json))`;
 }
 
 /**
