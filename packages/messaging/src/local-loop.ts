@@ -114,6 +114,7 @@ export async function localLoop(o: LocalLoopOptions): Promise<void> {
     onLeft(slot) {
       slots.drop(slot);
       floors.drop(slot);
+      report.troubles(slots.troubles());
     },
     async measure() {
       report.depth(await session.depth(floors.of));

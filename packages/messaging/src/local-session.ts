@@ -54,13 +54,14 @@ export async function openLocalSession(o: {
 }
 
 /**
- * By NOT IN, for the reason that a relay does. The keys that are held are found in the same statement: between two of them a message could
+ * By NOT IN, for the reason that a relay does, and of an array, as PostgreSQL makes no hash table of a query of which it expects too many rows.
+ * The keys that are held are found in the same statement: between two of them a message could
  * become a dead letter, and the one behind it would be taken for the next.
  */
 export function takesOthersThan(sql: postgres.Sql, without: readonly string[]) {
   return sql`
     msg_key NOT IN (SELECT json_array_elements_text(${asJson(without)}::text::json))
-    AND msg_key NOT IN (${heldKeys(sql)})`;
+    AND msg_key NOT IN (SELECT unnest(ARRAY(${heldKeys(sql)})))`;
 }
 
 function heldKeys(sql: postgres.Sql) {

@@ -76,9 +76,9 @@ describe('a slot', () => {
     const all = slots.take(false) ?? [];
     expect(idsOf(all)).toEqual(['a-1', 'b-1', 'c-1', 'd-1']);
     slots.split(all, 1);
+    expect(idsOf(slots.take(false))).toEqual(['d-1']);
     const before = slots.take(false) ?? [];
     expect(idsOf(before)).toEqual(['a-1']);
-    expect(idsOf(slots.take(false))).toEqual(['d-1']);
     slots.handled(before, 1, 1);
     const again = slots.take(false) ?? [];
     expect(idsOf(again)).toEqual(['b-1', 'c-1']);
@@ -98,6 +98,24 @@ describe('a slot', () => {
       slots.handled(taken, 1, 300); // so slow that each has its own
     }
     expect(new Set(turns.slice(-4))).toEqual(new Set([0, 1, 2, 3]));
+  });
+
+  test('that has too much for the transaction of others is not passed over again and again', () => {
+    const slots = createLocalSlots();
+    const owned = [0, 1, 2, 3];
+    const many = Array.from({ length: 100 }, (_, i) => message(i + 1, `many${i}`, 1, 1));
+    read(slots, many, 0, { owned });
+    for (let n = 0; n < 30; n++) slots.handled((slots.take(false) ?? []).slice(0, 1), 1, 2.5); // two of them fit
+    const left = many.slice(30);
+    let id = 1000;
+    for (let n = 0; n < 20; n++) {
+      const few = (n % 2 ? [0, 2] : [3]).map((slot) => message(++id, `few${id}`, 1, slot));
+      read(slots, [...left, ...few], 30 * n, { owned });
+      const taken = slots.take(false) ?? [];
+      if (taken[0]?.slot === 1) return;
+      slots.handled(taken, taken.length, 2.5 * taken.length);
+    }
+    expect.unreachable('slot 1 had no turn');
   });
 
   test('that is to be given up is not begun with again', () => {
@@ -454,11 +472,16 @@ describe('keys that fail', () => {
   }
 
   /** Plays a worker of one slot with a clock of its own: it reads when it is told of something, when it is due, and once a second from the start. */
-  function openWorker(o: { triesMs: number; fails: (key: string) => boolean }) {
+  function openWorker(o: { triesMs: number; handlesMs?: number; fails: (key: string) => boolean }) {
     const slots = createLocalSlots();
     const tries: Try[] = [];
+    const isLetIn = (key: string) => !slots.excluded().includes(key);
     /** `isFull`: all its transactions are other slots'. */
-    const worker = { ...o, rows: [] as OutboxMessage[], now: 0, reads: 0, isFull: false, tries, run, write };
+    const worker = {
+      ...o,
+      ...{ rows: [] as OutboxMessage[], now: 0, reads: 0, isFull: false },
+      ...{ tries, isLetIn, run, write },
+    };
     let sweepAt = 0;
     let isTold = false;
 
@@ -474,7 +497,7 @@ describe('keys that fail', () => {
         const { msgKey: key } = taken[count] as OutboxMessage;
         const failed = worker.fails(key);
         tries.push({ key, at: worker.now, failed });
-        worker.now += failed ? worker.triesMs : 1;
+        worker.now += failed ? worker.triesMs : (worker.handlesMs ?? 1);
         if (!failed) continue;
         if (taken.length > 1) slots.split(taken, count);
         else slots.failed(taken[0] as OutboxMessage, worker.now, worker.now - beganAt, 'no');
@@ -706,6 +729,42 @@ describe('keys that fail', () => {
     expect(worker.tries.length, 'and then the other has them again').toBeGreaterThanOrEqual(2);
   });
 
+  test('nor is it left out by one that hangs when others whose next number nobody knows are before it', () => {
+    let chance = 0;
+    const worker = openWorker({
+      triesMs: 10_000,
+      handlesMs: 15,
+      fails: (key) => isBad(key) || (key === 'k' && ++chance === 1),
+    });
+    for (let n = 1; n <= 2100; n++) worker.write(message(n, 'bad', n));
+    worker.run(60_000);
+    worker.write(message(9000, 'k', 57));
+    worker.run(100_000, () => chance === 1);
+    worker.run(100_000, () => worker.isLetIn('k'));
+    worker.write(...Array.from({ length: 650 }, (_, i) => message(3000 + i, `other${i}`, 7)));
+    worker.tries.length = 0;
+    worker.run(400_000, () => chance === 2);
+    expect(worker.tries.filter(({ key, failed }) => failed || key === 'k')).toMatchObject([{ key: 'k' }]);
+  });
+
+  test('and when it has had its turn the others have theirs, before a backlog has come to its end', () => {
+    let [chance, id] = [0, 3000];
+    const worker = openWorker({
+      triesMs: 100,
+      fails(key) {
+        if (key.startsWith('good')) worker.write(message(++id, `good${id}`, 1)); // another one for each
+        return isBad(key) || (key === 'k' && ++chance <= 2); // among others, and by itself
+      },
+    });
+    for (let n = 1; n <= 2100; n++) worker.write(message(n, 'bad', n));
+    worker.write(message(3000, 'k', 57));
+    for (let n = 1; n <= 500; n++) worker.write(message(++id, `good${id}`, 1));
+    worker.run(100_000, () => chance === 3);
+    worker.tries.length = 0;
+    worker.run(60_000);
+    expect(worker.tries.filter(({ failed }) => failed).length).toBeGreaterThan(5);
+  });
+
   test.each(['hang once each', 'become dead letters that hold their keys'])(
     'one is tried again although there is always another of its slot, and these %s',
     (what) => {
@@ -807,6 +866,24 @@ describe('keys that fail', () => {
     expect(idsOf(taken)).toEqual(['k-7']);
     expect(told.filter(([ended]) => ended)).toEqual([[true, ['k']]]);
     expect(slots.failuresOf(rows[1] as OutboxMessage)).toBe(1);
+  });
+
+  test('one that was doubted and is gone holds up no other', () => {
+    const slots = createLocalSlots();
+    const held = [1, 2, 3].map((n) => message(n, 'held', n));
+    const [bad, k] = [message(4, 'bad', 1), message(5, 'k', 7)];
+    read(slots, [bad, k], 0);
+    slots.split(slots.take(false) ?? [], 0);
+    for (const row of [k, bad]) slots.failed(row, 0, 1, 'no');
+    for (let now = 300; !slots.excluded().includes('bad') || slots.excluded().includes('k'); now += 10)
+      read(slots, [...held, bad, k], now, { step: 2 });
+    for (const now of [400, 401]) read(slots, [...held, bad, k], now, { step: 2 }); // which doubts k
+    let taken: OutboxMessage[] | undefined;
+    for (let now = 500; now < 1000 && !taken; now += 10) {
+      read(slots, [...held, bad], now, { step: 2 });
+      taken = slots.take(false);
+    }
+    expect(idsOf(taken)).toEqual(['bad-1']);
   });
 
   test('one that hung once is tried again at its time', () => {

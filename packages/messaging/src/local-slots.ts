@@ -33,8 +33,10 @@ interface SlotState {
   owed: number;
   /** So many of them are let in the next time. */
   places: number;
-  /** What is next of one that was let in was doubted in this sweep: the next sweep is for that, and lets nobody in. */
-  isDoubted: boolean;
+  /** Up to here are rows of one that was let in, and were doubted in this sweep; 0 for none. */
+  doubted: bigint;
+  /** And in the sweeps before: nobody is let in until one has come there, or to the end. */
+  awaited: bigint;
   /** To be given up: nothing more of it is begun. */
   isLeaving: boolean;
   /** The table has more than was read. */
@@ -128,7 +130,8 @@ export function createLocalSlots(floorOf: (slot: number) => bigint = () => 0n): 
         restUntil: Number.NEGATIVE_INFINITY,
         owed: 0,
         places: 1,
-        isDoubted: false,
+        doubted: 0n,
+        awaited: 0n,
         isLeaving: false,
         more: false,
       };
@@ -165,7 +168,8 @@ export function createLocalSlots(floorOf: (slot: number) => bigint = () => 0n): 
     state.rewind = false;
     state.rewoundAt = now;
     state.after = 0n;
-    state.isDoubted = false;
+    state.awaited = higher(state.awaited, state.doubted);
+    state.doubted = 0n;
     state.sweep.begin();
   }
 
@@ -182,7 +186,7 @@ export function createLocalSlots(floorOf: (slot: number) => bigint = () => 0n): 
    */
   function letInAt(state: SlotState): number {
     const { pending, troubles, restUntil } = state;
-    if (state.isDoubted) return Number.POSITIVE_INFINITY;
+    if (state.doubted > 0n || state.awaited > 0n) return Number.POSITIVE_INFINITY;
     if (state.owed > 0 && hasOthers(state)) return Number.POSITIVE_INFINITY;
     if (troubles.size === 0 || pending.some(({ msgKey }) => troubles.has(msgKey)))
       return Number.POSITIVE_INFINITY;
@@ -234,7 +238,7 @@ export function createLocalSlots(floorOf: (slot: number) => bigint = () => 0n): 
 
   /** The slot was read to its end: what was let in and not met is gone, unless it is doubted. True when there was any. */
   function forgetGone(state: SlotState): boolean {
-    if (state.isDoubted) return false;
+    if (state.doubted > 0n) return false;
     const read = new Set(state.pending.map(({ msgKey }) => msgKey));
     const gone = [...state.troubles.values()].filter(
       (trouble) => !isLeftOut(trouble) && !read.has(trouble.key),
@@ -288,9 +292,9 @@ export function createLocalSlots(floorOf: (slot: number) => bigint = () => 0n): 
           if (row.keySeq !== UNNUMBERED) {
             const isNext = BigInt(row.keySeq) === (last.get(row.msgKey) ?? 0n) + 1n;
             if (!isNext && !fromFloor && !sweep.believes(row.msgKey, row.id)) {
+              if (state.troubles.has(row.msgKey)) state.doubted = higher(state.doubted, row.id);
               sweep.doubt(row.msgKey, row.id);
               state.rewind = true;
-              if (state.troubles.has(row.msgKey)) state.isDoubted = true;
               continue;
             }
             remember(row.msgKey, row.keySeq);
@@ -300,6 +304,7 @@ export function createLocalSlots(floorOf: (slot: number) => bigint = () => 0n): 
         sweep.read(part, ms);
         if (part.to > state.after) state.after = part.to;
         state.more = part.more;
+        if (!part.more || part.to >= state.awaited) state.awaited = 0n;
         if (!part.more && forgetGone(state)) ended = true;
       }
       return ended;
@@ -329,7 +334,7 @@ export function createLocalSlots(floorOf: (slot: number) => bigint = () => 0n): 
         const messages = nextOf(state);
         const alone = state.limit < BATCH || state.troubles.has(state.pending[0]?.msgKey ?? '');
         if (taken.length > 0 && (alone || taken.length + messages.length > Math.min(BATCH, small))) continue;
-        turn = slot;
+        if (taken.length === 0) turn = slot; // those that fit beside it are before one that has to wait for a turn of its own
         state.busy = true;
         taken.push(...messages);
         if (alone) break;

@@ -323,6 +323,32 @@ describe('several workers', () => {
     await eventually(async () => expect(await counts()).toEqual([8, 8]));
   });
 
+  test('one that is to give a slot up begins nothing more of it, though it has more of it in memory', async () => {
+    const handler = noting(() => pause(100));
+    await start(handler, { name: 'first', concurrency: 16 });
+    const key = Array.from({ length: 500 }, (_, i) => `k${i}`).find((k) => slotOf(k) === 0) as string;
+    await write(...Array.from({ length: 100 }, (_, n) => remind(key, n)));
+    await eventually(async () => expect((await effects()).length).toBeGreaterThan(0));
+    await start(handler, { name: 'second', concurrency: 16 });
+    await emptied(20_000);
+    await expectOnceInOrder(100);
+    const by = Map.groupBy(await effects(), ({ worker }) => worker);
+    expect(by.get('second')?.length ?? 0).toBeGreaterThan(50);
+  });
+
+  test('one that gave the slot of a failing key up tells no more of it', async () => {
+    const key = Array.from({ length: 500 }, (_, i) => `k${i}`).find((k) => slotOf(k) === 0) as string;
+    const fails = noting(() => Promise.reject(new Error('not now')));
+    const first = await start(fails, { name: 'first' });
+    await write(remind(key, 1));
+    const status = () => first.health.details().components.local?.status;
+    await eventually(() => expect(status()).toBe('degraded'));
+    await start(noting(), { name: 'second' });
+    await emptied(20_000);
+    expect(new Set([...(await owners()).values()])).toEqual(new Set(['first-local', 'second-local']));
+    await eventually(() => expect(status()).toBe('ok'));
+  });
+
   test('one that loses its slots in the middle of a transaction and the one that takes them over agree', async () => {
     const firstIsInside = Promise.withResolvers<void>();
     const goOn = Promise.withResolvers<void>();

@@ -672,6 +672,24 @@ test('a key that failed in passing and is refused now says nothing of its topic'
   expect(queue.status().topicsDown).toEqual([]);
 });
 
+test.each(['is refused', 'is of a slot that is given up'])(
+  'a topic is read again when it is not down any more because one of the keys that showed it %s',
+  (what) => {
+    const queue = newQueue();
+    const rows = ['a', 'b', 'c'].map((key, n) => tableRow(n + 1, key, 1, { slot: n })) as OutboxMessage[];
+    queue.offer(rows);
+    const [a, b, c] = [queue.next(0), queue.next(0), queue.next(0)] as OutboxMessage[];
+    for (const m of [a, b]) queue.failed(m as OutboxMessage, 0, down);
+    const again = queue.next(200) as OutboxMessage;
+    queue.failed(c as OutboxMessage, 200, down);
+    expect([queue.status().topicsDown, queue.wantsRewind()]).toEqual([['orders'], false]);
+    if (what === 'is refused') queue.failed(again, 200, { message: 'too big', refused: 'message' });
+    else queue.leave(1);
+    expect([queue.status().topicsDown, queue.wantsRewind()]).toEqual([[], true]);
+    expect(queue.rewound()).toEqual(['orders']);
+  },
+);
+
 test('many keys that recover at once are left to the next sweep, but for a few that are read on by themselves', () => {
   const beliefs = believing();
   const queue = createRelayQueue(beliefs);

@@ -237,9 +237,17 @@ export function createRelayQueue(beliefs: Beliefs, perKey = PER_KEY): RelayQueue
   function forget(state: KeyState): void {
     const [first] = state.messages;
     if (state.failures > 0 && first) countFailing(first, -1);
-    topicOf(state.topic).failing.delete(state);
+    acquit(state);
     free(state);
     drop(state);
+  }
+
+  /** Its failures say nothing of its topic. */
+  function acquit(state: KeyState): void {
+    const topic = topicOf(state.topic);
+    const wasDown = isDown(topic);
+    topic.failing.delete(state);
+    if (wasDown && !isDown(topic)) rewindFor(state.topic); // keys were dropped from memory
   }
 
   function stick(state: KeyState, { bytes }: OutboxMessage): void {
@@ -408,7 +416,7 @@ export function createRelayQueue(beliefs: Beliefs, perKey = PER_KEY): RelayQueue
       state.from = message.id;
       hungry.delete(state);
       idle.add(state);
-      if (error.refused === 'message') topic.failing.delete(state);
+      if (error.refused === 'message') acquit(state);
       else topic.failing.add(state);
       if (error.refused === 'message' || state.failures >= STUCK_AFTER) stick(state, message);
       if (isDown(topic)) shed(message.topic);
