@@ -868,6 +868,49 @@ describe('keys that fail', () => {
     expect(slots.failuresOf(rows[1] as OutboxMessage)).toBe(1);
   });
 
+  /** 2,100 rows of the key `bad`, which fails, and behind them those of `k`, with numbers that nobody knows, which has failed by chance. */
+  function openDoubted(o: { handlesMs: number; many: number; failures?: number }) {
+    let chance = 0;
+    const { failures = 2 } = o; // among others, and by itself
+    const worker = openWorker({
+      triesMs: 20,
+      handlesMs: o.handlesMs,
+      fails: (key) => isBad(key) || (key === 'k' && ++chance <= failures),
+    });
+    for (let n = 1; n <= 2100; n++) worker.write(message(n, 'bad', n));
+    for (let n = 1; n <= o.many; n++) worker.write(message(100_000 + n, 'k', 56 + n));
+    worker.run(100_000, () => chance === 2);
+    worker.run(100_000, () => worker.isLetIn('k'));
+    return worker;
+  }
+
+  test('one that has many messages whose numbers nobody knows keeps no other out until they are handled', () => {
+    const worker = openDoubted({ handlesMs: 100, many: 1500 });
+    worker.tries.length = 0;
+    worker.run(60_000);
+    expect(worker.rows.filter(({ msgKey }) => msgKey === 'k').length, 'it does go on').toBeLessThan(1300);
+    // After every hundred that were read; all of them take 150 s.
+    expect(worker.tries.filter(({ key }) => isBad(key)).length).toBeGreaterThan(3);
+  });
+
+  test('nor does one that fails again', () => {
+    const worker = openDoubted({ handlesMs: 1, many: 1, failures: 1000 });
+    worker.tries.length = 0;
+    worker.run(60_000);
+    for (const name of ['bad', 'k'])
+      expect(worker.tries.filter(({ key }) => key === name).length, name).toBeGreaterThan(5);
+  });
+
+  test('nor does one that a long backlog comes to be before', () => {
+    const worker = openDoubted({ handlesMs: 5, many: 1 });
+    worker.run(15); // it is doubted
+    worker.write(...Array.from({ length: 30_000 }, (_, i) => message(3000 + i, `good${i}`, 1)));
+    worker.tries.length = 0;
+    worker.run(60_000);
+    expect(worker.rows.length, 'it is there').toBeGreaterThan(10_000);
+    expect(worker.tries.filter(({ key }) => isBad(key)).length).toBeGreaterThan(5);
+  });
+
   test('one that was doubted and is gone holds up no other', () => {
     const slots = createLocalSlots();
     const held = [1, 2, 3].map((n) => message(n, 'held', n));

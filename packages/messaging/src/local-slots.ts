@@ -3,7 +3,7 @@ import { createLookBack } from './look-back.ts';
 import { UNNUMBERED } from './outbox-insert.ts';
 import { backoffMs, type OutboxMessage } from './relay-queue.ts';
 import type { SlotPart } from './slot-read.ts';
-import { createSweep, type Sweep } from './slot-sweep.ts';
+import { createSweep, DOUBTS_AT_MOST, type Sweep } from './slot-sweep.ts';
 
 /** A key whose next message failed. It is tried again at its time, or when it has its turn, alone in its transaction. */
 export interface Trouble {
@@ -33,10 +33,12 @@ interface SlotState {
   owed: number;
   /** So many of them are let in the next time. */
   places: number;
-  /** Up to here are rows of one that was let in, and were doubted in this sweep; 0 for none. */
-  doubted: bigint;
-  /** And in the sweeps before: nobody is let in until one has come there, or to the end. */
-  awaited: bigint;
+  /** Keys that were let in, and doubted in this sweep. */
+  doubted: Set<string>;
+  /** And in the sweeps before: nobody else is let in until one has come to them. */
+  awaited: Set<string>;
+  /** So many rows were read since. As many as are doubted at most can be before them; when there are more, nobody waits for them. */
+  rowsBefore: number;
   /** To be given up: nothing more of it is begun. */
   isLeaving: boolean;
   /** The table has more than was read. */
@@ -130,8 +132,9 @@ export function createLocalSlots(floorOf: (slot: number) => bigint = () => 0n): 
         restUntil: Number.NEGATIVE_INFINITY,
         owed: 0,
         places: 1,
-        doubted: 0n,
-        awaited: 0n,
+        doubted: new Set(),
+        awaited: new Set(),
+        rowsBefore: 0,
         isLeaving: false,
         more: false,
       };
@@ -168,8 +171,10 @@ export function createLocalSlots(floorOf: (slot: number) => bigint = () => 0n): 
     state.rewind = false;
     state.rewoundAt = now;
     state.after = 0n;
-    state.awaited = higher(state.awaited, state.doubted);
-    state.doubted = 0n;
+    const still = [...state.awaited].filter((key) => isLetIn(state, key));
+    if (still.length === 0) state.rowsBefore = 0;
+    state.awaited = new Set([...still, ...state.doubted]);
+    state.doubted = new Set();
     state.sweep.begin();
   }
 
@@ -186,7 +191,7 @@ export function createLocalSlots(floorOf: (slot: number) => bigint = () => 0n): 
    */
   function letInAt(state: SlotState): number {
     const { pending, troubles, restUntil } = state;
-    if (state.doubted > 0n || state.awaited > 0n) return Number.POSITIVE_INFINITY;
+    if (isAwaited(state)) return Number.POSITIVE_INFINITY;
     if (state.owed > 0 && hasOthers(state)) return Number.POSITIVE_INFINITY;
     if (troubles.size === 0 || pending.some(({ msgKey }) => troubles.has(msgKey)))
       return Number.POSITIVE_INFINITY;
@@ -194,6 +199,11 @@ export function createLocalSlots(floorOf: (slot: number) => bigint = () => 0n): 
     for (const trouble of troubles.values())
       if (isLeftOut(trouble)) soonest = Math.min(soonest, trouble.dueAt);
     return Math.max(soonest, restUntil);
+  }
+
+  /** Not those that were tried meanwhile, or are left out again. */
+  function isAwaited(state: SlotState): boolean {
+    return [...state.doubted, ...state.awaited].some((key) => isLetIn(state, key));
   }
 
   /** Messages of keys that do not fail, as far as is known. */
@@ -238,7 +248,7 @@ export function createLocalSlots(floorOf: (slot: number) => bigint = () => 0n): 
 
   /** The slot was read to its end: what was let in and not met is gone, unless it is doubted. True when there was any. */
   function forgetGone(state: SlotState): boolean {
-    if (state.doubted > 0n) return false;
+    if (state.doubted.size > 0) return false;
     const read = new Set(state.pending.map(({ msgKey }) => msgKey));
     const gone = [...state.troubles.values()].filter(
       (trouble) => !isLeftOut(trouble) && !read.has(trouble.key),
@@ -292,7 +302,7 @@ export function createLocalSlots(floorOf: (slot: number) => bigint = () => 0n): 
           if (row.keySeq !== UNNUMBERED) {
             const isNext = BigInt(row.keySeq) === (last.get(row.msgKey) ?? 0n) + 1n;
             if (!isNext && !fromFloor && !sweep.believes(row.msgKey, row.id)) {
-              if (state.troubles.has(row.msgKey)) state.doubted = higher(state.doubted, row.id);
+              if (state.troubles.has(row.msgKey)) state.doubted.add(row.msgKey);
               sweep.doubt(row.msgKey, row.id);
               state.rewind = true;
               continue;
@@ -304,7 +314,8 @@ export function createLocalSlots(floorOf: (slot: number) => bigint = () => 0n): 
         sweep.read(part, ms);
         if (part.to > state.after) state.after = part.to;
         state.more = part.more;
-        if (!part.more || part.to >= state.awaited) state.awaited = 0n;
+        state.rowsBefore += part.rows.length;
+        if (state.rowsBefore > DOUBTS_AT_MOST) state.awaited.clear();
         if (!part.more && forgetGone(state)) ended = true;
       }
       return ended;
@@ -439,6 +450,11 @@ export function createLocalSlots(floorOf: (slot: number) => bigint = () => 0n): 
 /** Until it is let in. */
 function isLeftOut({ dueAt }: Trouble): boolean {
   return dueAt !== Number.NEGATIVE_INFINITY;
+}
+
+function isLetIn({ troubles }: SlotState, key: string): boolean {
+  const trouble = troubles.get(key);
+  return trouble !== undefined && !isLeftOut(trouble);
 }
 
 function bySlot(messages: readonly OutboxMessage[]): Map<number, OutboxMessage[]> {

@@ -333,7 +333,7 @@ describe('several workers', () => {
     await emptied(20_000);
     await expectOnceInOrder(100);
     const by = Map.groupBy(await effects(), ({ worker }) => worker);
-    expect(by.get('second')?.length ?? 0).toBeGreaterThan(50);
+    expect(by.get('second')?.length ?? 0).toBeGreaterThan(10);
   });
 
   test('one that gave the slot of a failing key up tells no more of it', async () => {

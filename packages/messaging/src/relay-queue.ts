@@ -100,7 +100,7 @@ const STUCK_AFTER = 8;
 const STUCK_AT_MOST = { keys: 1000, bytes: 32 * 1024 * 1024 };
 /** Keys whose last number is remembered. */
 const REMEMBERED_KEYS = 20_000;
-/** So many attempts of what has failed, or of topics that are down, are under way at a time, half of what a relay has: each may take as long as a publish may. */
+/** So many attempts of what has failed are under way at a time, half of what a relay has by default: each may take as long as a publish may. */
 const RETRIES_AT_MOST = 8;
 
 interface KeyState {
@@ -197,7 +197,8 @@ export function createRelayQueue(beliefs: Beliefs, perKey = PER_KEY): RelayQueue
     return mustWait ? Number.POSITIVE_INFINITY : state.dueAt;
   }
 
-  const isRetry = ({ failures, topic }: KeyState) => failures > 0 || isDown(topicOf(topic));
+  /** The one attempt of a topic that is down is none of them: it would wait for those of other topics. */
+  const isRetry = ({ failures, topic }: KeyState) => failures > 0 && !isDown(topicOf(topic));
 
   function landed(state: KeyState): void {
     state.inFlight = false;

@@ -39,7 +39,7 @@ export interface Sweep {
 /** So many rows that are doubted are worth a new sweep at once. */
 const WORTH_A_SWEEP = 100;
 /** So many are kept in memory, and as many of the sweep before. */
-const DOUBTS_AT_MOST = 2000;
+export const DOUBTS_AT_MOST = 2000;
 
 /** Two sweeps of a slot begin at least so far apart, in ms, however much is doubted. */
 const APART_MS = 20;
