@@ -658,6 +658,39 @@ test('and the one attempt of a topic that is down does not wait for these', () =
   expect([taken.length, taken.filter((id) => id.startsWith('other')).length]).toEqual([9, 1]);
 });
 
+test('nor do topics that are down take all of it, however many, and each has its turn', () => {
+  const queue = newQueue();
+  const topics = Array.from({ length: 20 }, (_, n) => `t${n}`);
+  topics.forEach((topic, n) => {
+    queue.offer([1, 2, 3, 4].map((k) => message(10 * n + k, `k${k}`, 1, topic)));
+  });
+  let now = 0;
+  while (queue.status().topicsDown.length < topics.length) {
+    const m = queue.next(now);
+    if (m) queue.failed(m, now, down);
+    else now = queue.nextDue(now) ?? now;
+  }
+  now += 10_000;
+  const flying: OutboxMessage[] = [];
+  const tried: string[] = [];
+  const fill = () => {
+    for (let m = queue.next(now); m; m = queue.next(now)) {
+      flying.push(m);
+      tried.push(m.topic);
+    }
+  };
+  fill();
+  expect(flying).toHaveLength(4);
+  queue.offer([message(1000, 'good', 1, 'well')]);
+  expect(queue.next(now)?.topic).toBe('well');
+  while (tried.length < 40) {
+    now += 10_000; // each takes as long
+    queue.failed(flying.shift() as OutboxMessage, now, down);
+    fill();
+  }
+  for (const round of [tried.slice(0, 20), tried.slice(20)]) expect(new Set(round).size).toBe(20);
+});
+
 test('a key that failed in passing and is refused now says nothing of its topic', () => {
   const queue = newQueue();
   const rows = ['a', 'b', 'c'].map((key, n) => message(n + 1, key, 1)) as [OutboxMessage, ...OutboxMessage[]];

@@ -100,8 +100,13 @@ const STUCK_AFTER = 8;
 const STUCK_AT_MOST = { keys: 1000, bytes: 32 * 1024 * 1024 };
 /** Keys whose last number is remembered. */
 const REMEMBERED_KEYS = 20_000;
-/** So many attempts of what has failed are under way at a time, half of what a relay has by default: each may take as long as a publish may. */
-const RETRIES_AT_MOST = 8;
+/**
+ * So many attempts of what has failed are under way at a time, and so many of topics that are down, of the 16 that a relay has by default: each may take
+ * as long as a publish may, and the rest is for what did not fail.
+ */
+const AT_MOST = { retry: 8, probe: 4 };
+
+type Counted = keyof typeof AT_MOST;
 
 interface KeyState {
   topic: string;
@@ -110,7 +115,7 @@ interface KeyState {
   messages: OutboxMessage[];
   inFlight: boolean;
   /** What is in flight is one of the attempts that are counted. */
-  isRetry: boolean;
+  counted: Counted | undefined;
   /** The table has more of this key than memory; it is left out of the reads, and read on by itself. */
   more: boolean;
   /** From behind this id. */
@@ -131,6 +136,8 @@ interface TopicState {
   failed: number;
   failedBytes: number;
   inFlight: number;
+  /** Its last attempt was the n-th of all. */
+  tried: number;
   /** Keys that failed since the last success, and not for what their message is. */
   failing: Set<KeyState>;
   /** Keys that are taken to be at fault themselves. */
@@ -160,7 +167,8 @@ export function createRelayQueue(beliefs: Beliefs, perKey = PER_KEY): RelayQueue
   const back = new Set<string>();
   /** Topics that the last read left out. */
   let leftOut: string[] = [];
-  let retries = 0;
+  const underWay = { retry: 0, probe: 0 };
+  let attempts = 0;
 
   function topicOf(name: string): TopicState {
     let topic = topics.get(name);
@@ -193,17 +201,31 @@ export function createRelayQueue(beliefs: Beliefs, perKey = PER_KEY): RelayQueue
   /** A topic that is down gets one attempt at a time, whichever of its keys is due. */
   function dueAt(state: KeyState): number {
     const topic = topicOf(state.topic);
-    const mustWait = (isDown(topic) && topic.inFlight > 0) || (isRetry(state) && retries >= RETRIES_AT_MOST);
+    const kind = kindOf(state);
+    const mustWait = (isDown(topic) && topic.inFlight > 0) || (kind && underWay[kind] >= AT_MOST[kind]);
     return mustWait ? Number.POSITIVE_INFINITY : state.dueAt;
   }
 
-  /** The one attempt of a topic that is down is none of them: it would wait for those of other topics. */
-  const isRetry = ({ failures, topic }: KeyState) => failures > 0 && !isDown(topicOf(topic));
+  function kindOf({ failures, topic }: KeyState): Counted | undefined {
+    if (isDown(topicOf(topic))) return 'probe';
+    return failures > 0 ? 'retry' : undefined;
+  }
+
+  /** Of the topics that are down the one whose last attempt is longest ago: by the order of keys alone one with many would be tried again before others once. */
+  function inTurn(first: KeyState, now: number): KeyState {
+    if (!isDown(topicOf(first.topic))) return first;
+    let chosen = first;
+    for (const state of idle) {
+      const topic = topicOf(state.topic);
+      if (isDown(topic) && topic.tried < topicOf(chosen.topic).tried && dueAt(state) <= now) chosen = state;
+    }
+    return chosen;
+  }
 
   function landed(state: KeyState): void {
     state.inFlight = false;
     topicOf(state.topic).inFlight -= 1;
-    if (state.isRetry) retries -= 1;
+    if (state.counted) underWay[state.counted] -= 1;
   }
 
   /** Drops what comes after the first `keep` messages of a key from memory; the table still has it. */
@@ -364,13 +386,16 @@ export function createRelayQueue(beliefs: Beliefs, perKey = PER_KEY): RelayQueue
     },
 
     next(now) {
-      for (const state of idle) {
-        if (dueAt(state) > now) continue;
+      for (const first of idle) {
+        if (dueAt(first) > now) continue;
+        const state = inTurn(first, now);
         idle.delete(state);
         state.inFlight = true;
-        state.isRetry = isRetry(state);
-        if (state.isRetry) retries += 1;
-        topicOf(state.topic).inFlight += 1;
+        state.counted = kindOf(state);
+        if (state.counted) underWay[state.counted] += 1;
+        const topic = topicOf(state.topic);
+        topic.inFlight += 1;
+        topic.tried = ++attempts;
         return state.messages[0];
       }
       return undefined;
@@ -493,6 +518,7 @@ function newTopic(): TopicState {
     failed: 0,
     failedBytes: 0,
     inFlight: 0,
+    tried: 0,
     failing: new Set(),
     stuck: new Set(),
     stuckBytes: 0,
@@ -537,7 +563,7 @@ function newKey({ topic, msgKey, slot }: OutboxMessage): KeyState {
     slot,
     messages: [],
     inFlight: false,
-    isRetry: false,
+    counted: undefined,
     more: false,
     from: 0n,
     failures: 0,
