@@ -45,20 +45,22 @@ export async function localLoop(o: LocalLoopOptions): Promise<void> {
   let lookedAt = 0;
   let holdUntil = 0;
 
+  const reportTroubles = () => report.troubles(slots.troubles());
+
   async function work(taken: OutboxMessage[]): Promise<void> {
     const beganAt = performance.now();
     const applied = await applyGuarded(o.apply, taken);
     if (applied.kind === 'applied') {
       const recovered = slots.handled(taken, applied.count, performance.now() - beganAt, applied.ms);
       report.handled(taken.slice(0, applied.count));
-      if (recovered) report.troubles(slots.troubles());
+      if (recovered) reportTroubles();
     } else if (applied.kind === 'lost') {
       lost(taken);
     } else if (taken.length > 1) {
       slots.split(taken, applied.at);
     } else {
       await failed(taken[0] as OutboxMessage, applied.err, beganAt);
-      report.troubles(slots.troubles());
+      reportTroubles();
     }
   }
 
@@ -114,7 +116,7 @@ export async function localLoop(o: LocalLoopOptions): Promise<void> {
     onLeft(slot) {
       slots.drop(slot);
       floors.drop(slot);
-      report.troubles(slots.troubles());
+      reportTroubles();
     },
     async measure() {
       report.depth(await session.depth(floors.of));
@@ -136,7 +138,7 @@ export async function localLoop(o: LocalLoopOptions): Promise<void> {
     const asked = slots.wanted(chores.kept(), now);
     if (asked.size > 0) {
       const parts = await session.read(asked, slots.excluded(), READ_LIMIT);
-      if (slots.offer(asked, parts, performance.now() - askedAt)) report.troubles(slots.troubles());
+      if (slots.offer(asked, parts, performance.now() - askedAt)) reportTroubles();
     } else if (polled) {
       await session.ping();
     }

@@ -55,8 +55,8 @@ export async function openLocalSession(o: {
 
 /**
  * By NOT IN, for the reason that a relay does, and of an array, as PostgreSQL makes no hash table of a query of which it expects too many rows.
- * The keys that are held are found in the same statement: between two of them a message could
- * become a dead letter, and the one behind it would be taken for the next.
+ * The keys that are held are found in the same statement: between two of them a message could become a dead letter, and the one behind it would be
+ * taken for the next.
  */
 export function takesOthersThan(sql: postgres.Sql, without: readonly string[]) {
   return sql`

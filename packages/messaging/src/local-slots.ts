@@ -191,10 +191,9 @@ export function createLocalSlots(floorOf: (slot: number) => bigint = () => 0n): 
    */
   function letInAt(state: SlotState): number {
     const { pending, troubles, restUntil } = state;
-    if (isAwaited(state)) return Number.POSITIVE_INFINITY;
+    if (troubles.size === 0 || isAwaited(state)) return Number.POSITIVE_INFINITY;
     if (state.owed > 0 && hasOthers(state)) return Number.POSITIVE_INFINITY;
-    if (troubles.size === 0 || pending.some(({ msgKey }) => troubles.has(msgKey)))
-      return Number.POSITIVE_INFINITY;
+    if (pending.some(({ msgKey }) => troubles.has(msgKey))) return Number.POSITIVE_INFINITY;
     let soonest = Number.POSITIVE_INFINITY;
     for (const trouble of troubles.values())
       if (isLeftOut(trouble)) soonest = Math.min(soonest, trouble.dueAt);
@@ -248,7 +247,7 @@ export function createLocalSlots(floorOf: (slot: number) => bigint = () => 0n): 
 
   /** The slot was read to its end: what was let in and not met is gone, unless it is doubted. True when there was any. */
   function forgetGone(state: SlotState): boolean {
-    if (state.doubted.size > 0) return false;
+    if (state.troubles.size === 0 || state.doubted.size > 0) return false;
     const read = new Set(state.pending.map(({ msgKey }) => msgKey));
     const gone = [...state.troubles.values()].filter(
       (trouble) => !isLeftOut(trouble) && !read.has(trouble.key),

@@ -287,6 +287,9 @@ describe('once', () => {
 });
 
 describe('several workers', () => {
+  /** Of the slot that the first of two gives up first. */
+  const key = Array.from({ length: 500 }, (_, i) => `k${i}`).find((k) => slotOf(k) === 0) as string;
+
   test('share the slots, and keep each key in order while one comes, one goes and one is killed', async () => {
     const handler = noting(() => pause(1));
     await start(handler, { name: 'first' });
@@ -326,7 +329,6 @@ describe('several workers', () => {
   test('one that is to give a slot up begins nothing more of it, though it has more of it in memory', async () => {
     const handler = noting(() => pause(100));
     await start(handler, { name: 'first', concurrency: 16 });
-    const key = Array.from({ length: 500 }, (_, i) => `k${i}`).find((k) => slotOf(k) === 0) as string;
     await write(...Array.from({ length: 100 }, (_, n) => remind(key, n)));
     await eventually(async () => expect((await effects()).length).toBeGreaterThan(0));
     await start(handler, { name: 'second', concurrency: 16 });
@@ -337,7 +339,6 @@ describe('several workers', () => {
   });
 
   test('one that gave the slot of a failing key up tells no more of it', async () => {
-    const key = Array.from({ length: 500 }, (_, i) => `k${i}`).find((k) => slotOf(k) === 0) as string;
     const fails = noting(() => Promise.reject(new Error('not now')));
     const first = await start(fails, { name: 'first' });
     await write(remind(key, 1));

@@ -200,9 +200,9 @@ export function createRelayQueue(beliefs: Beliefs, perKey = PER_KEY): RelayQueue
 
   /** A topic that is down gets one attempt at a time, whichever of its keys is due. */
   function dueAt(state: KeyState): number {
-    const topic = topicOf(state.topic);
     const kind = kindOf(state);
-    const mustWait = (isDown(topic) && topic.inFlight > 0) || (kind && underWay[kind] >= AT_MOST[kind]);
+    if (kind && underWay[kind] >= AT_MOST[kind]) return Number.POSITIVE_INFINITY;
+    const mustWait = kind === 'probe' && topicOf(state.topic).inFlight > 0;
     return mustWait ? Number.POSITIVE_INFINITY : state.dueAt;
   }
 
@@ -213,7 +213,7 @@ export function createRelayQueue(beliefs: Beliefs, perKey = PER_KEY): RelayQueue
 
   /** Of the topics that are down the one whose last attempt is longest ago: by the order of keys alone one with many would be tried again before others once. */
   function inTurn(first: KeyState, now: number): KeyState {
-    if (!isDown(topicOf(first.topic))) return first;
+    if (kindOf(first) !== 'probe') return first;
     let chosen = first;
     for (const state of idle) {
       const topic = topicOf(state.topic);
