@@ -465,6 +465,9 @@ describe('behind more rows of a held key than a read passes', () => {
 });
 
 describe('keys that fail', () => {
+  /** Of one key, so that what is behind them is not met by the first read of a sweep. */
+  const moreBadThanARead = () => Array.from({ length: 2100 }, (_, i) => message(i + 1, 'bad', i + 1));
+
   interface Try {
     key: string;
     at: number;
@@ -718,7 +721,7 @@ describe('keys that fail', () => {
       triesMs: 10_000,
       fails: (key) => isBad(key) || (key === 'k' && ++chance === 1),
     });
-    for (let n = 1; n <= 2100; n++) worker.write(message(n, 'bad', n));
+    worker.write(...moreBadThanARead());
     worker.run(60_000);
     worker.write(message(3000, 'k', 57));
     worker.run(100_000, () => worker.rows.every(({ msgKey }) => isBad(msgKey)));
@@ -736,7 +739,7 @@ describe('keys that fail', () => {
       handlesMs: 15,
       fails: (key) => isBad(key) || (key === 'k' && ++chance === 1),
     });
-    for (let n = 1; n <= 2100; n++) worker.write(message(n, 'bad', n));
+    worker.write(...moreBadThanARead());
     worker.run(60_000);
     worker.write(message(9000, 'k', 57));
     worker.run(100_000, () => chance === 1);
@@ -756,7 +759,7 @@ describe('keys that fail', () => {
         return isBad(key) || (key === 'k' && ++chance <= 2); // among others, and by itself
       },
     });
-    for (let n = 1; n <= 2100; n++) worker.write(message(n, 'bad', n));
+    worker.write(...moreBadThanARead());
     worker.write(message(3000, 'k', 57));
     for (let n = 1; n <= 500; n++) worker.write(message(++id, `good${id}`, 1));
     worker.run(100_000, () => chance === 3);
@@ -877,7 +880,7 @@ describe('keys that fail', () => {
       handlesMs: o.handlesMs,
       fails: (key) => isBad(key) || (key === 'k' && ++chance <= failures),
     });
-    for (let n = 1; n <= 2100; n++) worker.write(message(n, 'bad', n));
+    worker.write(...moreBadThanARead());
     for (let n = 1; n <= o.many; n++) worker.write(message(100_000 + n, 'k', 56 + n));
     worker.run(100_000, () => chance === 2);
     worker.run(100_000, () => worker.isLetIn('k'));
