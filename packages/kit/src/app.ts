@@ -3,7 +3,7 @@ import { OpenAPIHono } from '@hono/zod-openapi';
 import type { Context, MiddlewareHandler } from 'hono';
 import { matchedRoutes } from 'hono/route';
 import { ACTOR_HEADER, readActor } from './actor.ts';
-import { isUsableText, jsonBody, MAX_MESSAGE_BYTES, mediaType } from './body.ts';
+import { isUsableText, jsonBody, MAX_DELIVERY_BYTES, mediaType } from './body.ts';
 import {
   childTraceparent,
   newTraceparent,
@@ -35,7 +35,7 @@ export interface AppOptions {
 const HEALTH_PATHS = new Set(['/livez', '/readyz', '/healthz']);
 /** Puts a whole message in place of a dead letter: it may be as long as any that is delivered, with a note. */
 const EDIT_PATH = /^\/admin\/dead-letters\/\d+\/message$/;
-const MAX_EDIT_BYTES = MAX_MESSAGE_BYTES + 64 * 1024;
+const MAX_EDIT_BYTES = MAX_DELIVERY_BYTES + 64 * 1024;
 const METHODS = ['GET', 'POST', 'PUT', 'PATCH', 'DELETE'];
 
 /**

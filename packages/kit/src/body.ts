@@ -4,7 +4,7 @@ import { ProblemError } from './problem.ts';
 
 const MAX_DEPTH = 32;
 /** What the sidecar itself accepts; a message above the app's own limit must still reach its handler. */
-export const MAX_MESSAGE_BYTES = 4 * 1024 * 1024;
+export const MAX_DELIVERY_BYTES = 4 * 1024 * 1024;
 
 /**
  * Reads the body once, within what `maxBytes` says for the request, and refuses what is no usable JSON before any handler sees it. Deliveries of
@@ -19,7 +19,7 @@ export function jsonBody(
     // Hono keeps promises in this cache, whatever its type says.
     const cache = c.req.bodyCache as Record<string, Promise<unknown>>;
     if (isDelivery(c)) {
-      cache.arrayBuffer = Promise.resolve(await readWithin(c, Math.max(maxBytes(c), MAX_MESSAGE_BYTES)));
+      cache.arrayBuffer = Promise.resolve(await readWithin(c, Math.max(maxBytes(c), MAX_DELIVERY_BYTES)));
       return next();
     }
     const bytes = await readWithin(c, maxBytes(c));
