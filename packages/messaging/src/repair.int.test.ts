@@ -46,6 +46,8 @@ async function send(key: string, ...numbers: number[]): Promise<void> {
 
 function open(
   o: {
+    /** The type that the service has a handler for; default what is sent. */
+    handles?: string;
     ordered?: boolean;
     intervalMs?: number;
     graceMs?: number;
@@ -77,7 +79,7 @@ function open(
   };
   const deps = testDeps('inventory');
   const handlers = {
-    Placed: on(
+    [o.handles ?? 'Placed']: on(
       z.object({ n: z.int() }),
       async (tx, { data }) => {
         await o.handling?.();
@@ -563,6 +565,27 @@ describe('the comparison', () => {
     await open().repair.start();
     await eventually(async () => expect(await sorted()).toEqual([1, 2, 3]));
     await receiver.admin`DROP TABLE backup_inbox, backup_cursor`;
+  });
+
+  test('brings what was seen before there was a handler for it only once the inbox forgets that, as in docs/messages.md', async () => {
+    await send('a', 1, 2);
+    await acknowledged();
+    const before = open({ handles: 'Other' });
+    for (const n of [1, 2]) await before.deliver('a', n);
+    const { repair, deliver } = open();
+    await repair.start();
+    expect(await deliver('a', 1)).toBe('done');
+    await pause(400);
+    expect(await effects()).toEqual([]);
+    await receiver.admin`DELETE FROM inbox WHERE topic = 'orders' AND outcome = 'unhandled' AND received_at > now() - interval '2 hours'`;
+    await eventually(async () => {
+      const { count } = await receiver.admin`
+        UPDATE repair_cursor SET since = NULL, target = NULL, after = NULL WHERE topic = 'orders' AND lease_until < now()`;
+      expect(count).toBe(1);
+    });
+    await eventually(async () => expect(await sorted()).toEqual([1, 2]));
+    expect(await deliver('a', 1)).toBe('done');
+    expect(await sorted()).toEqual([1, 2]);
   });
 
   test('goes on at once after the clock of the database was set back by an hour', async () => {
