@@ -108,7 +108,8 @@ export function topologyDocument(topology: Topology): Output {
     ...picture(topology),
     '```',
     '',
-    'Solid arrows are calls that wait for an answer, dotted ones messages.',
+    'Solid arrows are calls that wait for an answer, dotted ones messages: through a topic, or to the service itself without a broker.',
+    'A dotted arrow that says so is the call by which a receiver fetches from a sender what never came.',
     ...(topology.externals.length > 0 ? ['Hexagons are HTTP APIs of others.'] : []),
     '',
     '## Services',
@@ -153,10 +154,13 @@ export function topologyDocument(topology: Topology): Output {
 }
 
 function picture(topology: Topology): string[] {
-  const pairs = new Set(
-    topology.calls
-      .filter(({ repairs }) => repairs === undefined)
-      .map(({ caller, callee }) => `  ${caller} --> ${callee}`),
+  // One for each pair, whatever is asked.
+  const calls = new Set(
+    topology.calls.map(({ caller, callee, repairs }) =>
+      repairs === undefined
+        ? `  ${caller} --> ${callee}`
+        : `  ${caller} -. "fetches what it misses" .-> ${callee}`,
+    ),
   );
   return [
     'flowchart LR',
@@ -167,7 +171,10 @@ function picture(topology: Topology): string[] {
     ...topology.topics.map(({ stream, name }) => `  topic-${stream}>${name}]`),
     ...topology.externals.map(({ name }) => `  ${name}{{${name}}}`),
     `  client --> ${topology.edge}`,
-    ...pairs,
+    ...calls,
+    ...topology.services
+      .filter(({ name }) => messagesToItself(name).length > 0)
+      .map(({ name }) => `  ${name} -.-> ${name}`),
     ...topology.externals.flatMap(({ name, users, webhooks }) => [
       ...users.map((user) => `  ${user} --> ${name}`),
       ...(webhooks ? [`  ${name} --> ${topology.edge}`] : []),
