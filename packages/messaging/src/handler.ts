@@ -33,6 +33,9 @@ export interface Handler {
  * becomes of the message: a DomainError, a {@link PermanentError} and a broken integrity constraint make a dead letter,
  * everything else is delivered again.
  *
+ * It has 2.5 s for a delivery and 10 s for a message to oneself, and a statement 3 s. A delivery is answered with "again" then and the handler
+ * left to finish; a message to oneself is undone and tried again.
+ *
  * Deliveries come in any order. With `ordered` a message waits in `inbox_parked` until all before it of its sender, topic and
  * key have been dealt with, also across replicas; a dead letter holds its key until somebody decides.
  *
