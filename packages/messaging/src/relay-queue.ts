@@ -92,8 +92,9 @@ const DOWN_AFTER = 3;
 /** Messages that are kept in memory of a topic that is down: enough to notice that it is back. Fewer of large ones, as soon as they have so many bytes. */
 const KEPT_WHEN_DOWN = { messages: 32, ofLarge: 8, bytes: 4 * 1024 * 1024 };
 /**
- * A key that failed so often (that takes 20 s) may be at fault itself, as one whose message is refused is at once. It is not counted among
- * those that are kept: when these are nothing but such keys, others have to show whether the topic is back.
+ * A key that failed so often (after 16 s of waiting, or less where others of its topic go through meanwhile) may be at fault itself, as one
+ * whose message is refused is at once. It is not counted among those that are kept: when these are nothing but such keys, others have to show
+ * whether the topic is back.
  */
 const STUCK_AFTER = 8;
 /** With so many of these, or so many bytes of their messages, no more of the topic is read: they are in memory, and each is tried every 5 s. */
