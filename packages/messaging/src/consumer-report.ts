@@ -3,6 +3,7 @@ import type { Health } from '@sidecart/kit/health';
 import type { Logger } from '@sidecart/kit/log';
 import type { Metrics } from '@sidecart/kit/metrics';
 import { isOrdered, type TopicHandlers } from './applying.ts';
+import type { FailingMessage } from './deliveries.ts';
 import { waitingKeys } from './key-order.ts';
 import { INBOX_DAYS } from './limits.ts';
 
@@ -10,13 +11,14 @@ import { INBOX_DAYS } from './limits.ts';
 export interface ConsumerReport {
   /** The handling of a delivery begins; what it returns is called with what became of it. `written`: when its sender wrote it. */
   begin(topic: string, type: string, written: string | undefined): (outcome: string) => void;
-  /** Looks how much waits for its turn. */
+  /** Looks how much waits for its turn, and what fails again and again. */
   countWaiting(): Promise<void>;
 }
 
 /** A key that waits for so long is worth a look: what was lost is repaired sooner. */
 const NOTABLE_SECONDS = 90;
-const REMEMBERED_SECONDS = INBOX_DAYS * 24 * 60 * 60;
+const DAY = 24 * 60 * 60;
+const REMEMBERED_SECONDS = INBOX_DAYS * DAY;
 
 export function createConsumerReport(o: {
   database: Database;
@@ -24,6 +26,7 @@ export function createConsumerReport(o: {
   metrics: Metrics;
   health: Health;
   topics: Record<string, TopicHandlers>;
+  failing: () => FailingMessage[];
 }): ConsumerReport {
   const { metrics } = o;
   const handled = metrics.counter('sidecart_inbox_handled_total', 'Deliveries by what became of them', [
@@ -41,7 +44,25 @@ export function createConsumerReport(o: {
     'sidecart_inbox_age_seconds',
     'Time from the writing of a message to the end of a delivery of it',
     ['topic', 'outcome'],
-    [0.01, 0.05, 0.1, 0.5, 1, 5, 30, 120, 600, 3600, 21_600, 86_400],
+    [
+      0.01,
+      0.05,
+      0.1,
+      0.5,
+      1,
+      5,
+      30,
+      120,
+      600,
+      3600,
+      21_600,
+      DAY,
+      2 * DAY,
+      4 * DAY,
+      5 * DAY,
+      6 * DAY,
+      7 * DAY,
+    ],
   );
   const forgotten = metrics.counter(
     'sidecart_inbox_forgotten_total',
@@ -61,6 +82,21 @@ export function createConsumerReport(o: {
     'Keys that wait for a decision about a dead letter',
     ['topic'],
   );
+  const failingNow = metrics.gauge(
+    'sidecart_inbox_failing',
+    'Messages that fail whenever they are tried, in this process',
+    ['topic'],
+  );
+
+  function reportFailing(): string[] {
+    const byTopic = Map.groupBy(o.failing(), ({ topic }) => topic);
+    for (const topic of Object.keys(o.topics)) failingNow.set({ topic }, byTopic.get(topic)?.length ?? 0);
+    return [...byTopic].map(([topic, messages]) => {
+      const { eventId, tries, why } = messages.at(-1) as FailingMessage;
+      return `${messages.length} message(s) of ${topic} fail again and again, ${eventId} ${tries} times: ${why}`;
+    });
+  }
+
   return {
     begin(topic, type, written) {
       const began = performance.now();
@@ -80,8 +116,8 @@ export function createConsumerReport(o: {
       };
     },
     async countWaiting() {
+      const reasons = reportFailing(); // before what needs the database
       const found = await waitingKeys(o.database.db);
-      const reasons: string[] = [];
       for (const [topic, handlers] of Object.entries(o.topics)) {
         const now = found[topic] ?? { keys: 0, messages: 0, oldestSeconds: 0, held: 0 };
         parked.set({ topic }, now.messages);

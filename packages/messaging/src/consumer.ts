@@ -43,6 +43,8 @@ export interface Consumer {
   ): Promise<Answer>;
   /** When the broker last delivered something of this topic, by performance.now(); -Infinity when it never did. */
   lastDelivery(topic: string): number;
+  /** And when something that it delivered last came to its end. What fails comes again, and may be all that does. */
+  lastProgress(topic: string): number;
   /** Goes on with a key whose next message may be among those that wait. Never throws. */
   drain(key: Omit<Place, 'seq'>): Promise<void>;
   /** Finds what a crash left waiting, counts what waits, and notices messages that kill the process. */
@@ -51,7 +53,6 @@ export interface Consumer {
 }
 
 export interface ConsumerOptions {
-  service: string;
   database: Database;
   log: Logger;
   metrics: Metrics;
@@ -75,11 +76,12 @@ type Received = Applied | { outcome: 'retry' | 'dead_letter' | 'duplicate'; wait
 /** The receiving side: inbox row and effect in one transaction, and an honest answer to the sidecar. */
 export function createConsumer(o: ConsumerOptions): Consumer {
   const { database, log, topics } = o;
-  const report = createConsumerReport(o);
   const deliveries = createDeliveries();
+  const report = createConsumerReport({ ...o, failing: deliveries.failing });
   const poison = createPoisonGuard(o);
   const timeoutMs = o.handlerTimeoutMs ?? HANDLER_TIMEOUT_MS;
   const delivered = new Map<string, number>();
+  const progressed = new Map<string, number>();
   let countAt = 0;
 
   /**
@@ -145,7 +147,10 @@ export function createConsumer(o: ConsumerOptions): Consumer {
       }
     });
 
-    if (outcome !== 'retry') deliveries.forget(topic, delivery.id);
+    if (outcome !== 'retry') {
+      deliveries.forget(topic, delivery.id);
+      if (!repair) progressed.set(topic, performance.now());
+    }
     done(outcome);
     // Not waited for: this delivery has its answer, and the sweep makes up for an end in between.
     if (waiting) void drain(waiting);
@@ -166,7 +171,10 @@ export function createConsumer(o: ConsumerOptions): Consumer {
       try {
         const next = await guardedNext(topicHandlers, key, seen);
         if (!next) return;
-        if (next.parked) done('applied');
+        if (next.parked) {
+          deliveries.forget(key.topic, next.parked.eventId);
+          done('applied');
+        }
       } catch (err) {
         if (!step?.parked || !step.delivery) {
           log.warn({ ...key, reason: rootMessage(err) }, 'Messages that wait could not be looked at');
@@ -174,8 +182,11 @@ export function createConsumer(o: ConsumerOptions): Consumer {
         }
         const { place, parked, delivery } = step;
         const raw = { body: parked.body as Uint8Array, headers: parked.headers };
-        const dead = { ...deadMessage(key.topic, topicHandlers, delivery, raw, 1), place };
-        done(await fail(err, dead, (kept) => buryParked(database.db, kept)));
+        const attempts = deliveries.count(key.topic, parked.eventId);
+        const dead = { ...deadMessage(key.topic, topicHandlers, delivery, raw, attempts), place };
+        const outcome = await fail(err, dead, (kept) => buryParked(database.db, kept));
+        if (outcome !== 'retry') deliveries.forget(key.topic, parked.eventId);
+        done(outcome);
         return;
       }
     }
@@ -208,6 +219,7 @@ export function createConsumer(o: ConsumerOptions): Consumer {
     const failure: Failure = classifyFailure(err);
     const about = { topic: dead.topic, type: dead.type, message_id: dead.eventId, attempts: dead.attempts };
     if (failure.kind === 'transient') {
+      deliveries.failed(dead.topic, dead.eventId, rootMessage(err));
       const firstBug = !failure.expected && dead.attempts === 1;
       if (firstBug) log.error({ ...about, err }, 'Handling failed unexpectedly; the message will come again');
       else log.warn({ ...about, reason: rootMessage(err) }, 'Handling failed; the message will come again');
@@ -218,6 +230,7 @@ export function createConsumer(o: ConsumerOptions): Consumer {
       if (!(await bury({ ...dead, ...why }))) return 'duplicate';
       log.error({ ...about, ...why }, 'Message can never be handled; kept in dead_letter');
     } catch (buryErr) {
+      deliveries.failed(dead.topic, dead.eventId, rootMessage(buryErr));
       log.warn(
         { ...about, reason: rootMessage(buryErr) },
         'Dead letter could not be written; the message will come again',
@@ -249,6 +262,7 @@ export function createConsumer(o: ConsumerOptions): Consumer {
     receive,
     drain,
     lastDelivery: (topic) => delivered.get(topic) ?? Number.NEGATIVE_INFINITY,
+    lastProgress: (topic) => progressed.get(topic) ?? Number.NEGATIVE_INFINITY,
     worker: {
       name: 'consumer',
       async start() {

@@ -248,6 +248,38 @@ describe('deliveries', () => {
     expect(await metric('inbox_forgotten_total', { topic: 'orders' })).toBe(1);
   });
 
+  test('what fails again and again, with the reason in the health details, until it is handled', async () => {
+    const { consumer, deliver, metric, deps } = receiving();
+    const topic = 'orders';
+    await start(consumer.worker);
+    await deliver('a', 1, { n: 7 });
+    await deliver('b', 1, { n: 7 });
+    await eventually(async () => expect(await metric('inbox_failing', { topic })).toBe(0));
+    expect(deps.health.details().components.inbox).toEqual({ status: 'ok' });
+    await pause(10_100); // a failure of a moment is nobody's concern
+    await deliver('a', 1, { n: 7 });
+    await deliver('b', 1, { n: 7 });
+    await eventually(async () => expect(await metric('inbox_failing', { topic })).toBe(2));
+    expect(deps.health.details().components.inbox).toEqual({
+      status: 'degraded',
+      reason: '2 message(s) of orders fail again and again, b1 2 times: not now',
+    });
+    for (const key of ['a', 'b']) await deliver(key, 1);
+    await eventually(async () => expect(await metric('inbox_failing', { topic })).toBe(0));
+    expect(deps.health.details().components.inbox).toEqual({ status: 'ok' });
+  });
+
+  test('so does a parked one that fails when its turn has come', async () => {
+    const { consumer, deliver, metric, deps } = receiving();
+    await start(consumer.worker);
+    await deliver('a', 2, { n: 7 });
+    await deliver('a', 1);
+    await eventually(async () => expect(await metric('inbox_failing', { topic: 'orders' })).toBe(1), 20_000);
+    expect(deps.health.details().components.inbox?.reason).toMatch(
+      /^1 message\(s\) of orders fail again and again, a2 /,
+    );
+  });
+
   test('what waits for one before it and for how long, the keys that a dead letter holds, and how many dead letters', async () => {
     const { consumer, deliver, metric, deps, app } = receiving();
     mountMessages(app, { service: 'orders', database: fixture.database, consumer });

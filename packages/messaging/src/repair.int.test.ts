@@ -385,6 +385,18 @@ describe('while the broker delivers', () => {
   });
 });
 
+test('a backlog behind messages that always fail is fetched until there is none left, though these are delivered all the while', async () => {
+  await send('backlog', ...numbers(0, 700));
+  await acknowledged();
+  const { repair, consumer, deliver, asked } = open({ intervalMs: 3000, fails: (n) => n >= 10_000 });
+  traffic((key) => deliver(key, 1));
+  await repair.start();
+  // 100 in each round would take 18 seconds.
+  await eventually(async () => expect(await effects()).toHaveLength(700), 9000);
+  expect(consumer.lastDelivery('orders')).toBeGreaterThan(performance.now() - 1000);
+  expect(questions(asked)).toContain('messages,messages');
+});
+
 describe('what is noted', () => {
   /** As the comparison notes it, all of it long ago. */
   const note = (count: number) => receiver.admin`

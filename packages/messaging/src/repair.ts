@@ -31,7 +31,7 @@ import { createSubscriptionReport } from './subscription-report.ts';
 
 export interface RepairOptions {
   database: Database;
-  consumer: Pick<Consumer, 'receive' | 'drain' | 'lastDelivery'>;
+  consumer: Pick<Consumer, 'receive' | 'drain' | 'lastDelivery' | 'lastProgress'>;
   dapr: Pick<Dapr, 'invoke'>;
   /** Who sends on the topics that this service takes from. */
   edges: readonly Edge[];
@@ -61,14 +61,14 @@ const KEEP_MS = 1000;
 const FETCH_MS = 10_000;
 /** Messages handled side by side, of all topics, each with a connection of the pool: deliveries want some too. */
 const HANDS = 2;
-/** A topic on which nothing was delivered for so long, in ms, has no backlog that would bring what is missing. */
+/** A topic on which nothing that was delivered was handled for so long, in ms, has no backlog that would bring what is missing, or nobody who gets to it. */
 const IDLE_MS = 3000;
 
 /**
  * Finds messages that were sent and never came, and fetches them from their senders: a broker that acknowledged a message and lost it,
  * the last of its key included, a new consumer, a database that was restored. What is fetched goes the way of a delivery, so what came
  * meanwhile is a duplicate. What a later message has overtaken is lost, and is fetched until there is none left; so is all that is overdue
- * on a topic that delivers nothing. Else only a batch is fetched in each round: a consumer that lags lacks its whole backlog, and is
+ * on a topic that delivers nothing, or nothing but what fails. Else only a batch is fetched in each round: a consumer that lags lacks its whole backlog, and is
  * not helped by being given it twice.
  */
 export function createRepair(o: RepairOptions): Worker {
@@ -157,7 +157,7 @@ export function createRepair(o: RepairOptions): Worker {
           edge,
           late.filter(({ id }) => gone.includes(id)),
         );
-      const delivers = o.consumer.lastDelivery(edge.topic) > performance.now() - IDLE_MS;
+      const delivers = o.consumer.lastProgress(edge.topic) > performance.now() - IDLE_MS;
       if (delivers && !late.every(({ passed }) => passed)) return;
       // Nothing of it can be handled now, and perhaps nothing of what is behind it: that has its turn in the next round.
       if (failed.length === late.length) return;
