@@ -112,7 +112,8 @@ describe('when', () => {
     const refused = (timing: { notBefore?: Date; delayMs?: number }) =>
       expect(transaction((tx) => outbox.publish(tx, { ...placed('k', 1), ...timing }))).rejects;
     await refused({ notBefore: new Date(), delayMs: 1 }).toThrow('give one of them');
-    await refused({ notBefore: new Date('never') }).toThrow('give a valid Date');
+    for (const date of ['never', '+010000-01-01T00:00:00Z', '0000-12-31T23:59:59Z'])
+      await refused({ notBefore: new Date(date) }).toThrow('give a valid Date, of the years 1 to 9999');
     for (const delayMs of [-1, 0.5, Number.NaN, Number.POSITIVE_INFINITY])
       await refused({ delayMs }).toThrow('give whole milliseconds');
     expect(await waiting()).toEqual([]);

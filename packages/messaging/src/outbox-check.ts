@@ -14,8 +14,10 @@ export class OutboxSetupError extends Error {
 const TABLES = ['outbox', 'outbox_local', 'outbox_delayed', 'outbox_sequence', 'sent'];
 /** Their ids are the order of the messages. */
 const QUEUES = ['outbox', 'outbox_local'];
-/** Rows of each slot whose slot is worked out again. */
-const SAMPLE = 20;
+/** Rows of each slot whose slot is worked out again, from its beginning. A key that waits has many of them, which may be all of the first. */
+const FIRST = 2000;
+/** And from its end. */
+const LAST = 20;
 
 /**
  * Refuses what would lose the order of messages.
@@ -53,22 +55,24 @@ async function checkIds(run: Run, table: string): Promise<void> {
 
 /**
  * Two rows of one key in two slots would be handled by two owners at once. The number of slots changes by a new version only,
- * so a look at the first rows of each slot is enough to see it: about half of all keys would be elsewhere.
+ * so a look at the first and the last rows of each slot is enough to see it: about half of all keys would be elsewhere.
  */
 async function checkSlots(run: Run, table: string): Promise<void> {
   const all = Array.from({ length: OUTBOX_SLOTS }, (_, slot) => slot);
-  const first = await askOfSlots(all, (slots) =>
+  const within = await askOfSlots(all, (slots) =>
     run(
       (sql) => sql<{ slot: number; msg_key: string }[]>`
-        SELECT r.slot, r.msg_key FROM json_array_elements_text(${asJson(slots)}::text::json) AS s (slot) CROSS JOIN LATERAL (
-          SELECT slot, msg_key FROM ${sql(table)} WHERE slot = s.slot::smallint ORDER BY id LIMIT ${SAMPLE}) AS r`,
+        SELECT DISTINCT r.slot, r.msg_key FROM json_array_elements_text(${asJson(slots)}::text::json) AS s (slot) CROSS JOIN LATERAL (
+          (SELECT slot, msg_key FROM ${sql(table)} WHERE slot = s.slot::smallint ORDER BY id LIMIT ${FIRST})
+          UNION ALL
+          (SELECT slot, msg_key FROM ${sql(table)} WHERE slot = s.slot::smallint ORDER BY id DESC LIMIT ${LAST})) AS r`,
     ),
   );
   const beyond = await run(
     (sql) => sql<{ slot: number; msg_key: string }[]>`
-      SELECT slot, msg_key FROM ${sql(table)} WHERE slot >= ${OUTBOX_SLOTS} LIMIT ${SAMPLE}`,
+      SELECT slot, msg_key FROM ${sql(table)} WHERE slot >= ${OUTBOX_SLOTS} LIMIT ${LAST}`,
   );
-  const rows = [...first, ...beyond];
+  const rows = [...within, ...beyond];
   const wrong = rows.find(({ slot, msg_key }) => slot !== slotOf(msg_key));
   if (!wrong) return;
   throw new OutboxSetupError(

@@ -128,6 +128,34 @@ describe('writing', () => {
     expect((await rows()).map((r) => r.msg_key)).toEqual(['still usable']);
   });
 
+  test('text that PostgreSQL cannot store is refused before anything is written, in one message or several, now or later', async () => {
+    const Noted = {
+      ...{ topic: 'orders', kind: 'fact' as const, schema: z.object({ text: z.string() }) },
+      key: () => 'k',
+    };
+    const { publish } = createOutbox({ service: 'orders', catalog: { Noted }, owns: ['orders'] });
+    const noted = (text: string) => ({ type: 'Noted' as const, data: { text } });
+    await fixture.database.db.transaction(async (tx) => {
+      for (const [text, named] of [
+        ['NUL \0', '\\u0000'],
+        ['half \ud83d', '\\ud83d'],
+        ['other half \udc4d', '\\udc4d'],
+        ['\\\0', '\\u0000'],
+      ] as const)
+        for (const facts of [
+          [noted(text)],
+          [noted('good'), noted(text)],
+          [{ ...noted(text), delayMs: 1000 }],
+        ]) {
+          const refusal = await publish(tx, ...facts).catch((err: unknown) => err);
+          expect(refusal).toMatchObject({ code: 'message_invalid', type: 'Noted' });
+          expect((refusal as Error).message).toContain(`${named} in its data`);
+        }
+      await publish(tx, noted('written out: \\u0000 \\\\ud83d'), noted('whole: 👍 \u0001'));
+    });
+    expect(await rows()).toHaveLength(2);
+  });
+
   test('a key that no receiver could read is refused before anything is written, by their own rule', async () => {
     const receivedKey = receivedEnvelope.shape.partitionkey;
     await fixture.database.db.transaction(async (tx) => {

@@ -133,25 +133,41 @@ interface OutboxRow {
   delay_ms?: number;
 }
 
-/** A message whose data breaks the schema of its own type: nothing was written. */
+/** A message whose data breaks the schema of its own type, or has text that nobody could store: nothing was written. */
 export class MessageInvalidError extends Error {
   override name = 'MessageInvalidError';
   readonly code = 'message_invalid';
   readonly type: string;
-  constructor(type: string, cause: z.ZodError) {
-    super(
-      `${type} has data that breaks its schema:\n${z.prettifyError(cause)}\nCure: publish what the catalogue (packages/contracts) says of ` +
-        'this type, or change its schema there so that those who read it still can',
-      { cause },
-    );
+  constructor(type: string, what: string, cause?: z.ZodError) {
+    super(`${type} has ${what}`, { cause });
     this.type = type;
   }
 }
 
 function requireValid({ type, data }: Outgoing, { schema }: MessageType): unknown {
   const checked = schema.safeParse(data);
-  if (!checked.success) throw new MessageInvalidError(type, checked.error);
-  return checked.data;
+  if (checked.success) return checked.data;
+  const { error } = checked;
+  throw new MessageInvalidError(
+    type,
+    `data that breaks its schema:\n${z.prettifyError(error)}\nCure: publish what the catalogue (packages/contracts) says of ` +
+      'this type, or change its schema there so that those who read it still can',
+    error,
+  );
+}
+
+/** As JSON writes them: NUL, and half of a surrogate pair. Behind an even number of backslashes, or it is a backslash and a word. */
+const UNSTORABLE = /(?<!\\)(?:\\\\)*(\\u0000|\\ud[89a-f]..)/;
+
+/** PostgreSQL has no such text: some of its JSON takes it, and whoever wants to read it, here or at a receiver, gets an error. */
+function requireStorable(type: string, json: string): void {
+  if (!json.includes('\\u')) return;
+  const [, found] = UNSTORABLE.exec(json) ?? [];
+  if (found)
+    throw new MessageInvalidError(
+      type,
+      `${found} in its data, a character that PostgreSQL cannot store. Cure: refuse it where it comes in, or leave it out`,
+    );
 }
 
 /** A message that the sidecar would refuse, so that nobody could ever publish it: nothing was written. */
@@ -207,12 +223,16 @@ function requireAttribute(type: string, name: string, value: unknown): void {
   );
 }
 
+const YEAR_1 = Date.parse('0001-01-01T00:00:00Z');
+const YEAR_10000 = Date.parse('+010000-01-01T00:00:00Z');
+
 function timing({ type, notBefore, delayMs }: Outgoing): Pick<OutboxRow, 'due_at' | 'delay_ms'> {
   if (notBefore !== undefined && delayMs !== undefined)
     throw new TypeError(`${type} has both notBefore and delayMs: give one of them`);
   if (notBefore !== undefined) {
-    if (Number.isNaN(notBefore.getTime()))
-      throw new TypeError(`notBefore of ${type} is no instant: give a valid Date`);
+    // PostgreSQL does not read what JavaScript writes of years beyond these.
+    if (!(notBefore.getTime() >= YEAR_1 && notBefore.getTime() < YEAR_10000))
+      throw new TypeError(`notBefore of ${type} is no instant: give a valid Date, of the years 1 to 9999`);
     return { due_at: notBefore };
   }
   if (delayMs === undefined) return {};
@@ -256,6 +276,7 @@ async function insertMessages(tx: Transaction, rows: OutboxRow[]): Promise<void>
   if (rows.length === 1 && row && row.target !== 'delayed') {
     const { target, slot, msg_key, event_id, type, topic } = row;
     const [payload, headers] = [JSON.stringify(row.payload), JSON.stringify(row.headers)];
+    requireStorable(type, payload);
     requireSize(row, payload, headers, msg_key, type);
     const params = [slot, msg_key, event_id, type, payload, headers];
     if (target !== 'unnumbered') params.push(topic);
@@ -264,6 +285,7 @@ async function insertMessages(tx: Transaction, rows: OutboxRow[]): Promise<void>
   }
   const texts = rows.map((row) => {
     const text = JSON.stringify(row);
+    requireStorable(row.type, text);
     requireSize(row, text);
     return text;
   });

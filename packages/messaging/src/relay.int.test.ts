@@ -694,6 +694,21 @@ describe('start, outage and stop', () => {
     },
   );
 
+  test.each([
+    { where: 'behind a thousand rows of one key', before: 1000, behind: 100 },
+    { where: 'behind more rows of one key than are looked at, at the end', before: 2500, behind: 0 },
+  ])('one of them is found $where', async ({ before, behind }) => {
+    const { admin } = fixture;
+    const many = (count: number) => Array.from({ length: count }, (_, i) => placed('long', i));
+    const elsewhere = Array.from({ length: 100 }, (_, i) => `k${i}`).find(
+      (k) => slotOf(k) !== slotOf('long'),
+    );
+    for (const messages of [many(before), [placed(elsewhere as string, 1)], many(behind)])
+      await fixture.database.db.transaction((tx) => outbox.publish(tx, ...messages));
+    await admin`UPDATE outbox SET slot = ${slotOf('long')}`;
+    await expect(start(async () => {})).rejects.toThrow(`key ${elsewhere} waits in slot ${slotOf('long')}`);
+  });
+
   test.each(['outbox', 'outbox_local'])(
     'rows of %s in slots that nobody would own are refused at the start',
     async (table) => {

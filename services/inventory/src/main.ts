@@ -18,7 +18,7 @@ await runService({
   build({ config, ...base }) {
     const topology = TOPOLOGY[service];
     const { outbox, workers } = createMessaging({ ...base, service, catalog, topology });
-    const consumer = createConsumer({ ...base, service, topics: subscriptions(outbox) });
+    const consumer = createConsumer({ ...base, topics: subscriptions(outbox) });
     const app = createInventoryApp(
       { ...base, appToken: config.APP_API_TOKEN },
       { database: base.database, outbox, consumer },

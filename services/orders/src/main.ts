@@ -37,7 +37,7 @@ await runService({
       local: (outbox) => messagesToItself({ store, outbox, timeouts }, clock),
     });
     const handling = { store, outbox, timeouts };
-    const consumer = createConsumer({ ...base, service, topics: subscriptions(handling, clock) });
+    const consumer = createConsumer({ ...base, topics: subscriptions(handling, clock) });
     const app = createOrdersApp(
       { ...base, appToken: config.APP_API_TOKEN },
       {

@@ -28,7 +28,7 @@ await runService({
     const clock = () => new Date();
     const { outbox, workers } = createMessaging({ ...base, service, catalog, topology });
     const deps = { database: base.database, outbox, clock };
-    const consumer = createConsumer({ ...base, service, topics: subscriptions(outbox, clock) });
+    const consumer = createConsumer({ ...base, topics: subscriptions(outbox, clock) });
     const app = createPaymentsApp(
       { ...base, appToken: config.APP_API_TOKEN },
       { ...deps, consumer, webhookSecret },

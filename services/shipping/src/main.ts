@@ -19,7 +19,7 @@ await runService({
     const topology = TOPOLOGY[service];
     const clock = () => new Date();
     const { outbox, workers } = createMessaging({ ...base, service, catalog, topology });
-    const consumer = createConsumer({ ...base, service, topics: subscriptions(outbox, clock) });
+    const consumer = createConsumer({ ...base, topics: subscriptions(outbox, clock) });
     const app = createShippingApp(
       { ...base, appToken: config.APP_API_TOKEN },
       { database: base.database, outbox, clock, consumer },
