@@ -32,14 +32,15 @@ export interface MessagingOptions<C extends Record<string, MessageType>> {
 
 /**
  * The sending side of a service, put together: the outbox to write to, and the workers that make its messages
- * arrive, those to itself included. The same for every service, so that none forgets a part.
+ * arrive, those to itself included. The same for every service, so that none forgets a part. `local` are the handlers of
+ * the messages to itself, for `mountMessages`.
  *
  * @example
  * const { outbox, workers } = createMessaging({ ...base, service: 'orders', catalog, topology: TOPOLOGY.orders });
  */
 export function createMessaging<C extends Record<string, MessageType>>(
   o: MessagingOptions<C>,
-): { outbox: Outbox<C>; workers: Worker[] } {
+): { outbox: Outbox<C>; workers: Worker[]; local: Record<string, Handler> } {
   const { publish, components } = o.topology;
   const relay = createRelay({
     ...o,
@@ -76,6 +77,7 @@ export function createMessaging<C extends Record<string, MessageType>>(
   o.database.onCommit(nudges.committed);
   return {
     outbox,
+    local: handlers,
     workers: [
       relay,
       ...(local ? [local] : []),

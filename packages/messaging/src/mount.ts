@@ -8,7 +8,8 @@ import { mountSent } from './sent-routes.ts';
 
 /**
  * Mounts what others ask of a service's messaging: what it has sent, and for one that receives, or that sends to itself, the
- * deliveries and the dead letters. `local` are the handlers that createMessaging was given.
+ * deliveries and the dead letters. `local` is what createMessaging returned, without
+ * which dead letters of messages to oneself cannot be redriven.
  */
 export function mountMessages(
   // biome-ignore lint/suspicious/noExplicitAny: any Hono app will do, whatever its environment

@@ -78,6 +78,7 @@ export function ordersService(
   const outbox = o.through?.(real) ?? real;
   const handling = { store, outbox, timeouts: o.timeouts ?? timeoutsOf(15 * 60_000) };
   const consumer = createConsumer({ ...deps, topics: subscriptions(handling, clock) });
+  const local = messagesToItself(handling, clock);
   const app = createOrdersApp(deps, {
     ...handling,
     database,
@@ -85,6 +86,7 @@ export function ordersService(
     clock,
     archive: tableArchive,
     consumer,
+    local,
     projector,
     topics: OWNS,
   });
@@ -93,9 +95,13 @@ export function ordersService(
     handling,
     projector,
     async work() {
-      const handlers = messagesToItself(handling, clock);
-      const worker = createLocalWorker({ ...deps, handlers, pollMs: 20 });
-      const delayed = createDelayedRelease({ ...deps, handlers, pollMs: 20, onReleased: worker.nudge });
+      const worker = createLocalWorker({ ...deps, handlers: local, pollMs: 20 });
+      const delayed = createDelayedRelease({
+        ...deps,
+        handlers: local,
+        pollMs: 20,
+        onReleased: worker.nudge,
+      });
       await worker.start();
       onTestFinished(worker.stop);
       await delayed.start();

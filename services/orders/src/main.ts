@@ -29,7 +29,7 @@ await runService({
     const projector = createProjector({ ...reading, shapes: order.events, projections: [ordersProjection] });
     const store = createEventStore({ ...base, aggregate: order, onAppend: projector.appended });
     const timeouts = timeoutsOf(config);
-    const { outbox, workers } = createMessaging({
+    const { outbox, workers, local } = createMessaging({
       ...base,
       service,
       catalog,
@@ -46,6 +46,7 @@ await runService({
         getQuotes: createGetQuotes(base.dapr, config.QUOTE_TIMEOUT_MS),
         clock,
         consumer,
+        local,
         projector,
         topics: Object.keys(topology.publish),
       },
