@@ -3,6 +3,7 @@ import type { Logger } from '@sidecart/kit/log';
 import type { Metrics } from '@sidecart/kit/metrics';
 import { type Failure, rootMessage } from './failures.ts';
 import type { Trouble } from './local-slots.ts';
+import { whyAway } from './outbox-check.ts';
 import type { OutboxMessage } from './relay-queue.ts';
 import { reportDepth } from './relay-report.ts';
 import type { SlotDepth } from './relay-session.ts';
@@ -46,7 +47,7 @@ export function createLocalReport(o: { log: Logger; metrics: Metrics; health: He
   function reportHealth(): void {
     const notable = failing.filter((t) => t.failures >= NOTABLE_FAILURES);
     const reasons = [
-      ...(away === undefined ? [] : [`no database: ${away}`]),
+      ...(away === undefined ? [] : [away]),
       ...notable.slice(0, 3).map((t) => `${t.key} waits, ${t.failures} failures: ${t.error}`),
       ...(notable.length > 3 ? [`${notable.length - 3} more keys wait`] : []),
     ];
@@ -63,9 +64,8 @@ export function createLocalReport(o: { log: Logger; metrics: Metrics; health: He
       reportHealth();
     },
     disconnected(err) {
-      if (away === undefined)
-        log.warn({ err }, 'Local worker has no connection to its database; it tries again');
-      away = err instanceof Error ? err.message : String(err);
+      if (away === undefined) log.warn({ err }, 'Local worker cannot work with its database; it tries again');
+      away = whyAway(err);
       failing = [];
       failingKeys.set(0);
       reportDepth(depth, oldest, []);

@@ -11,6 +11,12 @@ export class OutboxSetupError extends Error {
   }
 }
 
+/** Why a worker that had its tables has them no more, for the health details. */
+export function whyAway(err: unknown): string {
+  const message = err instanceof Error ? err.message : String(err);
+  return err instanceof OutboxSetupError ? message : `no database: ${message}`;
+}
+
 const TABLES = ['outbox', 'outbox_local', 'outbox_delayed', 'outbox_sequence', 'sent'];
 /** Their ids are the order of the messages. */
 const QUEUES = ['outbox', 'outbox_local'];

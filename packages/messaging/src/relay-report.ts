@@ -1,6 +1,7 @@
 import type { Health } from '@sidecart/kit/health';
 import type { Logger } from '@sidecart/kit/log';
 import type { Metrics } from '@sidecart/kit/metrics';
+import { whyAway } from './outbox-check.ts';
 import type { OutboxMessage, QueueStatus } from './relay-queue.ts';
 import type { SlotDepth } from './relay-session.ts';
 
@@ -54,7 +55,7 @@ export function createRelayReport(o: { log: Logger; metrics: Metrics; health: He
   function reportHealth(): void {
     const notable = keys.failing.filter((k) => k.refused || k.failures >= NOTABLE_FAILURES);
     const reasons = [
-      ...(away === undefined ? [] : [`no database: ${away}`]),
+      ...(away === undefined ? [] : [away]),
       ...keys.topicsDown.map((topic) => `nothing can be published to ${topic}`),
       ...notable.slice(0, 3).map((k) => `${k.topic} ${k.key} waits, ${k.failures} failures: ${k.error}`),
       ...(notable.length > 3 ? [`${notable.length - 3} more keys wait`] : []),
@@ -73,8 +74,8 @@ export function createRelayReport(o: { log: Logger; metrics: Metrics; health: He
     },
     disconnected(err) {
       reportDepth(depth, oldest, []);
-      if (away === undefined) log.warn({ err }, 'Relay has no connection to its database; it tries again');
-      away = err instanceof Error ? err.message : String(err);
+      if (away === undefined) log.warn({ err }, 'Relay cannot work with its database; it tries again');
+      away = whyAway(err);
       keys = { topicsDown: [], failing: [] };
       reportHealth();
     },

@@ -673,6 +673,20 @@ describe('start, outage and stop', () => {
     await start(async () => {});
   });
 
+  test('tables that are wrong only when a connection is opened anew show with the cure, not as a database that is away', async () => {
+    const { admin } = fixture;
+    const relay = await start(async () => {});
+    await admin.unsafe('ALTER TABLE outbox ALTER COLUMN id SET CACHE 20');
+    await endSessions();
+    await eventually(() =>
+      expect(relay.health.details().components.outbox?.reason).toMatch(
+        /^The ids of outbox must .*Cure: ALTER TABLE/,
+      ),
+    );
+    await admin.unsafe('ALTER TABLE outbox ALTER COLUMN id SET CACHE 1');
+    await eventually(() => expect(relay.health.details().components.outbox?.status).toBe('ok'));
+  });
+
   test.each(['outbox', 'outbox_local'])(
     'rows of %s that wait in slots of another number of slots are refused at the start, with the cure',
     async (table) => {
