@@ -34,6 +34,17 @@ export function handlerOf({ handlers }: TopicHandlers, type: string | undefined)
   return type !== undefined && Object.hasOwn(handlers, type) ? handlers[type] : undefined;
 }
 
+/**
+ * Of a fact a service may have no handler; a command is for it alone.
+ * @throws UnreadableError for a command without one, also for one that waited: a newer version may have kept it, before a roll-back.
+ */
+function requiredHandler(topicHandlers: TopicHandlers, type: string): Handler | undefined {
+  const handler = handlerOf(topicHandlers, type);
+  if (!handler && topicHandlers.kind === 'command')
+    throw new UnreadableError('unknown_type', `No handler for command ${type}`);
+  return handler;
+}
+
 /** Whether the messages of a topic are counted per key: as soon as one of its handlers wants the order. */
 export function isOrdered({ handlers }: TopicHandlers): boolean {
   return Object.values(handlers).some(({ ordered }) => ordered);
@@ -59,9 +70,7 @@ export async function applyDelivery(
 ): Promise<Applied> {
   if (delivery.fault) throw delivery.fault;
   const envelope = delivery.envelope as ReceivedEnvelope;
-  const handler = handlerOf(topicHandlers, envelope.type);
-  if (!handler && topicHandlers.kind === 'command')
-    throw new UnreadableError('unknown_type', `No handler for command ${envelope.type}`);
+  const handler = requiredHandler(topicHandlers, envelope.type);
   const ordered = isOrdered(topicHandlers);
   if (!handler && !ordered) {
     // Nothing else commits with it, so one statement is enough; of all facts most are of no interest here.
@@ -164,7 +173,7 @@ export async function applyNext(
     const step = { place, parked, delivery };
     seen(step);
     const envelope = delivery.envelope as ReceivedEnvelope;
-    const handler = handlerOf(topicHandlers, envelope.type);
+    const handler = requiredHandler(topicHandlers, envelope.type);
     if (handler) {
       const message = readMessage(handler, envelope);
       await runInContext(contextOf(delivery), () => handler.handle(tx, message));

@@ -102,6 +102,32 @@ describe('messages of a key, for a handler that wants the order', () => {
     expect(await applied()).toEqual([3, 1, 2]);
   });
 
+  test('of which one is a command that this version has no handler for: a dead letter, though a newer version kept it', async () => {
+    const topic = 'commands.inventory';
+    const version = (...types: string[]) => {
+      const handlers = Object.fromEntries(
+        types.map((type) => [type, on(Data, async () => {}, { ordered: true })]),
+      );
+      const topics = { [topic]: { kind: 'command' as const, handlers } };
+      return createConsumer({ ...testDeps('inventory'), database: fixture.database, topics });
+    };
+    const receive = (consumer: Consumer, type: string, n: number) =>
+      consumer.receive(
+        topic,
+        new TextEncoder().encode(
+          delivery(type, { key: 'k', n }, { id: idOf('k', n), key: 'k', sequence: n }),
+        ),
+        {},
+      );
+    await receive(version('Step', 'New'), 'New', 2);
+    await receive(version('Step'), 'Step', 1); // rolled back
+    await eventually(async () =>
+      expect(await fixture.admin`SELECT event_id, reason FROM dead_letter`).toEqual([
+        { event_id: 'k-2', reason: 'unknown_type' },
+      ]),
+    );
+  });
+
   test('do not hold up another key', async () => {
     const { consumer } = replica();
     await send(consumer, 'k', 2);
