@@ -17,13 +17,9 @@ export interface FailingMessage {
   why: string;
 }
 
-interface Tries {
-  topic: string;
-  eventId: string;
-  tries: number;
+interface Tries extends FailingMessage {
   firstFailedAt: number;
   failedAt: number;
-  why: string;
 }
 
 /** A message that has failed for so long, in ms, fails by itself: longer than a sidecar's own attempts take, and than most outages of a moment. */

@@ -68,8 +68,8 @@ const IDLE_MS = 3000;
  * Finds messages that were sent and never came, and fetches them from their senders: a broker that acknowledged a message and lost it,
  * the last of its key included, a new consumer, a database that was restored. What is fetched goes the way of a delivery, so what came
  * meanwhile is a duplicate. What a later message has overtaken is lost, and is fetched until there is none left; so is all that is overdue
- * on a topic that delivers nothing, or nothing but what fails. Else only a batch is fetched in each round: a consumer that lags lacks its whole backlog, and is
- * not helped by being given it twice.
+ * on a topic that delivers nothing, or nothing but what fails. Else only a batch is fetched in each round: a consumer that lags lacks its
+ * whole backlog, and is not helped by being given it twice.
  */
 export function createRepair(o: RepairOptions): Worker {
   const { database, log } = o;
