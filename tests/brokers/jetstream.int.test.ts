@@ -191,6 +191,24 @@ test('control: an app that answers 404 loses what is delivered to it', async () 
   expect(await effects()).toEqual([7]);
 });
 
+test('messages that always fail are set aside: more of them than the broker lets wait unanswered hold up no other', async () => {
+  const rig = await openRig();
+  const during = async (n: number) => {
+    if (n >= 100) throw new Error('a bug');
+  };
+  listen(reader({ during }).app, rig.appPort);
+  await rig.startReader();
+  await rig.publish(...Array.from({ length: 33 }, (_, i) => 100 + i));
+  await rig.publish(...numbers);
+  // A lane is at each of them for 1.5 s, once; left to the broker, 32 of them would be all that it delivers.
+  await until('the others to be handled', async () => (await effects()).length === numbers.length, 50_000);
+  expect(await effects()).toEqual(numbers);
+  await until('all that fail to be kept', async () => {
+    const kept = await fixture.admin`SELECT FROM inbox_failing`;
+    return kept.length === 33;
+  });
+});
+
 /** The broker gives up on a handler that goes on; both sidecar and app would wait for longer. */
 const impatient = (generated: string) => soonAgain(generated).replaceAll('deliver: 3s', 'deliver: 20s');
 

@@ -1,8 +1,11 @@
 import { runInContext } from '@sidecart/kit/context';
 import type { Database, Transaction } from '@sidecart/kit/db';
+import { deadLetterHoldsKey } from './bury.ts';
+import { untilAborted, withDeadline } from './deadline.ts';
 import { contextOf, type Delivery, placeOf, readDelivery, readMessage } from './delivery.ts';
 import type { ReceivedEnvelope } from './envelope.ts';
-import { PermanentError, UnreadableError } from './failures.ts';
+import { type FailingMessage, takeFailing } from './failing.ts';
+import { HandlerTimeoutError, UnreadableError } from './failures.ts';
 import type { Handler } from './handler.ts';
 import { outcomeOf, recordOnce, setOutcome } from './inbox.ts';
 import {
@@ -11,9 +14,11 @@ import {
   lockKey,
   moveKey,
   nextWaiting,
+  numberIsUsed,
   type Parked,
   type Place,
   park,
+  passIfNext,
   unpark,
 } from './key-order.ts';
 
@@ -23,8 +28,17 @@ export interface TopicHandlers {
   handlers: Record<string, Handler>;
 }
 
+/** A message as it was delivered. */
+export interface Taken {
+  topic: string;
+  topicHandlers: TopicHandlers;
+  delivery: Delivery;
+  /** The headers are without secrets. */
+  raw: { body: Uint8Array; headers: Record<string, string> };
+}
+
 export interface Applied {
-  outcome: 'applied' | 'duplicate' | 'unhandled' | 'parked';
+  outcome: 'applied' | 'duplicate' | 'unhandled' | 'parked' | 'set_aside';
   /** Set when messages wait behind it that may be next now. */
   waiting?: Place;
 }
@@ -50,29 +64,32 @@ export function isOrdered({ handlers }: TopicHandlers): boolean {
   return Object.values(handlers).some(({ ordered }) => ordered);
 }
 
+/** A message that was set aside is tried again. Nobody waits for it, so its handler is undone when its time is over. */
+export interface Retried {
+  message: FailingMessage;
+  /** Time for its handler, in ms. */
+  timeoutMs: number;
+  /** Then it is undone at once. */
+  stopping: AbortSignal;
+  /** Is told of its handling, which may go on when its time is over. */
+  onBegun: (handling: Promise<void>) => void;
+}
+
 /**
- * Deals with one delivery: its effect, its inbox row and its place in the order commit together or not at all.
+ * Deals with one delivery: its effect, its inbox row and its place in the order commit together or not at all. One that was set aside is
+ * dealt with as if it came now, unless its key has passed it.
  * @throws what the handler throws; UnreadableError, PermanentError for what can never be handled.
  */
 export async function applyDelivery(
   { db }: Database,
-  {
-    topic,
-    topicHandlers,
-    delivery,
-    raw,
-  }: {
-    topic: string;
-    topicHandlers: TopicHandlers;
-    delivery: Delivery;
-    raw: { body: Uint8Array; headers: Record<string, string> };
-  },
+  { topic, topicHandlers, delivery, raw, retried }: Taken & { retried?: Retried },
 ): Promise<Applied> {
   if (delivery.fault) throw delivery.fault;
   const envelope = delivery.envelope as ReceivedEnvelope;
   const handler = requiredHandler(topicHandlers, envelope.type);
-  const ordered = isOrdered(topicHandlers);
-  if (!handler && !ordered) {
+  const ordered = isOrdered(topicHandlers) && !retried?.message.passed;
+  const begin = retried ? takeFailing : recordOnce;
+  if (!handler && !ordered && !retried) {
     // Nothing else commits with it, so one statement is enough; of all facts most are of no interest here.
     const first = await recordOnce(db, topic, envelope.id, 'unhandled');
     return { outcome: first ? 'unhandled' : 'duplicate' };
@@ -80,32 +97,35 @@ export async function applyDelivery(
   const message = handler && readMessage(handler, envelope);
   const outcome = handler ? 'applied' : 'unhandled';
   const handle = async (tx: Transaction) => {
-    if (handler && message) await handler.handle(tx, message);
+    if (!handler || !message) return;
+    const handling = handler.handle(tx, message);
+    if (!retried) return handling;
+    const { timeoutMs, stopping, onBegun } = retried;
+    onBegun(handling);
+    const late = () => new HandlerTimeoutError(`Not handled within ${timeoutMs} ms`);
+    await withDeadline(timeoutMs, untilAborted(stopping, handling), late);
   };
 
   if (!ordered)
     return db.transaction(async (tx) => {
-      if (!(await recordOnce(tx, topic, envelope.id, outcome))) return { outcome: 'duplicate' };
+      if (!(await begin(tx, topic, envelope.id, outcome))) return { outcome: 'duplicate' };
       await handle(tx);
-      return { outcome };
+      // The order may have been wanted when it was set aside: what waits behind it goes on.
+      const { place, passed } = retried?.message ?? { passed: true };
+      const moved = place && !passed ? await passIfNext(tx, place) : undefined;
+      return { outcome, ...(place && moved && behind(place, moved)) };
     });
 
   const place = placeOf(topic, envelope);
   return db.transaction(async (tx) => {
-    const [first, moved] = await Promise.all([
-      recordOnce(tx, topic, envelope.id, outcome),
-      advance(tx, place),
-    ]);
+    const [first, moved] = await Promise.all([begin(tx, topic, envelope.id, outcome), advance(tx, place)]);
     if (!first) return passAgain(tx, place, envelope.id, moved);
     if (moved) {
       await handle(tx);
       return { outcome, ...behind(place, moved) };
     }
     const key = await lockKey(tx, place);
-    if (place.seq <= key.last)
-      throw new PermanentError(
-        `Number ${place.seq} of key ${place.key} was used before, by another message of ${place.sender || 'an unknown sender'}`,
-      );
+    if (place.seq <= key.last) throw numberIsUsed(place);
     if (place.seq === key.last + 1n) {
       await moveKey(tx, place);
       await handle(tx);
@@ -124,9 +144,9 @@ export async function applyDelivery(
 
 /**
  * A message that was dealt with before may still be the next of its key: order was not asked for when it came first. One that is
- * parked, or a dead letter, is not to be passed by a duplicate.
+ * parked, or was set aside, or is a dead letter that holds its key, is not to be passed by a duplicate.
  */
-async function passAgain(
+export async function passAgain(
   tx: Transaction,
   place: Place,
   eventId: string,
@@ -134,7 +154,11 @@ async function passAgain(
 ): Promise<Applied> {
   if (!moved) return { outcome: 'duplicate' };
   const before = await outcomeOf(tx, place.topic, eventId);
-  if (before === 'applied' || before === 'unhandled') await unpark(tx, place);
+  const passes =
+    before === 'dead_letter'
+      ? !(await deadLetterHoldsKey(tx, place.topic, eventId))
+      : before === 'applied' || before === 'unhandled';
+  if (passes) await unpark(tx, place);
   else await moveKey(tx, { ...place, seq: place.seq - 1n });
   return { outcome: 'duplicate', ...behind(place, moved) };
 }
@@ -183,5 +207,5 @@ export async function applyNext(
   });
 }
 
-const behind = (place: Place, { waiting }: KeyState): { waiting?: Place } =>
+export const behind = (place: Place, { waiting }: KeyState): { waiting?: Place } =>
   waiting > 0 ? { waiting: place } : {};

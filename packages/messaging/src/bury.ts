@@ -1,7 +1,9 @@
 import type { Executor, Transaction } from '@sidecart/kit/db';
 import { sql } from 'drizzle-orm';
+import { type FailingMessage, takeFailing } from './failing.ts';
+import { withoutNul } from './failures.ts';
 import { setOutcome } from './inbox.ts';
-import { lockKey, type Place, pass, unpark } from './key-order.ts';
+import { lockKey, type Place, pass, passIfNext, unpark } from './key-order.ts';
 import { type DeadLetterReason, deadLetter, inbox } from './schema.ts';
 
 export interface DeadMessage {
@@ -56,6 +58,30 @@ export async function buryParked(db: Executor, dead: DeadMessage): Promise<boole
 }
 
 /**
+ * The same for a message that was set aside: if it does not hold its key, that passes it, unless it has. False when it is set aside no
+ * more.
+ */
+export async function buryFailing(
+  db: Executor,
+  dead: DeadMessage,
+  { place, passed }: Pick<FailingMessage, 'place' | 'passed'>,
+): Promise<boolean> {
+  return db.transaction(async (tx) => {
+    if (!(await takeFailing(tx, dead.topic, dead.eventId, 'dead_letter'))) return false;
+    await keepDead(tx, dead);
+    if (!dead.holdsKey && !passed) await passIfNext(tx, place);
+    return true;
+  });
+}
+
+/** Whether a dead letter waits that keeps its key. */
+export async function deadLetterHoldsKey(tx: Transaction, topic: string, eventId: string): Promise<boolean> {
+  const rows = await tx.execute(sql`
+    SELECT FROM dead_letter WHERE topic = ${topic} AND event_id = ${eventId} AND state = 'waiting' AND holds_key`);
+  return rows.length > 0;
+}
+
+/**
  * Writes the dead letter alone. One that was decided before, and came again after its inbox row was purged, waits for a decision
  * once more.
  */
@@ -93,9 +119,4 @@ async function keepDead(tx: Transaction, dead: DeadMessage): Promise<void> {
       },
       setWhere: sql`${deadLetter.state} <> 'waiting'`,
     });
-}
-
-/** PostgreSQL stores no NUL in a text, and a message of an error may quote one. */
-export function withoutNul(text: string): string {
-  return text.replaceAll('\0', '\u{fffd}');
 }

@@ -2,21 +2,28 @@ import type { Database } from '@sidecart/kit/db';
 import type { Health } from '@sidecart/kit/health';
 import type { Logger } from '@sidecart/kit/log';
 import type { Metrics } from '@sidecart/kit/metrics';
-import { isOrdered, type TopicHandlers } from './applying.ts';
-import type { FailingMessage } from './deliveries.ts';
+import { handlerOf, isOrdered, type TopicHandlers } from './applying.ts';
+import type { FailingDelivery } from './deliveries.ts';
+import type { Delivery } from './delivery.ts';
+import { failingByTopic } from './failing.ts';
 import { waitingKeys } from './key-order.ts';
 import { INBOX_DAYS } from './limits.ts';
 
 /** What the receiving side says to people: metrics and the part `inbox` of the health details. */
 export interface ConsumerReport {
-  /** The handling of a delivery begins; what it returns is called with what became of it. `written`: when its sender wrote it. */
-  begin(topic: string, type: string, written: string | undefined): (outcome: string) => void;
+  /**
+   * The handling of a message begins; what it returns is called with what became of it. `kept`: it is handled from a table here, and its
+   * inbox row is kept until then.
+   */
+  begin(topic: string, delivery: Delivery, o?: { kept: boolean }): (outcome: string) => void;
   /** Looks how much waits for its turn, and what fails again and again. */
   countWaiting(): Promise<void>;
 }
 
 /** A key that waits for so long is worth a look: what was lost is repaired sooner. */
 const NOTABLE_SECONDS = 90;
+/** And a message that was set aside so long ago: what failed for a moment is handled sooner. */
+const NOTABLE_FAILING_SECONDS = 10;
 const DAY = 24 * 60 * 60;
 const REMEMBERED_SECONDS = INBOX_DAYS * DAY;
 
@@ -26,7 +33,7 @@ export function createConsumerReport(o: {
   metrics: Metrics;
   health: Health;
   topics: Record<string, TopicHandlers>;
-  failing: () => FailingMessage[];
+  failing: () => FailingDelivery[];
 }): ConsumerReport {
   const { metrics } = o;
   const handled = metrics.counter('sidecart_inbox_handled_total', 'Deliveries by what became of them', [
@@ -84,21 +91,44 @@ export function createConsumerReport(o: {
   );
   const failingNow = metrics.gauge(
     'sidecart_inbox_failing',
-    'Messages that fail whenever they are tried, in this process',
+    'Messages that fail whenever they are tried, set aside or in this process',
     ['topic'],
   );
 
-  function reportFailing(): string[] {
-    const byTopic = Map.groupBy(o.failing(), ({ topic }) => topic);
-    for (const topic of Object.keys(o.topics)) failingNow.set({ topic }, byTopic.get(topic)?.length ?? 0);
-    return [...byTopic].map(([topic, messages]) => {
-      const { eventId, tries, why } = messages.at(-1) as FailingMessage;
-      return `${messages.length} message(s) of ${topic} fail again and again, ${eventId} ${tries} times: ${why}`;
-    });
+  /** Only known types become a label: a sender could make up any number of them. */
+  function typeLabel(topic: string, { envelope }: Delivery): string {
+    const topicHandlers = o.topics[topic] as TopicHandlers;
+    return envelope && handlerOf(topicHandlers, envelope.type) ? envelope.type : 'other';
+  }
+
+  /** Those that were set aside, and those of this process that could not be. */
+  async function reportFailing(): Promise<string[]> {
+    const reasons: string[] = [];
+    const kept = await failingByTopic(o.database.db);
+    const here = Map.groupBy(o.failing(), ({ topic }) => topic);
+    for (const topic of new Set([...Object.keys(o.topics), ...Object.keys(kept)])) {
+      const aside = kept[topic];
+      const deliveries = here.get(topic) ?? [];
+      const messages = (aside?.messages ?? 0) + deliveries.length;
+      failingNow.set({ topic }, messages);
+      const one =
+        deliveries.at(-1) ?? (aside && aside.seconds >= NOTABLE_FAILING_SECONDS ? aside : undefined);
+      if (!one) continue;
+      const { eventId, tries, why } = one;
+      const reason = `${messages} message(s) of ${topic} fail again and again`;
+      reasons.push(
+        Object.hasOwn(o.topics, topic)
+          ? `${reason}, ${eventId} ${tries} times: ${why}`
+          : `${reason} and were set aside, and this service does not consume it any more`,
+      );
+    }
+    return reasons;
   }
 
   return {
-    begin(topic, type, written) {
+    begin(topic, delivery, { kept } = { kept: false }) {
+      const type = typeLabel(topic, delivery);
+      const written = delivery.envelope?.time;
       const began = performance.now();
       return (outcome) => {
         handled.inc({ topic, type, outcome });
@@ -107,7 +137,7 @@ export function createConsumerReport(o: {
         if (Number.isNaN(since)) return;
         const seconds = Math.max(0, (Date.now() - since) / 1000);
         age.observe({ topic, outcome }, seconds);
-        if (seconds < REMEMBERED_SECONDS || outcome === 'duplicate' || outcome === 'retry') return;
+        if (kept || seconds < REMEMBERED_SECONDS || outcome === 'duplicate' || outcome === 'retry') return;
         forgotten.inc({ topic });
         o.log.error(
           { topic, type, written, outcome },
@@ -116,15 +146,15 @@ export function createConsumerReport(o: {
       };
     },
     async countWaiting() {
-      const reasons = reportFailing(); // before what needs the database
+      const reasons = await reportFailing();
       const found = await waitingKeys(o.database.db);
       for (const [topic, handlers] of Object.entries(o.topics)) {
-        const now = found[topic] ?? { keys: 0, messages: 0, oldestSeconds: 0, held: 0 };
+        const now = found[topic] ?? { keys: 0, messages: 0, oldestSeconds: 0, held: 0, failing: 0 };
         parked.set({ topic }, now.messages);
         oldest.set({ topic }, Math.max(0, now.oldestSeconds));
         held.set({ topic }, now.held);
         if (!isOrdered(handlers)) continue; // what waited while the order was wanted is being handled
-        const missing = now.keys - now.held;
+        const missing = now.keys - now.held - now.failing;
         if (now.held > 0)
           reasons.push(`${now.held} key(s) of ${topic} wait for a decision about a dead letter`);
         if (missing > 0 && now.oldestSeconds > NOTABLE_SECONDS)

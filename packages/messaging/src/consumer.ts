@@ -5,27 +5,21 @@ import type { Logger } from '@sidecart/kit/log';
 import type { Metrics } from '@sidecart/kit/metrics';
 import type { Worker } from '@sidecart/kit/service';
 import type { Hono } from 'hono';
-import {
-  type Applied,
-  applyDelivery,
-  applyNext,
-  handlerOf,
-  isOrdered,
-  type NextStep,
-  type TopicHandlers,
-} from './applying.ts';
-import { buryMessage, buryParked, type DeadMessage } from './bury.ts';
+import { type Applied, applyDelivery, type Taken, type TopicHandlers } from './applying.ts';
+import { buryMessage } from './bury.ts';
 import { createConsumerReport } from './consumer-report.ts';
-import { reportDeadLetters } from './dead-letter-report.ts';
-import { withDeadline } from './deadline.ts';
 import { createDeliveries } from './deliveries.ts';
-import { contextOf, type Delivery, placeOf, readDelivery } from './delivery.ts';
-import { classifyFailure, type Failure, HandlerTimeoutError, PoisonError, rootMessage } from './failures.ts';
+import { contextOf, readDelivery } from './delivery.ts';
+import { createFailureHandling } from './failure-handling.ts';
+import { PoisonError, rootMessage } from './failures.ts';
+import { createGuard } from './guard.ts';
 import type { Place } from './key-order.ts';
-import { nextWaiting, readyKeys } from './key-order.ts';
-import { HANDLER_TIMEOUT_MS, MAX_STARTS } from './limits.ts';
-import { type Begun, createPoisonGuard } from './poison.ts';
+import { HANDLER_TIMEOUT_MS, MAX_STARTS, RETRY_TIMEOUT_MS } from './limits.ts';
+import { createParkedMessages } from './parked.ts';
+import { createPoisonGuard } from './poison.ts';
 import { type Repetition, repeat } from './repeat.ts';
+import { createRetries } from './retries.ts';
+import { setAsideDelivery } from './set-aside.ts';
 
 /** `done`: the broker may forget the message. `retry`: it must deliver it again. */
 export type Answer = 'done' | 'retry';
@@ -43,11 +37,11 @@ export interface Consumer {
   ): Promise<Answer>;
   /** When the broker last delivered something of this topic, by performance.now(); -Infinity when it never did. */
   lastDelivery(topic: string): number;
-  /** And when something that it delivered last came to its end. What fails comes again, and may be all that does. */
+  /** And when something that it delivered was last taken. What fails comes again, and may be all that does. */
   lastProgress(topic: string): number;
   /** Goes on with a key whose next message may be among those that wait. Never throws. */
   drain(key: Omit<Place, 'seq'>): Promise<void>;
-  /** Finds what a crash left waiting, counts what waits, and notices messages that kill the process. */
+  /** Tries what was set aside, finds what a crash left waiting, counts both, and notices messages that kill the process. */
   worker: Worker;
   topics: Readonly<Record<string, TopicHandlers>>;
 }
@@ -63,12 +57,13 @@ export interface ConsumerOptions {
   topics: Record<string, TopicHandlers>;
   /** Default {@link HANDLER_TIMEOUT_MS}. */
   handlerTimeoutMs?: number;
-  /** Time between two looks for keys that can go on, in ms; default 2000. */
+  /** Time between two looks for keys that can go on, and for what was set aside, in ms; default 2000. Half of it is the first rest between two tries of the latter. */
   sweepMs?: number;
+  /** A delivery that has failed for so long, in ms, is set aside; default 1000, which is most of what a sidecar's own attempts take. */
+  setAsideMs?: number;
+  /** Time for the handler of one that was set aside, in ms; default {@link RETRY_TIMEOUT_MS}. */
+  retryTimeoutMs?: number;
 }
-
-/** Dead letters are counted at a burial, but not again so soon, in ms: each count reads all that wait. Housekeeping counts the rest. */
-const COUNT_MS = 1000;
 
 /** What came of a delivery. */
 type Received = Applied | { outcome: 'retry' | 'dead_letter' | 'duplicate'; waiting?: Place };
@@ -76,47 +71,22 @@ type Received = Applied | { outcome: 'retry' | 'dead_letter' | 'duplicate'; wait
 /** The receiving side: inbox row and effect in one transaction, and an honest answer to the sidecar. */
 export function createConsumer(o: ConsumerOptions): Consumer {
   const { database, log, topics } = o;
+  const setAsideMs = o.setAsideMs ?? 1000;
+  const sweepMs = o.sweepMs ?? 2000;
   const deliveries = createDeliveries();
   const report = createConsumerReport({ ...o, failing: deliveries.failing });
   const poison = createPoisonGuard(o);
-  const timeoutMs = o.handlerTimeoutMs ?? HANDLER_TIMEOUT_MS;
+  const guard = createGuard({
+    poison,
+    timeoutMs: o.handlerTimeoutMs ?? HANDLER_TIMEOUT_MS,
+    retryMs: o.retryTimeoutMs ?? RETRY_TIMEOUT_MS,
+  });
+  const handleFailure = createFailureHandling({ ...o, deliveries });
+  const parts = { database, log, topics, deliveries, report, poison, guard, handleFailure };
+  const parked = createParkedMessages({ ...parts, onSetAside: () => retries.wake() });
+  const retries = createRetries({ ...parts, drain: parked.drain, pollMs: sweepMs });
   const delivered = new Map<string, number>();
   const progressed = new Map<string, number>();
-  let countAt = 0;
-
-  /**
-   * Runs what may call a handler: in time, the wait for its turn included, and counted while processes of this service die without a
-   * word.
-   */
-  async function guarded<T>(
-    topic: string,
-    eventId: string,
-    work: (starts: number) => Promise<T>,
-  ): Promise<T> {
-    const beganAt = performance.now();
-    const begun = await poison.begin(topic, eventId, timeoutMs);
-    const left = begun.starts === 0 ? timeoutMs : timeoutMs - (performance.now() - beganAt);
-    try {
-      return await withTimeout(Math.max(0, left), () => ending(begun, work(begun.starts)));
-    } finally {
-      begun.leave();
-    }
-  }
-
-  /**
-   * Takes the count back when the work has ended, which may be long after its time: until then it may still kill. That of one that is
-   * not handled any more stays, in case it cannot be set aside now.
-   */
-  async function ending<T>(begun: Begun, work: Promise<T>): Promise<T> {
-    try {
-      const result = await work;
-      await begun.end();
-      return result;
-    } catch (err) {
-      await begun.end({ keepCount: err instanceof PoisonError });
-      throw err;
-    }
-  }
 
   async function receive(
     topic: string,
@@ -131,21 +101,9 @@ export function createConsumer(o: ConsumerOptions): Consumer {
     }
     if (!repair) delivered.set(topic, performance.now());
     const delivery = readDelivery(body);
-    const raw = { body, headers: withoutSecrets(headers) };
-    const attempts = deliveries.count(topic, delivery.id);
-    const done = report.begin(topic, typeLabel(topicHandlers, delivery), delivery.envelope?.time);
-
-    const { outcome, waiting } = await runInContext(contextOf(delivery), async (): Promise<Received> => {
-      try {
-        return await guarded(topic, delivery.id, async (starts) => {
-          if (starts > MAX_STARTS) throw new PoisonError(starts - 1);
-          return applyDelivery(database, { topic, topicHandlers, delivery, raw });
-        });
-      } catch (err) {
-        const dead = deadMessage(topic, topicHandlers, delivery, raw, attempts);
-        return { outcome: await fail(err, dead, (kept) => buryMessage(database.db, kept)) };
-      }
-    });
+    const taken = { topic, topicHandlers, delivery, raw: { body, headers: withoutSecrets(headers) } };
+    const done = report.begin(topic, delivery);
+    const { outcome, waiting } = await runInContext(contextOf(delivery), () => take(taken));
 
     if (outcome !== 'retry') {
       deliveries.forget(topic, delivery.id);
@@ -153,128 +111,74 @@ export function createConsumer(o: ConsumerOptions): Consumer {
     }
     done(outcome);
     // Not waited for: this delivery has its answer, and the sweep makes up for an end in between.
-    if (waiting) void drain(waiting);
+    if (waiting) void parked.drain(waiting);
     return outcome === 'retry' ? 'retry' : 'done';
   }
 
-  async function drain(key: Omit<Place, 'seq'>): Promise<void> {
-    const topicHandlers = topics[key.topic];
-    if (!topicHandlers) return;
-    for (;;) {
-      let step: NextStep | undefined;
-      let done: (outcome: string) => void = () => {};
-      const seen = (next: NextStep) => {
-        step = next;
-        const { envelope } = next.delivery as Delivery;
-        done = report.begin(key.topic, typeLabel(topicHandlers, next.delivery as Delivery), envelope?.time);
+  async function take(taken: Taken): Promise<Received> {
+    const { topic, delivery, raw } = taken;
+    const { id, envelope } = delivery;
+    const failure = deliveries.failure(topic, id);
+    if (envelope && failure && failure.forMs >= setAsideMs)
+      return setAside({ ...taken, envelope, why: failure.why });
+    const attempts = deliveries.count(topic, id);
+    try {
+      return await guard.guarded(topic, id, async (starts) => {
+        if (starts > MAX_STARTS) throw new PoisonError(starts - 1);
+        return applyDelivery(database, taken);
+      });
+    } catch (err) {
+      const message = { topic, eventId: id, delivery, ...raw, attempts };
+      return {
+        outcome: await handleFailure(err, message, { bury: (dead) => buryMessage(database.db, dead) }),
       };
-      try {
-        const next = await guardedNext(topicHandlers, key, seen);
-        if (!next) return;
-        if (next.parked) {
-          deliveries.forget(key.topic, next.parked.eventId);
-          done('applied');
-        }
-      } catch (err) {
-        if (!step?.parked || !step.delivery) {
-          log.warn({ ...key, reason: rootMessage(err) }, 'Messages that wait could not be looked at');
-          return;
-        }
-        const { place, parked, delivery } = step;
-        const raw = { body: parked.body as Uint8Array, headers: parked.headers };
-        const attempts = deliveries.count(key.topic, parked.eventId);
-        const dead = { ...deadMessage(key.topic, topicHandlers, delivery, raw, attempts), place };
-        const outcome = await fail(err, dead, (kept) => buryParked(database.db, kept));
-        if (outcome !== 'retry') deliveries.forget(key.topic, parked.eventId);
-        done(outcome);
-        return;
-      }
     }
   }
 
   /**
-   * While deaths are counted, the message is looked up first: counting takes a connection of its own, and those who wait for one
-   * inside of a transaction would wait for each other.
+   * Not at the failure but at the next delivery: a handler that hangs still holds the message at its failure, and may now. Then, and when it
+   * is to be handled as ever, it comes again: trying it now as well could take longer than the sidecar waits.
    */
-  async function guardedNext(
-    topicHandlers: TopicHandlers,
-    key: Omit<Place, 'seq'>,
-    seen: (step: NextStep) => void,
-  ): Promise<NextStep | undefined> {
-    const waiting = poison.watching() && (await nextWaiting(database.db, key, isOrdered(topicHandlers)));
-    const next = waiting ? waiting.eventId : undefined;
-    const apply = (starts: number) =>
-      applyNext(database, topicHandlers, key, (step) => {
-        seen(step);
-        if (step.parked?.eventId === next && starts > MAX_STARTS) throw new PoisonError(starts - 1);
-      });
-    return next === undefined ? withTimeout(timeoutMs, () => apply(0)) : guarded(key.topic, next, apply);
-  }
-
-  async function fail(
-    err: unknown,
-    dead: Omit<DeadMessage, 'reason' | 'detail'>,
-    bury: (dead: DeadMessage) => Promise<boolean>,
-  ): Promise<'retry' | 'dead_letter' | 'duplicate'> {
-    const failure: Failure = classifyFailure(err);
-    const about = { topic: dead.topic, type: dead.type, message_id: dead.eventId, attempts: dead.attempts };
-    if (failure.kind === 'transient') {
-      deliveries.failed(dead.topic, dead.eventId, rootMessage(err));
-      const firstBug = !failure.expected && dead.attempts === 1;
-      if (firstBug) log.error({ ...about, err }, 'Handling failed unexpectedly; the message will come again');
-      else log.warn({ ...about, reason: rootMessage(err) }, 'Handling failed; the message will come again');
-      return 'retry';
-    }
+  async function setAside(message: Parameters<typeof setAsideDelivery>[1]): Promise<Received> {
+    const { topic, envelope, why } = message;
+    const about = { topic, type: envelope.type, message_id: envelope.id };
     try {
-      const { kind: _, ...why } = failure;
-      if (!(await bury({ ...dead, ...why }))) return 'duplicate';
-      log.error({ ...about, ...why }, 'Message can never be handled; kept in dead_letter');
-    } catch (buryErr) {
-      deliveries.failed(dead.topic, dead.eventId, rootMessage(buryErr));
-      log.warn(
-        { ...about, reason: rootMessage(buryErr) },
-        'Dead letter could not be written; the message will come again',
-      );
-      return 'retry';
+      const made = await guard.inTime(() => setAsideDelivery(database, message));
+      if (made?.outcome === 'set_aside') {
+        log.warn(
+          { ...about, reason: why },
+          'A message that fails again and again is tried from inbox_failing now',
+        );
+        retries.wake();
+      }
+      if (made) return made;
+    } catch (err) {
+      const reason = rootMessage(err);
+      log.warn({ ...about, reason }, 'A message that fails again and again could not be set aside');
     }
-    if (performance.now() < countAt) return 'dead_letter';
-    countAt = performance.now() + COUNT_MS;
-    await reportDeadLetters(o).catch((countErr: unknown) => {
-      log.warn({ reason: rootMessage(countErr) }, 'Dead letters could not be counted');
-    });
-    return 'dead_letter';
-  }
-
-  const { ordered = [], unordered = [] } = Object.groupBy(Object.keys(topics), (topic) =>
-    isOrdered(topics[topic] as TopicHandlers) ? 'ordered' : 'unordered',
-  );
-
-  async function sweep(signal: AbortSignal): Promise<void> {
-    for (const key of await readyKeys(database.db, { ordered, unordered })) {
-      if (signal.aborted) return;
-      await drain(key);
-    }
+    deliveries.startOver(topic, envelope.id);
+    return { outcome: 'retry' };
   }
 
   let repetitions: Repetition[] = [];
   return {
     topics,
     receive,
-    drain,
+    drain: parked.drain,
     lastDelivery: (topic) => delivered.get(topic) ?? Number.NEGATIVE_INFINITY,
     lastProgress: (topic) => progressed.get(topic) ?? Number.NEGATIVE_INFINITY,
     worker: {
       name: 'consumer',
       async start() {
         await poison.start();
-        const ms = o.sweepMs ?? 2000;
+        retries.start();
         const onError = (err: unknown) =>
           log.warn({ reason: rootMessage(err) }, 'Messages that wait could not be looked for');
         // Counted beside it: a sweep over keys whose handlers hang takes minutes.
-        repetitions = [repeat(ms, sweep, onError), repeat(ms, report.countWaiting, onError)];
+        repetitions = [repeat(sweepMs, parked.sweep, onError), repeat(sweepMs, report.countWaiting, onError)];
       },
       async stop() {
-        await Promise.all(repetitions.map((repetition) => repetition.stop()));
+        await Promise.all([retries.stop(), ...repetitions.map((repetition) => repetition.stop())]);
         await poison.stop();
       },
     },
@@ -292,40 +196,6 @@ export function mountConsumer(app: Hono<any, any, any>, consumer: Pick<Consumer,
     const answer = await consumer.receive(c.req.param('topic'), body, c.req.header());
     return answer === 'done' ? c.json({ status: 'SUCCESS' }) : c.json({ status: 'RETRY' }, 503);
   });
-}
-
-function deadMessage(
-  topic: string,
-  topicHandlers: TopicHandlers,
-  { id, envelope }: Delivery,
-  raw: { body: Uint8Array; headers: Record<string, string> },
-  attempts: number,
-): Omit<DeadMessage, 'reason' | 'detail'> {
-  return {
-    ...raw,
-    topic,
-    eventId: id,
-    type: envelope?.type,
-    key: envelope?.partitionkey,
-    place: envelope && isOrdered(topicHandlers) ? placeOf(topic, envelope) : undefined,
-    holdsKey: handlerOf(topicHandlers, envelope?.type)?.ordered ?? false,
-    attempts,
-  };
-}
-
-/** Only known types become a label: a sender could make up any number of them. */
-function typeLabel(topicHandlers: TopicHandlers, { envelope }: Delivery): string {
-  return envelope && handlerOf(topicHandlers, envelope.type) ? envelope.type : 'other';
-}
-
-/**
- * Answers in time even when the work does not end. The work itself is left to finish: if it commits after all, the
- * next delivery is a duplicate, so a slow database still gets on.
- */
-async function withTimeout<T>(ms: number, work: () => Promise<T>): Promise<T> {
-  const running = work();
-  running.catch(() => {}); // when it fails after the timeout nobody waits for it any more
-  return withDeadline(ms, running, () => new HandlerTimeoutError(`Not handled within ${ms} ms`));
 }
 
 function withoutSecrets(headers: Record<string, string>): Record<string, string> {

@@ -6,3 +6,12 @@ export async function withDeadline<T>(ms: number, work: PromiseLike<T>, late: ()
   });
   return Promise.race([work, timeout]).finally(() => clearTimeout(timer));
 }
+
+/** Settles as `work` does, or rejects with the signal's reason once that is aborted; the work itself goes on. */
+export async function untilAborted<T>(signal: AbortSignal, work: PromiseLike<T>): Promise<T> {
+  const { promise, reject } = Promise.withResolvers<never>();
+  const stop = () => reject(signal.reason);
+  if (signal.aborted) stop();
+  signal.addEventListener('abort', stop);
+  return Promise.race([work, promise]).finally(() => signal.removeEventListener('abort', stop));
+}

@@ -2,22 +2,28 @@
 export interface Deliveries {
   /** Counts one more try of the message and returns how many there were. */
   count(topic: string, eventId: string): number;
-  /** Its latest try failed, for this reason; it comes again. */
+  /** Its latest try failed, for this reason; it is tried again. */
   failed(topic: string, eventId: string, why: string): void;
-  /** The message has come to its end; nothing more to remember. */
+  /** For how long, in ms, its tries have failed one after the other, and why the latest did; undefined before the first. */
+  failure(topic: string, eventId: string): { forMs: number; why: string } | undefined;
+  /** It could not be set aside: as if its tries had not failed yet. */
+  startOver(topic: string, eventId: string): void;
+  /** The message has come to its end, or was set aside; nothing more to remember. */
   forget(topic: string, eventId: string): void;
-  /** The messages that fail whenever they are tried. */
-  failing(): FailingMessage[];
+  /** The messages that fail whenever they are tried, and were not set aside. */
+  failing(): FailingDelivery[];
 }
 
-export interface FailingMessage {
+export interface FailingDelivery {
   topic: string;
   eventId: string;
   tries: number;
   why: string;
 }
 
-interface Tries extends FailingMessage {
+interface Tries extends FailingDelivery {
+  /** The first of the failures that count towards being set aside. */
+  since?: number | undefined;
   firstFailedAt: number;
   failedAt: number;
 }
@@ -50,6 +56,15 @@ export function createDeliveries(limit = 10_000, now = () => performance.now()):
       found.why = why;
       found.failedAt = now();
       found.firstFailedAt ||= found.failedAt;
+      found.since ??= found.failedAt;
+    },
+    failure(topic, eventId) {
+      const { since, failedAt = 0, why = '' } = all.get(nameOf(topic, eventId)) ?? {};
+      return since === undefined ? undefined : { forMs: failedAt - since, why };
+    },
+    startOver(topic, eventId) {
+      const found = all.get(nameOf(topic, eventId));
+      if (found) found.since = undefined;
     },
     forget(topic, eventId) {
       all.delete(nameOf(topic, eventId));

@@ -72,3 +72,8 @@ export function rootMessage(err: unknown): string {
   while (current instanceof Error && current.cause instanceof Error) current = current.cause;
   return current instanceof Error ? current.message : String(current);
 }
+
+/** PostgreSQL stores no NUL in a text, and a message of an error may quote one. */
+export function withoutNul(text: string): string {
+  return text.replaceAll('\0', '\u{fffd}');
+}

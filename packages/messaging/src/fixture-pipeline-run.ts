@@ -92,6 +92,7 @@ export async function openPipeline(o: { env: NodeJS.ProcessEnv; serverUrl?: stri
       expect(await receiver.admin`SELECT reason, detail FROM dead_letter WHERE state = 'waiting'`).toEqual(
         [],
       );
+      expect(await receiver.admin`SELECT event_id, why FROM inbox_failing`).toEqual([]);
       return written.length;
     },
     async missing() {

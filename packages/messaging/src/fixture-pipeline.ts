@@ -59,9 +59,14 @@ const relay = createRelay({
   },
 });
 const delayed = createDelayedRelease({ ...testDeps('orders'), database: sender, onReleased: relay.nudge });
+/** Every fourth message fails twice in each process: it is set aside when it comes again, and fails there once more. */
+const failures = new Map<number, number>();
 const handler = on(
   schema,
   async (tx, { data }) => {
+    const failed = failures.get(data.n) ?? 0;
+    failures.set(data.n, failed + 1);
+    if (data.n % 4 === 0 && failed < 2) throw new Error('not now');
     await tx.execute(sql`INSERT INTO applied (key, n) VALUES (${data.key}, ${data.n})`);
   },
   { ordered: !o.withoutOutbox },
@@ -70,6 +75,7 @@ const consumer = createConsumer({
   ...testDeps('inventory'),
   database: receiver,
   sweepMs: 100,
+  setAsideMs: 0,
   topics: { orders: { kind: 'fact', handlers: { Placed: handler } } },
 });
 

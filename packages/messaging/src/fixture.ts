@@ -53,7 +53,7 @@ export async function openFixture(name: string, serverUrl?: string): Promise<Fix
     database,
     admin,
     async clear() {
-      await admin`TRUNCATE outbox, outbox_local, outbox_delayed, outbox_sequence, sent, inbox, inbox_key, inbox_parked, inbox_start,
+      await admin`TRUNCATE outbox, outbox_local, outbox_delayed, outbox_sequence, sent, inbox, inbox_key, inbox_parked, inbox_failing, inbox_start,
         consumer_run, dead_letter, dead_letter_action, effect`;
     },
     async close() {

@@ -2,7 +2,7 @@ import type { Database } from '@sidecart/kit/db';
 import { type SQL, sql } from 'drizzle-orm';
 import { type Edge, longAgo } from './repair-state.ts';
 
-/** A key that waits for a message that is no dead letter. */
+/** A key that waits for a message that is no dead letter and was not set aside. */
 export interface Gap {
   key: string;
   /** The numbers that are missing before the first of those that wait. */
@@ -41,12 +41,16 @@ export async function gapsThatAreOver(
   return rows.map((row) => toGap(row, true));
 }
 
+/** What was set aside is not missing: a gap ends before it. */
 const gapsOf = ({ topic, sender }: Edge): SQL => sql`
-  SELECT k.msg_key, (k.last_seq + 1)::text AS from, (p.seq - 1)::text AS to
+  SELECT k.msg_key, (k.last_seq + 1)::text AS from, (least(p.seq, aside.seq) - 1)::text AS to
   FROM inbox_key k CROSS JOIN LATERAL (
     SELECT seq, parked_at FROM inbox_parked p
     WHERE p.topic = k.topic AND p.sender = k.sender AND p.msg_key = k.msg_key ORDER BY seq LIMIT 1) AS p
-  WHERE k.waiting > 0 AND k.topic = ${topic} AND k.sender = ${sender} AND p.seq > k.last_seq + 1
+  CROSS JOIN LATERAL (
+    SELECT min(key_seq) AS seq FROM inbox_failing f
+    WHERE f.topic = k.topic AND f.sender = k.sender AND f.msg_key = k.msg_key AND f.key_seq > k.last_seq AND NOT f.passed) AS aside
+  WHERE k.waiting > 0 AND k.topic = ${topic} AND k.sender = ${sender} AND least(p.seq, aside.seq) > k.last_seq + 1
     AND NOT EXISTS (
       SELECT FROM dead_letter d WHERE d.state = 'waiting' AND d.holds_key AND d.topic = k.topic
         AND d.sender = k.sender AND d.msg_key = k.msg_key AND d.key_seq = k.last_seq + 1)`;

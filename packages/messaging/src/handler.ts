@@ -31,10 +31,10 @@ export interface Handler {
  * A handler for one type of message. Everything it does to the database goes through `tx`, and it calls nobody else:
  * its effect and the note that the message was handled commit together or not at all. What it throws decides what
  * becomes of the message: a DomainError, a {@link PermanentError} and a broken integrity constraint make a dead letter,
- * everything else is delivered again.
+ * everything else is tried again.
  *
- * It has 2.5 s for a delivery and 10 s for a message to oneself, and a statement 3 s. A delivery is answered with "again" then and the handler
- * left to finish; a message to oneself is undone and tried again.
+ * It has 2.5 s for a delivery, 10 s for a message to oneself and 30 s for one that was set aside, and a statement 3 s. A delivery is answered with "again" then and the handler
+ * left to finish; the others are undone and tried again.
  *
  * Deliveries come in any order. With `ordered` a message waits in `inbox_parked` until all before it of its sender, topic and
  * key have been dealt with, also across replicas; a dead letter holds its key until somebody decides.

@@ -20,7 +20,7 @@ export async function recordOnce(
   db: Executor,
   topic: string,
   eventId: string,
-  outcome: 'applied' | 'unhandled',
+  outcome: 'applied' | 'unhandled' | 'failing',
 ): Promise<boolean> {
   const rows = await runPrepared(db, 'inbox_record', RECORD, [topic, eventId, outcome]);
   return rows.length > 0;
@@ -35,7 +35,7 @@ export async function outcomeOf(db: Executor, topic: string, eventId: string): P
   return row?.outcome;
 }
 
-/** What becomes of a message after all: of one that was parked, or that was a dead letter. */
+/** What becomes of a message after all: of one that was parked. */
 export async function setOutcome(
   db: Executor,
   topic: string,
@@ -58,9 +58,9 @@ export async function applyDead(db: Executor, topic: string, eventId: string): P
   return rows.length > 0;
 }
 
-/** Deletes inbox rows that no redelivery can ask for any more, in parts; returns how many. */
+/** Deletes inbox rows that no redelivery can ask for any more, in parts, and returns how many. What is still to be handled keeps its row. */
 export function purgeInbox(db: Executor, o: PurgeOptions = {}): Promise<number> {
-  const old = sql`received_at < now() - make_interval(days => ${INBOX_DAYS})`;
+  const old = sql`received_at < now() - make_interval(days => ${INBOX_DAYS}) AND outcome NOT IN ('parked', 'failing')`;
   const part = (rows: number) => sql`
     DELETE FROM inbox WHERE ctid = ANY (ARRAY(SELECT ctid FROM inbox WHERE ${old} LIMIT ${rows})) AND ${old}`;
   return purgeInParts(db, part, o);

@@ -1,5 +1,6 @@
 import type { Executor, Transaction } from '@sidecart/kit/db';
 import { sql } from 'drizzle-orm';
+import { PermanentError } from './failures.ts';
 import { runPrepared } from './prepared.ts';
 
 /** One message's place in the order of its sender, topic and key. */
@@ -69,17 +70,43 @@ export async function moveKey(tx: Transaction, place: Place): Promise<void> {
   await tx.execute(sql`UPDATE inbox_key SET last_seq = ${place.seq}::bigint WHERE ${ofKey(place)}`);
 }
 
-/** Keeps a message, or with `body` null the note that it has been dealt with, until its key comes to it; the key is locked. */
+/**
+ * Keeps a message, or with `body` null the note that it has been dealt with, until its key comes to it; the key is locked. A message takes
+ * the place of its own note: a dead letter that was passed is redriven.
+ * @throws PermanentError when another message has that number.
+ */
 export async function park(tx: Transaction, place: Place, parked: Parked): Promise<void> {
   const { topic, sender, key, seq } = place;
-  await tx.execute(sql`
+  const [row] = await tx.execute<{ mine: boolean }>(sql`
     WITH kept AS (
       INSERT INTO inbox_parked (topic, sender, msg_key, seq, event_id, body, headers)
       VALUES (${topic}, ${sender}, ${key}, ${seq}::bigint, ${parked.eventId},
         ${parked.body && Buffer.from(parked.body)}::bytea, ${JSON.stringify(parked.headers)}::text::jsonb)
-      ON CONFLICT DO NOTHING RETURNING 1
+      ON CONFLICT (topic, sender, msg_key, seq) DO UPDATE
+        SET body = coalesce(excluded.body, inbox_parked.body),
+          headers = CASE WHEN excluded.body IS NULL THEN inbox_parked.headers ELSE excluded.headers END
+        WHERE inbox_parked.event_id = excluded.event_id
+      RETURNING xmax = 0 AS added
     )
-    UPDATE inbox_key SET waiting = waiting + (SELECT count(*) FROM kept)::int WHERE ${ofKey(place)}`);
+    UPDATE inbox_key SET waiting = waiting + (SELECT count(*) FROM kept WHERE added)::int WHERE ${ofKey(place)}
+    RETURNING EXISTS (SELECT FROM kept) AS mine`);
+  // Of what has been dealt with nothing is lost: the key passes the number with the other one.
+  if (!row?.mine && parked.body !== null) throw numberIsUsed(place);
+}
+
+/** Two messages with one number: their sender was restored, or somebody else uses its name. */
+export function numberIsUsed({ seq, key, sender }: Place): PermanentError {
+  return new PermanentError(
+    `Number ${seq} of key ${key} was used before, by another message of ${sender || 'an unknown sender'}`,
+  );
+}
+
+/** Lets the key pass a number that it has come to, where somebody counts, or did; undefined when it has not. */
+export async function passIfNext(tx: Transaction, place: Place): Promise<KeyState | undefined> {
+  const [row] = await tx.execute<{ waiting: number }>(sql`
+    UPDATE inbox_key SET last_seq = ${place.seq}::bigint
+    WHERE ${ofKey(place)} AND last_seq = ${place.seq}::bigint - 1 RETURNING waiting`);
+  return row && { last: place.seq, waiting: row.waiting };
 }
 
 /** Takes the message at this place out of those that wait, if it is there; the key is locked. */
@@ -161,8 +188,10 @@ export interface WaitingKeys {
   messages: number;
   /** Of the message that waits longest. */
   oldestSeconds: number;
-  /** Of those keys, how many wait for a dead letter and not for a missing message. */
+  /** Of those keys, how many wait for a dead letter. */
   held: number;
+  /** And how many wait for a message that fails again and again, and for no dead letter. */
+  failing: number;
 }
 
 /** What waits per topic. */
@@ -173,20 +202,22 @@ export async function waitingKeys(db: Executor): Promise<Record<string, WaitingK
     messages: number;
     oldest: number;
     held: number;
+    failing: number;
   }>(sql`
     SELECT k.topic, count(*)::int AS keys, sum(k.waiting)::int AS messages,
       coalesce(max(extract(epoch FROM clock_timestamp() - first.parked_at)), 0)::float8 AS oldest,
-      count(*) FILTER (WHERE EXISTS (
-        SELECT FROM dead_letter d WHERE d.state = 'waiting' AND d.holds_key AND d.topic = k.topic
-          AND d.sender = k.sender AND d.msg_key = k.msg_key))::int AS held
+      count(held)::int AS held, (count(failing) FILTER (WHERE held IS NULL))::int AS failing
     FROM inbox_key k CROSS JOIN LATERAL (
       SELECT min(parked_at) AS parked_at FROM inbox_parked p
       WHERE p.topic = k.topic AND p.sender = k.sender AND p.msg_key = k.msg_key) AS first
+    LEFT JOIN (
+      SELECT DISTINCT topic, sender, msg_key FROM dead_letter WHERE state = 'waiting' AND holds_key
+    ) AS held USING (topic, sender, msg_key)
+    LEFT JOIN (
+      SELECT DISTINCT topic, sender, msg_key FROM inbox_failing WHERE NOT passed
+    ) AS failing USING (topic, sender, msg_key)
     WHERE k.waiting > 0 GROUP BY k.topic`);
   return Object.fromEntries(
-    rows.map(({ topic, keys, messages, oldest, held }) => [
-      topic,
-      { keys, messages, oldestSeconds: oldest, held },
-    ]),
+    rows.map(({ topic, oldest, ...row }) => [topic, { ...row, oldestSeconds: oldest }]),
   );
 }

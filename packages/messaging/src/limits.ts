@@ -6,6 +6,9 @@
  */
 export const HANDLER_TIMEOUT_MS = 2500;
 
+/** How long the handler of a message that was set aside may take: nobody waits for it but what is behind it. */
+export const RETRY_TIMEOUT_MS = 30_000;
+
 /** How long an inbox row is kept: longer than the streams keep a message that could come again. */
 export const INBOX_DAYS = 8;
 

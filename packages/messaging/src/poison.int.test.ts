@@ -35,7 +35,7 @@ async function deathsOf(
   watch: 'watch' | 'blind',
   numbers: number[],
   limit: number,
-  how: 'in turn' | 'together' | 'local' = 'in turn',
+  how: 'in turn' | 'together' | 'local' | 'set aside' = 'in turn',
 ): Promise<number> {
   const program = fileURLToPath(new URL('fixture-consumer.ts', import.meta.url));
   for (let deaths = 0; deaths < limit; deaths += 1) {
@@ -91,6 +91,21 @@ test('and of messages to oneself, and of deliveries beside these', async () => {
     { msg_key: 'k13', reason: 'poison' },
   ]);
   expect(await effects()).toEqual([3, 5, 8, 9]);
+});
+
+test('and of messages that were set aside', async () => {
+  for (const n of [3, 13, 5]) {
+    const [id, key] = [`m${n}`, `k${n}`];
+    const body = Buffer.from(delivery('Placed', { n }, { id, key }));
+    await fixture.admin`INSERT INTO inbox (topic, event_id, outcome) VALUES ('orders', ${id}, 'failing')`;
+    await fixture.admin`INSERT INTO inbox_failing (topic, event_id, sender, msg_key, key_seq, passed, body, headers, why)
+      VALUES ('orders', ${id}, 'test', ${key}, 1, false, ${body}, '{}', 'x')`;
+  }
+  expect(await deathsOf('watch', [], 12, 'set aside')).toBe(MAX_STARTS + 1);
+  expect(await fixture.admin`SELECT event_id, reason FROM dead_letter`).toEqual([
+    { event_id: 'm13', reason: 'poison' },
+  ]);
+  expect(await effects()).toEqual([3, 5]);
 });
 
 test('a handling that goes on after its time still counts: it may kill yet', async () => {

@@ -106,7 +106,7 @@ export function createPoisonGuard(o: { database: Database; log: Logger }): Poiso
       );
       // Counted only now: who waits cannot have killed.
       const leave = await turns.take(before !== undefined, ms);
-      const name = `${topic} ${eventId}`;
+      const name = JSON.stringify([topic, eventId]);
       const more = entered(name) > 0 ? 0 : 1;
       try {
         const [row] = await db.execute<{ starts: number }>(sql`
@@ -136,6 +136,15 @@ export function createPoisonGuard(o: { database: Database; log: Logger }): Poiso
     },
     async stop() {
       await beating?.stop();
+      // They kill nobody any more: this process ends in order.
+      for (const name of underWay.keys()) {
+        const [topic = '', eventId = ''] = JSON.parse(name) as string[];
+        await db
+          .execute(
+            sql`UPDATE inbox_start SET starts = starts - 1 WHERE topic = ${topic} AND event_id = ${eventId} AND starts > 0`,
+          )
+          .catch(() => {});
+      }
       await db.execute(sql`DELETE FROM consumer_run WHERE id = ${id}`).catch(() => {});
     },
   };

@@ -2,10 +2,10 @@ import { runInContext } from '@sidecart/kit/context';
 import type { Database, Transaction } from '@sidecart/kit/db';
 import { eq, sql } from 'drizzle-orm';
 import { handlerOf, isOrdered } from './applying.ts';
-import { withoutNul } from './bury.ts';
 import type { Consumer } from './consumer.ts';
 import { contextOf, placeOf, readDelivery, readMessage } from './delivery.ts';
-import { classifyFailure, rootMessage, UnreadableError } from './failures.ts';
+import { isSetAside } from './failing.ts';
+import { classifyFailure, rootMessage, UnreadableError, withoutNul } from './failures.ts';
 import { applyDead, recordOnce, setOutcome } from './inbox.ts';
 import { lockKey, type Place, park, pass } from './key-order.ts';
 import { forgetDeaths } from './poison.ts';
@@ -90,7 +90,8 @@ export async function discardDeadLetter(
     if (!row || settled) return settled;
     if (row.holdsKey && row.sender !== null && row.msgKey !== null && row.keySeq !== null) {
       place = { topic: row.topic, sender: row.sender, key: row.msgKey, seq: row.keySeq };
-      await pass(tx, place, row.eventId);
+      // Of a lost one that came after all, and fails: the key waits for that.
+      if (!(await isSetAside(tx, place))) await pass(tx, place, row.eventId);
     }
     await resolve(tx, row, 'discarded');
     await note(tx, { deadLetterId: id, action: 'discard', ...by });

@@ -206,7 +206,9 @@ export async function settleLost({ db }: Database): Promise<void> {
       UPDATE dead_letter d SET state = 'redriven', resolved_at = clock_timestamp()
       FROM inbox_key k
       WHERE d.state = 'waiting' AND d.reason = 'lost' AND k.topic = d.topic AND k.sender = d.sender
-        AND k.msg_key = d.msg_key AND k.last_seq >= d.key_seq
+        AND k.msg_key = d.msg_key AND (k.last_seq >= d.key_seq OR EXISTS (
+          SELECT FROM inbox_failing f WHERE NOT f.passed AND f.topic = d.topic AND f.sender = d.sender
+            AND f.msg_key = d.msg_key AND f.key_seq = d.key_seq))
       RETURNING d.id
     )
     INSERT INTO dead_letter_action (dead_letter_id, actor, action, note) SELECT id, 'repair', 'redrive', 'it came after all' FROM came`);

@@ -53,6 +53,7 @@ function open(
     graceMs?: number;
     lostMs?: number;
     fails?: (n: number) => boolean;
+    setAsideMs?: number;
     refuses?: (n: number) => boolean;
     edges?: (typeof EDGE)[];
     /** What a handler does first. */
@@ -94,6 +95,7 @@ function open(
     ...deps,
     database: receiver.database,
     sweepMs: 50,
+    ...(o.setAsideMs !== undefined && { setAsideMs: o.setAsideMs }),
     topics: Object.fromEntries(edges.map(({ topic }) => [topic, { kind: 'fact' as const, handlers }])),
   });
   const repair = createRepair({
@@ -385,6 +387,70 @@ describe('while the broker delivers', () => {
   });
 });
 
+test('a message that was set aside and holds its key is no gap, though its sender has it no more', async () => {
+  const failing = new Set([1]);
+  const { repair, consumer, deliver, asked } = open({
+    ordered: true,
+    fails: (n) => failing.has(n),
+    setAsideMs: 0,
+  });
+  await send('k', 1, 2);
+  await acknowledged();
+  for (const answer of ['retry', 'done']) expect(await deliver('k', 1)).toBe(answer);
+  await deliver('k', 2);
+  await sender.admin`TRUNCATE sent`;
+  await repair.start();
+  await pause(700); // a gap is over after 200 ms here
+  expect(asked.map((question) => (question as { ask: string }).ask)).not.toContain('key');
+  expect(await receiver.admin`SELECT FROM dead_letter`).toHaveLength(0);
+  failing.clear();
+  await consumer.worker.start();
+  onTestFinished(consumer.worker.stop);
+  await eventually(async () => expect(await effects()).toEqual([1, 2]));
+});
+
+test('nor is one that was set aside while nobody wanted the order, before or between others that wait', async () => {
+  const before = open({ fails: (n) => n === 1 || n === 3, setAsideMs: 0 });
+  await send('k', 1, 2, 3, 4);
+  await acknowledged();
+  for (const n of [1, 3])
+    for (const answer of ['retry', 'done']) expect(await before.deliver('k', n)).toBe(answer);
+  const { repair, consumer, deliver } = open({ ordered: true });
+  await deliver('k', 4);
+  await sender.admin`TRUNCATE sent`;
+  await repair.start();
+  await pause(700);
+  expect(await receiver.admin`SELECT FROM dead_letter`).toHaveLength(0);
+  await consumer.worker.start();
+  onTestFinished(consumer.worker.stop);
+  // Now the second is missing for good: it alone is.
+  await eventually(async () =>
+    expect(await receiver.admin`SELECT key_seq::int AS seq FROM dead_letter`).toEqual([{ seq: 2 }]),
+  );
+  await receiver.admin`UPDATE dead_letter SET state = 'discarded'`;
+  await receiver.admin`UPDATE inbox_key SET last_seq = 2`;
+  await eventually(async () => expect(await effects()).toEqual([1, 3, 4]));
+});
+
+test('a key whose beginning is gone begins with what was set aside, not behind it', async () => {
+  const before = open({ fails: (n) => n === 2, setAsideMs: 0 });
+  await send('k', 1, 2, 3);
+  await acknowledged();
+  for (const answer of ['retry', 'done']) expect(await before.deliver('k', 2)).toBe(answer);
+  const { repair, consumer, deliver } = open({ ordered: true });
+  await deliver('k', 3);
+  await sender.admin`TRUNCATE sent`;
+  await repair.start();
+  await eventually(async () =>
+    expect(await receiver.admin`SELECT last_seq::int AS last FROM inbox_key`).toEqual([{ last: 1 }]),
+  );
+  await pause(300);
+  await consumer.worker.start();
+  onTestFinished(consumer.worker.stop);
+  await eventually(async () => expect(await effects()).toEqual([2, 3]));
+  expect(await receiver.admin`SELECT FROM dead_letter`).toHaveLength(0);
+});
+
 test('a backlog behind messages that always fail is fetched until there is none left, though these are delivered all the while', async () => {
   await send('backlog', ...numbers(0, 700));
   await acknowledged();
@@ -392,7 +458,7 @@ test('a backlog behind messages that always fail is fetched until there is none 
   traffic((key) => deliver(key, 1));
   await repair.start();
   // 100 in each round would take 18 seconds.
-  await eventually(async () => expect(await effects()).toHaveLength(700), 9000);
+  await eventually(async () => expect(await effects()).toHaveLength(700), 14_000);
   expect(consumer.lastDelivery('orders')).toBeGreaterThan(performance.now() - 1000);
   expect(questions(asked)).toContain('messages,messages');
 });

@@ -127,7 +127,9 @@ export const inbox = pgTable(
   {
     topic: text('topic').notNull(),
     eventId: text('event_id').notNull(),
-    outcome: text('outcome', { enum: ['applied', 'unhandled', 'dead_letter', 'parked'] }).notNull(),
+    outcome: text('outcome', {
+      enum: ['applied', 'unhandled', 'dead_letter', 'parked', 'failing'],
+    }).notNull(),
     receivedAt: instant('received_at').notNull().default(sql`now()`),
   },
   (t) => [
@@ -173,6 +175,41 @@ export const inboxParked = pgTable(
     parkedAt: instant('parked_at').notNull().default(sql`now()`),
   },
   (t) => [primaryKey({ columns: [t.topic, t.sender, t.msgKey, t.seq] })],
+);
+
+/**
+ * Messages that fail again and again, and for no reason that is known to last: taken from the broker, and tried again from here until
+ * they are handled (set-aside.ts).
+ */
+export const inboxFailing = pgTable(
+  'inbox_failing',
+  {
+    topic: text('topic').notNull(),
+    eventId: text('event_id').notNull(),
+    /** Its place in the order of its key. */
+    sender: text('sender').notNull(),
+    msgKey: text('msg_key').notNull(),
+    keySeq: bigint('key_seq', { mode: 'bigint' }).notNull(),
+    /** Its key goes on without it, as its handler does not want the order. Else, where the order is counted, what is behind it waits. */
+    passed: boolean('passed').notNull(),
+    /** The delivered bytes. */
+    body: bytea('body').notNull(),
+    /** The HTTP headers of the delivery, without secrets. */
+    headers: jsonb('headers').$type<Record<string, string>>().notNull(),
+    /** Tries from here that have begun. */
+    tries: integer('tries').notNull().default(0),
+    /** Not before; while it is being tried, when it would be again if the process died. Judged by the database's clock alone. */
+    dueAt: instant('due_at').notNull().default(sql`clock_timestamp()`),
+    /** What the latest try failed for. */
+    why: text('why').notNull(),
+    setAsideAt: instant('set_aside_at').notNull().default(sql`clock_timestamp()`),
+  },
+  (t) => [
+    primaryKey({ columns: [t.topic, t.eventId] }),
+    index('inbox_failing_due').on(t.topic, t.dueAt),
+    index('inbox_failing_tries').on(t.topic, t.tries, t.dueAt),
+    index('inbox_failing_key').on(t.topic, t.sender, t.msgKey, t.keySeq),
+  ],
 );
 
 /**
@@ -263,7 +300,7 @@ export const deadLetter = pgTable(
     body: bytea('body').notNull(),
     /** The HTTP headers of the delivery, without secrets. */
     headers: jsonb('headers').$type<Record<string, string>>().notNull(),
-    /** Deliveries that this process saw, the last one included; a restart or another replica counts anew. */
+    /** Deliveries that this process saw, the last one included; a restart or another replica counts anew. Of one that was set aside, the tries from there. */
     attempts: integer('attempts').notNull(),
     diedAt: instant('died_at').notNull().default(sql`now()`),
     resolvedAt: instant('resolved_at'),

@@ -82,6 +82,7 @@ export {
   deadLetter,
   deadLetterAction,
   inbox,
+  inboxFailing,
   inboxKey,
   inboxParked,
   inboxStart,

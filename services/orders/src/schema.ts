@@ -115,6 +115,7 @@ export {
   deadLetter,
   deadLetterAction,
   inbox,
+  inboxFailing,
   inboxKey,
   inboxParked,
   inboxStart,

@@ -78,6 +78,7 @@ export {
   deadLetter,
   deadLetterAction,
   inbox,
+  inboxFailing,
   inboxKey,
   inboxParked,
   inboxStart,

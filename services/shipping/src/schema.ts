@@ -47,6 +47,7 @@ export {
   deadLetter,
   deadLetterAction,
   inbox,
+  inboxFailing,
   inboxKey,
   inboxParked,
   inboxStart,

@@ -1,0 +1,42 @@
+import { expect, test } from 'vitest';
+import type { FailingMessage } from './failing.ts';
+import { pause } from './fixture.ts';
+import { createGuard } from './guard.ts';
+
+const message = { topic: 'orders', eventId: 'm1' } as FailingMessage;
+
+/** Tries a message whose handler goes on after it was undone; what it returns tells how often its count was taken back. */
+async function undone(handling: Promise<void>): Promise<() => number> {
+  let ends = 0;
+  const begun = {
+    starts: 1,
+    leave() {},
+    async end() {
+      ends += 1;
+    },
+  };
+  const poison = { begin: async () => begun };
+  const guard = createGuard({ poison, timeoutMs: 10, retryMs: 10, undoneMs: 100 });
+  const trying = guard.retried(message, new AbortController().signal, async ({ onBegun }) => {
+    onBegun(handling);
+    throw new Error('undone');
+  });
+  await expect(trying).rejects.toThrow('undone');
+  return () => ends;
+}
+
+test('a try counts until its handler has ended', async () => {
+  const handling = Promise.withResolvers<void>();
+  const ends = await undone(handling.promise);
+  await pause(20);
+  expect(ends()).toBe(0);
+  handling.resolve();
+  await pause(1);
+  expect(ends()).toBe(1);
+});
+
+test('but not for ever: one that hangs kills nobody', async () => {
+  const ends = await undone(new Promise(() => {}));
+  await pause(150);
+  expect(ends()).toBe(1);
+});
