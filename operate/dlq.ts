@@ -24,7 +24,7 @@ import { receivers } from './service-access.ts';
 
 const USAGE = `npm run dlq -- COMMAND [options]
 
-Messages that a service could not handle and set aside (docs/messages.md).
+Messages that a service can never handle: its dead letters (docs/messages.md). What fails for now is tried again by itself.
 
   list                          those that wait for a decision, of every service
   show SERVICE/ID               one, with its content and what was done about it

@@ -388,7 +388,7 @@ test('a dead letter that nobody wants in order holds nothing, whether it comes e
   ]);
 });
 
-test('one that killed its process five times when its turn came is set aside, and holds its key', async () => {
+test('one that killed its process five times when its turn came is a dead letter, and holds its key', async () => {
   await fixture.admin`INSERT INTO consumer_run (id, instance, found_dead_at) VALUES (gen_random_uuid(), 'x', now())`;
   const { consumer } = replica();
   await consumer.worker.start();

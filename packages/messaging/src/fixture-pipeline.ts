@@ -128,7 +128,7 @@ async function consume(): Promise<void> {
 const count = async (database: typeof sender, table: string) =>
   (await database.sql.unsafe<{ n: number }[]>(`SELECT count(*)::int AS n FROM ${table}`))[0]?.n ?? 0;
 
-/** Who dies often enough in the handling of one message gets it set aside as poison: an operator, who knows better, has it handled. */
+/** Who dies often enough in the handling of one message gets it buried as poison: an operator, who knows better, has it handled. */
 async function redrivePoison(): Promise<void> {
   const letters = await receiver.sql<{ id: string }[]>`
     SELECT id FROM dead_letter WHERE reason = 'poison' AND state = 'waiting' ORDER BY id`;

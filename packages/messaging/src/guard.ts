@@ -35,7 +35,7 @@ export function createGuard(o: {
 
   /**
    * Takes the count back when the work has ended, which may be long after its time: until then it may still kill. That of one that is
-   * not handled any more stays, in case it cannot be set aside now.
+   * not handled any more stays, in case it cannot be buried now.
    */
   async function ending<T>(begun: Begun, work: Promise<T>): Promise<T> {
     try {

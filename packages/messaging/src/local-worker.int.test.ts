@@ -570,7 +570,7 @@ describe('what fails', () => {
   });
 });
 
-test('a message that killed its process five times is set aside, and nothing else with it', async () => {
+test('a message that killed its process five times is a dead letter, and nothing else with it', async () => {
   const { admin } = fixture;
   await write(remind('poison', 1), remind('k', 1), remind('k', 2));
   await admin`

@@ -47,7 +47,7 @@ async function deathsOf(
   return limit;
 }
 
-test('a message that kills the process is set aside after a bounded number of deaths, and those behind it are handled', async () => {
+test('a message that kills the process is a dead letter after a bounded number of deaths, and those behind it are handled', async () => {
   // One death before anybody counts, and as many as are granted.
   expect(await deathsOf('watch', [13, 7], 10)).toBe(MAX_STARTS + 1);
   expect(await fixture.admin`SELECT event_id, reason, detail FROM dead_letter`).toMatchObject([
@@ -75,7 +75,7 @@ test('a message that was only near when the process died is none', async () => {
 const effects = async () =>
   (await fixture.admin<{ n: number }[]>`SELECT n FROM effect ORDER BY n`).map(({ n }) => n);
 
-test('of messages that are delivered together each time only the one that kills is set aside', async () => {
+test('of messages that are delivered together each time only the one that kills becomes a dead letter', async () => {
   expect(await deathsOf('watch', [3, 13, 5, 7], 12, 'together')).toBe(MAX_STARTS + 1);
   expect(await fixture.admin`SELECT event_id, reason FROM dead_letter`).toEqual([
     { event_id: 'm13', reason: 'poison' },
