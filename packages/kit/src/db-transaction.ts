@@ -56,8 +56,10 @@ async function runScope(connection: Connection, work: TransactionWork, scope: Sc
   };
   // One of several branches (`Promise.all`) has failed and another goes on: what it still asks for must not run after
   // the rollback, on its own or in the connection's next transaction.
-  const runInTime: Handler = (query) =>
-    over ? query.reject(new Error('The transaction of this statement is over')) : run(query);
+  const inTime =
+    (go: Handler): Handler =>
+    (query) =>
+      over ? query.reject(new Error('The transaction of this statement is over')) : go(query);
   const send = (text: string) => {
     const query = sql.unsafe(text) as unknown as Query & { execute(): Query };
     query.handler = run;
@@ -67,7 +69,9 @@ async function runScope(connection: Connection, work: TransactionWork, scope: Sc
   send(scope.begin);
   let result: unknown;
   try {
-    const made = await work(transactionSql(connection, runInTime, scope.names));
+    // A savepoint's statements fail by themselves, and are in time while this is.
+    const inner = { sql, run: inTime(connection.run) };
+    const made = await work(transactionSql(inner, inTime(run), scope.names));
     result = Array.isArray(made) ? await Promise.all(made) : made;
     if (failures.length > 0) throw failures[0];
   } catch (err) {

@@ -176,6 +176,38 @@ test('a branch of a failed transaction that goes on changes nothing any more', a
   expect(await pg`select id from branches`).toEqual([]);
 });
 
+test('nor does a savepoint of it, begun before or after its end', async () => {
+  const { db, sql: pg } = connect({ max: 1 });
+  await pg`create table late_savepoints (id int primary key)`;
+  const late: Promise<unknown>[] = [];
+  const { err } = await timed(
+    db.transaction(async (tx) => {
+      const insert = (n: number) =>
+        tx.transaction((inner) => inner.execute(sql`insert into late_savepoints values (${n})`));
+      await insert(1);
+      late.push(
+        sleep(100).then(() => insert(2)),
+        tx.transaction(async (inner) => {
+          await sleep(100);
+          await inner.execute(sql`insert into late_savepoints values (3)`);
+        }),
+      );
+      for (const one of late) one.catch(() => {});
+      await sleep(20);
+      throw new Error('given up');
+    }),
+  );
+  expect(err).toMatchObject({ message: 'given up' });
+  const next = db.transaction(async (tx) => {
+    await tx.execute(sql`insert into late_savepoints values (4)`);
+    await sleep(200);
+    await tx.execute(sql`insert into late_savepoints values (5)`);
+  });
+  for (const one of late) expect((await timed(one)).err).toBeDefined();
+  await next;
+  expect(await pg`select id from late_savepoints`).toEqual([{ id: 4 }, { id: 5 }]);
+});
+
 describe('a statement that fails after its first rows', () => {
   const FAILS = 'SELECT 1 / (4 - i) FROM generate_series(1, 10) AS i';
   const NEXT = 'SELECT n FROM generate_series(1, 2) AS n';

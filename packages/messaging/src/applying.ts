@@ -19,6 +19,7 @@ import {
   type Place,
   park,
   passIfNext,
+  takePlace,
   unpark,
 } from './key-order.ts';
 
@@ -121,12 +122,15 @@ export async function applyDelivery(
     const [first, moved] = await Promise.all([begin(tx, topic, envelope.id, outcome), advance(tx, place)]);
     if (!first) return passAgain(tx, place, envelope.id, moved);
     if (moved) {
+      // A process that ended between two messages may have left another one of this number.
+      if (moved.waiting > 0 && !(await takePlace(tx, place, envelope.id))) throw numberIsUsed(place);
       await handle(tx);
       return { outcome, ...behind(place, moved) };
     }
     const key = await lockKey(tx, place);
     if (place.seq <= key.last) throw numberIsUsed(place);
     if (place.seq === key.last + 1n) {
+      if (!(await takePlace(tx, place, envelope.id))) throw numberIsUsed(place);
       await moveKey(tx, place);
       await handle(tx);
       return { outcome, ...behind(place, key) };
@@ -158,8 +162,7 @@ export async function passAgain(
     before === 'dead_letter'
       ? !(await deadLetterHoldsKey(tx, place.topic, eventId))
       : before === 'applied' || before === 'unhandled';
-  if (passes) await unpark(tx, place);
-  else await moveKey(tx, { ...place, seq: place.seq - 1n });
+  if (!passes || !(await takePlace(tx, place, eventId))) await moveKey(tx, { ...place, seq: place.seq - 1n });
   return { outcome: 'duplicate', ...behind(place, moved) };
 }
 

@@ -254,6 +254,41 @@ describe('messages of a key, for a handler that wants the order', () => {
     ]);
   });
 
+  describe('of which one was left waiting by a process that ended, when another comes with its number', () => {
+    const other = (consumer: Consumer, type: string, n = 9) =>
+      consumer.receive(
+        'orders',
+        new TextEncoder().encode(delivery(type, { key: 'k', n }, { id: 'another', key: 'k', sequence: 2 })),
+        {},
+      );
+    /** As the key is when the process ends between the first and the second. */
+    const firstIsDone = () => fixture.admin`UPDATE inbox_key SET last_seq = 1`;
+    const dead = () => fixture.admin`SELECT event_id, reason FROM dead_letter`;
+
+    test('are handled, and the other one is a dead letter', async () => {
+      const { consumer } = replica();
+      await send(consumer, 'k', 2);
+      await firstIsDone();
+      await other(consumer, 'Step');
+      expect(await dead()).toEqual([{ event_id: 'another', reason: 'invariant' }]);
+      await consumer.drain({ topic: 'orders', sender: 'test', key: 'k' });
+      expect(await applied()).toEqual([2]);
+    });
+
+    test.each([
+      ['was handled at once', 9],
+      ['is a dead letter', 13],
+    ])('are handled though the other one %s, and comes again', async (_, n) => {
+      const { consumer } = replica();
+      await send(consumer, 'k', 2);
+      await other(consumer, 'Note', n);
+      await firstIsDone();
+      await other(consumer, 'Note', n);
+      await eventually(async () => expect(await applied()).toEqual([2]));
+      expect(await keyState()).toEqual({ last: 2, waiting: 0, parked: 0 });
+    });
+  });
+
   test('those that came before order was asked for are passed', async () => {
     const before = replica({ ordered: false });
     for (const n of [1, 2]) await send(before.consumer, 'k', n);

@@ -135,7 +135,7 @@ export interface FailingOfTopic {
   eventId: string;
   tries: number;
   why: string;
-  /** For so long, in seconds, it has been set aside. */
+  /** For so long, in seconds, the first of those that were counted has been set aside. */
   seconds: number;
 }
 
@@ -153,12 +153,13 @@ export async function failingByTopic(db: Executor): Promise<Record<string, Faili
       SELECT min(topic) AS topic FROM inbox_failing
       UNION ALL SELECT (SELECT min(f.topic) FROM inbox_failing f WHERE f.topic > t.topic) FROM topics t WHERE t.topic IS NOT NULL
     )
-    SELECT t.topic, counted.messages, first.*
+    SELECT t.topic, counted.*, first.*
     FROM topics t
     CROSS JOIN LATERAL (
-      SELECT count(*)::int AS messages FROM (SELECT FROM inbox_failing f WHERE f.topic = t.topic LIMIT 10000) AS few) AS counted
+      SELECT count(*)::int AS messages, greatest(0, extract(epoch FROM clock_timestamp() - min(set_aside_at)))::float8 AS seconds
+      FROM (SELECT set_aside_at FROM inbox_failing f WHERE f.topic = t.topic LIMIT 10000) AS few) AS counted
     CROSS JOIN LATERAL (
-      SELECT event_id, tries, why, greatest(0, extract(epoch FROM clock_timestamp() - set_aside_at))::float8 AS seconds
+      SELECT event_id, tries, why
       FROM inbox_failing f WHERE f.topic = t.topic ORDER BY f.tries DESC, due_at DESC LIMIT 1) AS first
     WHERE t.topic IS NOT NULL`);
   return Object.fromEntries(

@@ -1,4 +1,4 @@
-import { expect, test } from 'vitest';
+import { expect, test, vi } from 'vitest';
 import type { FailingMessage } from './failing.ts';
 import { pause } from './fixture.ts';
 import { createGuard } from './guard.ts';
@@ -16,7 +16,7 @@ async function undone(handling: Promise<void>): Promise<() => number> {
     },
   };
   const poison = { begin: async () => begun };
-  const guard = createGuard({ poison, timeoutMs: 10, retryMs: 10, undoneMs: 100 });
+  const guard = createGuard({ poison, timeoutMs: 10, retryMs: 10 });
   const trying = guard.retried(message, new AbortController().signal, async ({ onBegun }) => {
     onBegun(handling);
     throw new Error('undone');
@@ -35,8 +35,13 @@ test('a try counts until its handler has ended', async () => {
   expect(ends()).toBe(1);
 });
 
-test('but not for ever: one that hangs kills nobody', async () => {
-  const ends = await undone(new Promise(() => {}));
-  await pause(150);
-  expect(ends()).toBe(1);
+test('others wait for it no longer than for a delivery', async () => {
+  const begun = { starts: 1, leave: vi.fn(), async end() {} };
+  const guard = createGuard({ poison: { begin: async () => begun }, timeoutMs: 50, retryMs: 10_000 });
+  const trying = guard.retried(message, new AbortController().signal, () => pause(150));
+  await pause(20);
+  expect(begun.leave).not.toHaveBeenCalled();
+  await pause(80);
+  expect(begun.leave).toHaveBeenCalled();
+  await trying;
 });

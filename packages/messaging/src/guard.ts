@@ -14,7 +14,7 @@ export interface Guard {
   guarded<T>(topic: string, eventId: string, work: (starts: number) => Promise<T>): Promise<T>;
   /** One whose deaths nobody counts. */
   inTime<T>(work: () => Promise<T>): Promise<T>;
-  /** One that was set aside. It is counted until its handler has ended, or for a while after it was undone: it goes on, and may still kill. */
+  /** One that was set aside. It is counted until its handler has ended: one that is undone in time goes on, and may still kill. */
   retried<T>(
     message: FailingMessage,
     stopping: AbortSignal,
@@ -28,10 +28,8 @@ export function createGuard(o: {
   timeoutMs: number;
   /** And for the handler of a message that was set aside. */
   retryMs: number;
-  /** A handler that was undone, and goes on for longer than this, in ms, hangs: counted on, it would count in each process that tried it. */
-  undoneMs?: number;
 }): Guard {
-  const { poison, timeoutMs, retryMs, undoneMs = 10_000 } = o;
+  const { poison, timeoutMs, retryMs } = o;
 
   /**
    * Takes the count back when the work has ended, which may be long after its time: until then it may still kill. That of one that is
@@ -62,20 +60,20 @@ export function createGuard(o: {
     inTime: (work) => withTimeout(timeoutMs, work),
     async retried(message, stopping, work) {
       const begun = await poison.begin(message.topic, message.eventId, timeoutMs);
-      const counted = begun.starts > 0;
       const keepCount = begun.starts > MAX_STARTS;
       let handling = Promise.resolve();
       const onBegun = (running: Promise<void>) => {
         handling = running;
       };
+      // Others wait for it no longer than for a delivery.
+      const leaving = setTimeout(begun.leave, timeoutMs);
       try {
         if (keepCount) throw new PoisonError(begun.starts - 1);
-        // While they are counted all others may have to wait for it: then it has no more time than a delivery.
-        return await work({ message, timeoutMs: counted ? timeoutMs : retryMs, stopping, onBegun });
+        return await work({ message, timeoutMs: retryMs, stopping, onBegun });
       } finally {
+        clearTimeout(leaving);
         begun.leave();
-        const ended = withDeadline(undoneMs, handling, () => new HandlerTimeoutError('It goes on'));
-        void ended.catch(() => {}).then(() => begun.end({ keepCount }));
+        void handling.catch(() => {}).then(() => begun.end({ keepCount }));
       }
     },
   };

@@ -109,6 +109,18 @@ export async function passIfNext(tx: Transaction, place: Place): Promise<KeyStat
   return row && { last: place.seq, waiting: row.waiting };
 }
 
+/**
+ * Makes room for a message at this place, which is its own note at most, or the note of another that has been dealt with. False when another
+ * message waits there, of which nothing would be left if the key passed it; the key is locked.
+ */
+export async function takePlace(tx: Transaction, place: Place, eventId: string): Promise<boolean> {
+  const [row] = await tx.execute<{ other: boolean }>(sql`
+    SELECT event_id <> ${eventId} AND body IS NOT NULL AS other FROM inbox_parked WHERE ${ofKey(place)} AND seq = ${place.seq}::bigint`);
+  if (row?.other) return false;
+  if (row) await unpark(tx, place);
+  return true;
+}
+
 /** Takes the message at this place out of those that wait, if it is there; the key is locked. */
 export async function unpark(tx: Transaction, place: Place): Promise<Parked | undefined> {
   const [row] = await tx.execute<{

@@ -137,14 +137,14 @@ export function createPoisonGuard(o: { database: Database; log: Logger }): Poiso
     async stop() {
       await beating?.stop();
       // They kill nobody any more: this process ends in order.
-      for (const name of underWay.keys()) {
-        const [topic = '', eventId = ''] = JSON.parse(name) as string[];
-        await db
-          .execute(
-            sql`UPDATE inbox_start SET starts = starts - 1 WHERE topic = ${topic} AND event_id = ${eventId} AND starts > 0`,
-          )
-          .catch(() => {});
-      }
+      const left = [...underWay.keys()].map((name) => JSON.parse(name) as [string, string]);
+      await db
+        .execute(
+          sql`UPDATE inbox_start s SET starts = starts - 1
+            FROM json_array_elements(${JSON.stringify(left)}::text::json) AS l
+            WHERE s.topic = l ->> 0 AND s.event_id = l ->> 1 AND starts > 0`,
+        )
+        .catch(() => {});
       await db.execute(sql`DELETE FROM consumer_run WHERE id = ${id}`).catch(() => {});
     },
   };

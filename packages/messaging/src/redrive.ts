@@ -90,6 +90,7 @@ export async function discardDeadLetter(
     if (!row || settled) return settled;
     if (row.holdsKey && row.sender !== null && row.msgKey !== null && row.keySeq !== null) {
       place = { topic: row.topic, sender: row.sender, key: row.msgKey, seq: row.keySeq };
+      await lockKey(tx, place); // who sets aside what came at this moment is waited for
       // Of a lost one that came after all, and fails: the key waits for that.
       if (!(await isSetAside(tx, place))) await pass(tx, place, row.eventId);
     }

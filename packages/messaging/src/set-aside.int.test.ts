@@ -229,6 +229,7 @@ describe('a message that fails again and again', () => {
     const fresh = replica({ away: new Set([1, 2]) });
     await setAside(fresh.consumer, 2, { id: 'a-smaller-id' });
     await fixture().admin`UPDATE inbox_failing SET due_at = clock_timestamp() + interval '10 seconds'`;
+    await fixture().admin`UPDATE inbox_failing SET tries = 100 WHERE event_id = 'a-smaller-id'`;
     await pause(200);
     expect(failing.health.details().components.inbox?.reason).toMatch(/^2 message/);
     await stop();
@@ -248,6 +249,7 @@ describe('a message that fails again and again', () => {
     const { consumer, state } = replica({ away, options: { sweepMs: 20 } });
     for (const n of away) await setAside(consumer, n, { key: `k${n}` });
     await start(consumer);
+    const beganAt = performance.now();
     const { tries } = state;
     for (let n = 100; n < 140; n++) {
       away.add(n);
@@ -255,7 +257,8 @@ describe('a message that fails again and again', () => {
       await pause(25);
     }
     // Each delivery that fails counts as a try, too. Two hands may try ten times a second each.
-    expect(state.tries - tries - 40).toBeLessThan(40);
+    const seconds = (performance.now() - beganAt) / 1000;
+    expect(state.tries - tries - 40).toBeLessThan(10 + 22 * seconds);
   });
 
   test('of one topic holds up none of another, though each of them is tried more than once', async () => {
