@@ -220,6 +220,32 @@ describe('where a handler wants the order', () => {
     await eventually(async () => expect(await applied()).toEqual([1, 2]));
   });
 
+  test('giving up a lost message waits for who sets aside what came at this moment', async () => {
+    const { consumer } = replica({ ordered: true });
+    await send(consumer, 2);
+    const { admin, database } = fixture();
+    const [letter] = await admin<{ id: string }[]>`
+      INSERT INTO dead_letter (topic, event_id, msg_key, sender, key_seq, holds_key, reason, detail, body, headers, attempts)
+      VALUES ('orders', 'lost', 'k', 'test', 1, true, 'lost', 'x', '', '{}', 0) RETURNING id`;
+    const locked = Promise.withResolvers<void>();
+    const deciding = Promise.withResolvers<void>();
+    const settingAside = admin.begin(async (tx) => {
+      await tx`SELECT FROM inbox_key FOR UPDATE`;
+      await tx`INSERT INTO inbox_failing (topic, event_id, sender, msg_key, key_seq, passed, body, headers, why)
+        VALUES ('orders', 'k-1', 'test', 'k', 1, false, 'x', '{}', 'no')`;
+      locked.resolve();
+      await deciding.promise;
+    });
+    await locked.promise;
+    const by = { actor: 'somebody', note: '' };
+    const discarded = discardDeadLetter({ database, consumer }, BigInt(letter?.id ?? 0), by);
+    await pause(200);
+    deciding.resolve();
+    await settingAside;
+    expect(await discarded).toEqual({ outcome: 'discarded' });
+    expect(await keyState()).toEqual({ last: 0, waiting: 1 });
+  });
+
   test('a lost message that came after all, and fails, is lost no more', async () => {
     const { consumer } = replica({ away: new Set([1]), ordered: true });
     await send(consumer, 2);
