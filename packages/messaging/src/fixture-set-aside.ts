@@ -130,6 +130,19 @@ export function useSetAside(name: string) {
         await consumer.drain(KEY);
         expect(await aside()).toEqual([id]);
       }),
+    /** While nobody else gets at a table. */
+    async whileLocked(table: string, work: () => Promise<void>): Promise<void> {
+      const locked = Promise.withResolvers<void>();
+      const worked = Promise.withResolvers<void>();
+      const holding = opened.admin.begin(async (tx) => {
+        await tx`LOCK TABLE ${tx(table)} IN ACCESS EXCLUSIVE MODE`;
+        locked.resolve();
+        await worked.promise;
+      });
+      await locked.promise;
+      await work().finally(worked.resolve);
+      await holding;
+    },
     /** While a table is not there. */
     async without(table: string, work: () => Promise<void>): Promise<void> {
       const { admin } = opened;

@@ -14,7 +14,7 @@ import { createHousekeeping } from './housekeeping.ts';
 import { MAX_STARTS } from './limits.ts';
 import { delivery } from './testing.ts';
 
-const { replica, applied, aside, outcomeOf, dead, makeDue, someDeath, without, fixture } =
+const { replica, applied, aside, outcomeOf, dead, makeDue, someDeath, without, fixture, whileLocked } =
   useSetAside('set_aside');
 
 describe('a message that fails again and again', () => {
@@ -128,19 +128,11 @@ describe('a message that fails again and again', () => {
   test('stays with the broker while it cannot be set aside, and is handled as ever the next time', async () => {
     const { consumer, state } = replica({ away: new Set([1]) });
     await send(consumer, 1);
-    const unlock = Promise.withResolvers<void>();
-    const locked = Promise.withResolvers<void>();
-    const holding = fixture().admin.begin(async (tx) => {
-      await tx`LOCK TABLE inbox IN ACCESS EXCLUSIVE MODE`;
-      locked.resolve();
-      await unlock.promise;
+    await whileLocked('inbox', async () => {
+      const beganAt = performance.now();
+      expect(await send(consumer, 1)).toBe('retry');
+      expect(performance.now() - beganAt, 'a sidecar waits for three seconds').toBeLessThan(2900);
     });
-    await locked.promise;
-    const beganAt = performance.now();
-    expect(await send(consumer, 1)).toBe('retry');
-    expect(performance.now() - beganAt, 'a sidecar waits for three seconds').toBeLessThan(2900);
-    unlock.resolve();
-    await holding;
     expect([await send(consumer, 1), state.tries]).toEqual(['retry', 2]);
     expect([await send(consumer, 1), state.tries]).toEqual(['done', 2]);
   });
@@ -148,16 +140,13 @@ describe('a message that fails again and again', () => {
   test('is not lost with a table that takes nothing: it is handled as ever in between', async () => {
     const away = new Set([1]);
     const { consumer } = replica({ away });
-    await fixture().admin`ALTER TABLE inbox_failing RENAME TO elsewhere`;
-    try {
+    await without('inbox_failing', async () => {
       for (let i = 0; i < 4; i++) expect(await send(consumer, 1)).toBe('retry');
       away.clear();
       const answers = [await send(consumer, 1), await send(consumer, 1)];
       expect(answers).toContain('done');
       expect(await applied()).toEqual([1]);
-    } finally {
-      await fixture().admin`ALTER TABLE elsewhere RENAME TO inbox_failing`;
-    }
+    });
   });
 
   test('does not keep others from being tried, though eight hang', async () => {
@@ -394,22 +383,11 @@ describe('a message that fails again and again', () => {
   test('stays with the broker in time when it cannot be set aside in time', async () => {
     const { consumer } = replica({ away: new Set([1]), options: { handlerTimeoutMs: 300 } });
     await send(consumer, 1);
-    const unlock = Promise.withResolvers<void>();
-    const locked = Promise.withResolvers<void>();
-    const holding = fixture().admin.begin(async (tx) => {
-      await tx`LOCK TABLE inbox IN ACCESS EXCLUSIVE MODE`;
-      locked.resolve();
-      await unlock.promise;
-    });
-    await locked.promise;
-    try {
+    await whileLocked('inbox', async () => {
       const beganAt = performance.now();
       expect(await send(consumer, 1)).toBe('retry');
       expect(performance.now() - beganAt).toBeLessThan(1000);
-    } finally {
-      unlock.resolve();
-      await holding;
-    }
+    });
   });
 
   test('is set aside, and told of, whatever its error quotes', async () => {
