@@ -73,7 +73,7 @@ export async function moveKey(tx: Transaction, place: Place): Promise<void> {
 /**
  * Keeps a message, or with `body` null the note that it has been dealt with, until its key comes to it; the key is locked. A message takes
  * the place of its own note: a dead letter that was passed is redriven.
- * @throws PermanentError when another message has that number.
+ * @throws PermanentError when another message has that number; of a note nothing is lost then, as the key passes the number all the same.
  */
 export async function park(tx: Transaction, place: Place, parked: Parked): Promise<void> {
   const { topic, sender, key, seq } = place;
@@ -83,14 +83,12 @@ export async function park(tx: Transaction, place: Place, parked: Parked): Promi
       VALUES (${topic}, ${sender}, ${key}, ${seq}::bigint, ${parked.eventId},
         ${parked.body && Buffer.from(parked.body)}::bytea, ${JSON.stringify(parked.headers)}::text::jsonb)
       ON CONFLICT (topic, sender, msg_key, seq) DO UPDATE
-        SET body = coalesce(excluded.body, inbox_parked.body),
-          headers = CASE WHEN excluded.body IS NULL THEN inbox_parked.headers ELSE excluded.headers END
-        WHERE inbox_parked.event_id = excluded.event_id
+        SET body = excluded.body, headers = excluded.headers
+        WHERE inbox_parked.event_id = excluded.event_id AND excluded.body IS NOT NULL
       RETURNING xmax = 0 AS added
     )
     UPDATE inbox_key SET waiting = waiting + (SELECT count(*) FROM kept WHERE added)::int WHERE ${ofKey(place)}
     RETURNING EXISTS (SELECT FROM kept) AS mine`);
-  // Of what has been dealt with nothing is lost: the key passes the number with the other one.
   if (!row?.mine && parked.body !== null) throw numberIsUsed(place);
 }
 

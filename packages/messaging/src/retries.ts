@@ -4,7 +4,7 @@ import type { Logger } from '@sidecart/kit/log';
 import { type Applied, applyDelivery, handlerOf, isOrdered, type TopicHandlers } from './applying.ts';
 import { buryFailing } from './bury.ts';
 import type { ConsumerReport } from './consumer-report.ts';
-import { contextOf, readDelivery } from './delivery.ts';
+import { contextOf, type Delivery, readDelivery } from './delivery.ts';
 import { claimFailing, type FailingMessage, noteWhy } from './failing.ts';
 import { createFailingHands, type FailingHands } from './failing-hands.ts';
 import type { FailureHandling } from './failure-handling.ts';
@@ -30,11 +30,11 @@ export function createRetries(o: {
 
   async function apply(
     message: FailingMessage,
+    delivery: Delivery,
     stopping: AbortSignal,
   ): Promise<{ outcome: string; waiting?: Place }> {
     const { topic, eventId, body, headers, tries, place, passed } = message;
     const topicHandlers = topics[topic] as TopicHandlers;
-    const delivery = readDelivery(body);
     const raw = { body, headers };
     const done = o.report.begin(topic, delivery, { kept: true });
     const made = await runInContext(
@@ -68,9 +68,8 @@ export function createRetries(o: {
   };
 
   /** What wants no order now, and did when it was set aside, or was so while nobody did, must not keep its key while it fails. */
-  async function released(message: FailingMessage): Promise<FailingMessage> {
+  async function released(message: FailingMessage, { envelope }: Delivery): Promise<FailingMessage> {
     const topicHandlers = topics[message.topic] as TopicHandlers;
-    const { envelope } = readDelivery(message.body);
     if (message.passed || !isOrdered(topicHandlers) || handlerOf(topicHandlers, envelope?.type)?.ordered)
       return message;
     const { waiting } = await releaseKey(database, message);
@@ -82,7 +81,8 @@ export function createRetries(o: {
     topics: Object.keys(topics),
     claim: (some, choice) => claimFailing(database.db, { topics: some, choice, restMs: o.pollMs / 2 }),
     async tryAgain(message, stopping) {
-      const { outcome, waiting } = await apply(await released(message), stopping);
+      const delivery = readDelivery(message.body);
+      const { outcome, waiting } = await apply(await released(message, delivery), delivery, stopping);
       goOn(waiting);
       return outcome !== 'retry';
     },
