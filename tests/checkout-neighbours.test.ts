@@ -11,12 +11,12 @@ import type {
 } from '../services/orders/src/fixture-neighbours.ts';
 import * as payment from '../services/payments/src/payment.ts';
 import * as shipment from '../services/shipping/src/shipment.ts';
+import { seed } from './seed.ts';
 
 // The whole checkout by the real rules of all four services, without databases and brokers: what services/orders/src/checkout-model.test.ts
 // does among models of its neighbours. Any command that one of them would make a dead letter of fails the test.
 
-// SEED=… repeats a run, RUNS=… says how many orders there are.
-const seed = Number(process.env.SEED ?? Date.now() % 2 ** 31);
+/** How many orders there are. */
 const runs = Number(process.env.RUNS ?? 2000);
 
 const orderId = 'ord_1';

@@ -1,6 +1,7 @@
 import { gbp } from '@sidecart/contracts/money';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
+import { seed } from '../../tests/seed.ts';
 import { RefusedError } from '../gateway-client.ts';
 import type { ShopApi } from '../shop-api.ts';
 import { createFakeShop, type FakeShop } from '../testing/fake-shop.ts';
@@ -294,7 +295,7 @@ describe('a replay', () => {
         );
         expect(await books(shop)).toMatchObject(BALANCED);
       }),
-      { numRuns: 60 },
+      { seed, numRuns: 60 },
     );
   });
 });

@@ -1,6 +1,7 @@
 import { NewOrder } from '@sidecart/contracts/orders';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
+import { seed } from '../../tests/seed.ts';
 import { isFaulty } from '../retail/sale-line.ts';
 import { type Fields, lines } from '../testing/lines.ts';
 import { type OrderStep, planReplay, type Step } from './plan.ts';
@@ -313,7 +314,7 @@ describe('of any file', () => {
         const counted = counts.ordered + counts.cancelling + counts.onSkippedInvoices + leftOut;
         expect(counted + withoutInvoice).toBe(all.length);
       }),
-      { numRuns: 500 },
+      { seed, numRuns: 500 },
     );
   });
 
@@ -331,7 +332,7 @@ describe('of any file', () => {
           expect(new Set(step.lines.map((line) => line.sku)).size).toBe(step.lines.length);
         }
       }),
-      { numRuns: 500 },
+      { seed, numRuns: 500 },
     );
   });
 
@@ -365,7 +366,7 @@ describe('of any file', () => {
         }
         for (const { order } of placed.values()) expect(order.leaves).toBe(!cancelled.has(order.invoice));
       }),
-      { numRuns: 500 },
+      { seed, numRuns: 500 },
     );
   });
 
@@ -381,6 +382,7 @@ describe('of any file', () => {
       fc.property(shuffled, ({ all, mixed }) => {
         expect(planReplay(mixed)).toEqual(planReplay(all));
       }),
+      { seed },
     );
   });
 
@@ -390,6 +392,7 @@ describe('of any file', () => {
         const all = lines(...records);
         expect(planReplay(all, limit).steps).toEqual(planReplay(all).steps.slice(0, limit));
       }),
+      { seed },
     );
   });
 });

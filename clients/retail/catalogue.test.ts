@@ -1,5 +1,6 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
+import { seed } from '../../tests/seed.ts';
 import { type Fields, lines } from '../testing/lines.ts';
 import { createCatalogueBuilder } from './catalogue.ts';
 import { isFaulty, type SaleLine } from './sale-line.ts';
@@ -63,5 +64,6 @@ test('the order of the lines does not matter', () => {
     fc.property(shuffled, ({ inOrder, mixed }) => {
       expect(catalogueOf(mixed)).toEqual(catalogueOf(inOrder));
     }),
+    { seed },
   );
 });

@@ -1,5 +1,6 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
+import { seed } from '../../tests/seed.ts';
 import { parsePence } from './pence.ts';
 
 test.each([
@@ -31,5 +32,6 @@ test('every amount comes back to the penny, however it is written', () => {
       const text = `${Math.trunc(pence / 100)}.${String(pence % 100).padStart(2, '0')}${'0'.repeat(zeros)}`;
       expect(parsePence(text)).toBe(pence);
     }),
+    { seed },
   );
 });

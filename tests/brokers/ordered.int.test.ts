@@ -11,6 +11,7 @@ import { ensurePrograms } from '../../local/programs/programs.ts';
 import { openFixture } from '../../packages/messaging/src/fixture.ts';
 import { needsRedis } from '../../platform/fixture-redis.ts';
 import { seededRandom } from '../e2e/kills.ts';
+import { seed } from '../seed.ts';
 import { sleep, until } from '../waiting.ts';
 import type { ReaderOptions } from './fixture-reader.ts';
 import { killed, openSidecarRig } from './sidecar-rig.ts';
@@ -55,7 +56,6 @@ interface Key {
  */
 async function applyAll(name: string, ordered: boolean, context: TestContext): Promise<Key[]> {
   const program = await programOf(name, context);
-  const seed = Number(process.env.SEED ?? Math.floor(Math.random() * 1e9));
   console.log(`${name}, ordered: ${ordered}, SEED=${seed}`);
   const random = seededRandom(seed);
   const plan = Array.from({ length: MESSAGES }, () => ({

@@ -1,4 +1,6 @@
 import { describe, expect, test } from 'vitest';
+import { brokerServer } from '../../generator/kubernetes.ts';
+import { topology } from './cluster-shop.ts';
 import { criticalFindings, type Finding, kubeScore } from './kube-score.ts';
 import { kubectl } from './kubectl.ts';
 import { skip } from './skip.ts';
@@ -27,7 +29,7 @@ const EXCEPTIONS: Exception[] = [
   },
   {
     overlays: ['local'],
-    objects: /^StatefulSet\/(postgres|nats)$/,
+    objects: new RegExp(`^StatefulSet/(postgres|${brokerServer(topology.broker).name})$`),
     check: 'statefulset-has-servicename',
     because: 'one replica, reached through an ordinary Service: nobody asks for a pod by its own name',
   },

@@ -5,12 +5,12 @@ import { createClient, follow, place } from '../e2e/checkout-client.ts';
 import { killWhileOrdersAreOnTheirWay, seededRandom, stockOff, type Victim } from '../e2e/kills.ts';
 import { openShop } from '../e2e/open-shop.ts';
 import { call, productWithStock, type Target, until } from '../e2e/shop.ts';
+import { seed } from '../seed.ts';
 import { type ClusterAccess, simulators, topology } from './cluster-shop.ts';
 import { kubectl, list } from './kubectl.ts';
 import { isReady, livePods, nameLabel } from './workloads.ts';
 
 const { namespace } = inject('cluster') as ClusterAccess;
-const seed = Number(process.env.SEED ?? Math.floor(Math.random() * 1e9));
 const random = seededRandom(seed);
 
 let shop: Target;

@@ -12,12 +12,14 @@ import { makeNamespace, removeNamespace } from './namespace.ts';
 import { overlayWith } from './overlay.ts';
 import { answerTo } from './reach.ts';
 import { skip } from './skip.ts';
+import { standInBroker } from './stand-in-brokers.ts';
 import { startStandIns } from './stand-ins.ts';
 import { livePods, nameLabel, waitUntilReady } from './workloads.ts';
 
 const { images, namespace } = inject('cluster') as ClusterAccess;
 const NAMESPACE = 'shop-production';
 const BACKING = 'shop-backing';
+const broker = standInBroker(topology.broker);
 const services = topology.services.map(({ name }) => name);
 
 /** What of the overlay for production does not fit a small local cluster that has the local shop as well, and nothing else. */
@@ -69,12 +71,11 @@ function loginToDatabase(where: string, user: string): Promise<string> {
 async function loginToBroker(where: string, shopOf: string): Promise<string> {
   const { hostname, port, username, password } = new URL(await secretValue('broker', 'url', shopOf));
   const [user, pass] = [username, password].map(decodeURIComponent);
-  const login = JSON.stringify({ verbose: false, user, pass, lang: 'test', version: '1' });
   return answerTo(
     namespace,
     'deployment/orders',
     `${hostname.split('.')[0]}.${where}.svc:${port}`,
-    `CONNECT ${login}\r\nPING\r\n`,
+    broker.login(user as string, pass as string),
   );
 }
 
@@ -168,9 +169,9 @@ describe('the overlay for production, with stand-ins for database, broker and pr
     // The owner's connections, of a migration or of the platform's work, are over before one can look at them.
     for (const user of ['orders_app', 'orders_owner'])
       expect(await loginToDatabase(BACKING, user)).toMatch(/^E.*no pg_hba\.conf entry.*no encryption/s);
-    const broker = await loginToBroker(BACKING, NAMESPACE);
-    expect(broker).toContain('"tls_required":true');
-    expect(broker).not.toContain('PONG');
+    const answer = await loginToBroker(BACKING, NAMESPACE);
+    expect(answer).toMatch(broker.refusal);
+    expect(answer).not.toContain('PONG');
   });
 
   test('control: those of the local shop, without TLS, hear the same logins out', async () => {

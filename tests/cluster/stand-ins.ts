@@ -1,12 +1,17 @@
 import { randomBytes } from 'node:crypto';
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { brokerServer } from '../../generator/kubernetes.ts';
+import { secretsOfBroker } from '../../k8s/broker-secrets.ts';
 import { render } from '../../k8s/manifests.ts';
 import { newExternalSecret } from '../../local/external-secrets.ts';
 import { testAuthority } from '../certificates.ts';
 import { topology } from './cluster-shop.ts';
 import { apply, type KubeObject } from './kubectl.ts';
 import { overlayWith, WORK_FOLDER } from './overlay.ts';
+import { standInBroker, takeTls } from './stand-in-brokers.ts';
+
+const BROKER = brokerServer(topology.broker).name;
 
 /** A database, a broker and a payment provider outside of the shop, as its operator describes them. */
 export interface Backing {
@@ -29,14 +34,14 @@ export async function startStandIns(namespace: string, images: Record<string, st
   const folder = join(WORK_FOLDER, 'stand-ins');
   const port = topology.externals.find(({ name }) => name === 'provider')?.simulatorPort;
   const authority = testAuthority('stand-ins');
-  const { cert, key } = authority.issue(host('postgres'), host('nats'));
+  const { cert, key } = authority.issue(host('postgres'), host(BROKER));
   const [admin, broker] = [randomBytes(12).toString('hex'), randomBytes(12).toString('hex')];
   const secrets = {
     'postgres-admin': {
       password: admin,
       url: `postgres://postgres:${admin}@${host('postgres')}:5432/postgres`,
     },
-    nats: { 'auth.conf': `authorization { user: "shop", password: "${broker}" }\n` },
+    [BROKER]: { password: broker, ...secretsOfBroker(topology.broker).forServer(broker) },
     'payments-provider': newExternalSecret(['api_key', 'webhook_secret']),
     tls: { 'tls.crt': cert, 'tls.key': key, 'pg_hba.conf': WITH_TLS_ONLY },
   };
@@ -57,7 +62,7 @@ export async function startStandIns(namespace: string, images: Record<string, st
   const brokerFile = join(folder, 'broker-url');
   const authorityFile = join(folder, 'ca.crt');
   writeFileSync(authorityFile, authority.cert);
-  writeFileSync(brokerFile, `tls://shop:${broker}@${host('nats')}:4222`, { mode: 0o600 });
+  writeFileSync(brokerFile, standInBroker(topology.broker).url(host(BROKER), broker), { mode: 0o600 });
   return {
     database: `postgres://{user}:{password}@${host('postgres')}:5432/{database}?sslmode=verify-full`,
     brokerFile,
@@ -76,7 +81,7 @@ hostssl all all all scram-sha-256
 
 const isBacking = ({ kind, metadata }: KubeObject): boolean =>
   ['database', 'broker', 'simulator'].includes(metadata.labels?.['app.kubernetes.io/component'] ?? '') ||
-  (kind === 'ConfigMap' && metadata.name.startsWith('nats-'));
+  (kind === 'ConfigMap' && metadata.name.startsWith(`${BROKER}-`));
 
 /** The gateway of the shop lets nobody in from here. */
 function withoutWebhooks(object: KubeObject): KubeObject {
@@ -87,8 +92,7 @@ function withoutWebhooks(object: KubeObject): KubeObject {
 }
 
 function withTls(object: KubeObject): KubeObject {
-  if (object.kind === 'ConfigMap')
-    object.data['nats.conf'] += '\ntls { cert_file: "/tls/tls.crt", key_file: "/tls/tls.key" }\n';
+  if (object.metadata.name !== 'postgres') takeTls(standInBroker(topology.broker), object);
   if (object.kind !== 'StatefulSet') return object;
   const [container] = object.spec.template.spec.containers;
   container.volumeMounts.push({ name: 'tls', mountPath: '/tls', readOnly: true });

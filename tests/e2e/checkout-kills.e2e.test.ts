@@ -1,10 +1,10 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { seed } from '../seed.ts';
 import { BRIEF, CHECKOUT_VICTIMS, type Checkouts, killDuringCheckouts } from './checkout-kills.ts';
 import { seededRandom } from './kills.ts';
 import { testShop } from './shop.ts';
 
-/** Who is hit, and when, is drawn from this seed: SEED=… repeats a run. The whole matrix is in tests/faults. */
-const seed = Number(process.env.SEED ?? Math.floor(Math.random() * 1e9));
+// The whole matrix is in tests/faults.
 const random = seededRandom(seed);
 const VICTIMS = drawn(2);
 

@@ -1,9 +1,8 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { seed } from '../seed.ts';
 import { killWhileOrdersAreOnTheirWay, processVictim, seededRandom, stockOff, VICTIMS } from './kills.ts';
 import { type LocalShop, testShop } from './shop.ts';
 
-/** Which moments are hit is drawn from this seed: SEED=… repeats a run. */
-const seed = Number(process.env.SEED ?? Math.floor(Math.random() * 1e9));
 const random = seededRandom(seed);
 
 let shop: LocalShop;

@@ -4,6 +4,7 @@ import { mkdtemp } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, describe, expect, test } from 'vitest';
+import { loadTopology } from '../../generator/topology.ts';
 import { removeRunFolder } from '../../local/run-folder.ts';
 import { BROKER, call, productWithStock, SERVICES, sleep, until } from './shop.ts';
 
@@ -176,7 +177,7 @@ describe('npm start', () => {
     const notCopied = ['.git', '.run', '.cache', 'node_modules'].map((name) => join(process.cwd(), name));
     cpSync(process.cwd(), checkout, { recursive: true, filter: (from) => !notCopied.includes(from) });
     symlinkSync(join(process.cwd(), 'node_modules'), join(checkout, 'node_modules'));
-    const template = `components/brokers/${BROKER ?? 'jetstream'}.yaml`;
+    const template = `components/brokers/${BROKER ?? loadTopology('topology.yaml').broker}.yaml`;
     writeFileSync(join(checkout, template), readFileSync(template, 'utf8').replace('\nspec:\n', '\nspec\n'));
     const runner = startIn(checkout, join(checkout, '.run'));
     expect(await runner.ended).toBe(1);

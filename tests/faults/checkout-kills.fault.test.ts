@@ -12,9 +12,9 @@ import {
 } from '../e2e/checkout-kills.ts';
 import { stockOff } from '../e2e/kills.ts';
 import { testShop } from '../e2e/shop.ts';
+import { seed } from '../seed.ts';
 
-/** SEED=… repeats a run, ROUNDS=… sets how often the whole matrix is gone through. */
-const seed = Number(process.env.SEED ?? Math.floor(Math.random() * 1e9));
+/** How often the whole matrix is gone through. */
 const rounds = Number(process.env.ROUNDS ?? 1);
 /** Kills of one victim: whether an order was in each step at that instant, its history tells only later. */
 const KILLS_AT_MOST = 6;

@@ -1,10 +1,10 @@
 import { expect, onTestFinished, test } from 'vitest';
 import { openPipeline } from '../../packages/messaging/src/fixture-pipeline-run.ts';
 import { seededRandom } from '../e2e/kills.ts';
+import { seed } from '../seed.ts';
 import { skipOnOtherBrokers } from './other-broker.ts';
 
-/** SEED=… repeats a run, ROUNDS=… sets how many kills there are. */
-const seed = Number(process.env.SEED ?? Math.floor(Math.random() * 1e9));
+/** Processes, each of which is to die of its fault point. */
 const rounds = Number(process.env.ROUNDS ?? 200);
 const random = seededRandom(seed);
 

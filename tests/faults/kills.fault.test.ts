@@ -7,9 +7,9 @@ import {
   VICTIMS,
 } from '../e2e/kills.ts';
 import { type LocalShop, testShop } from '../e2e/shop.ts';
+import { seed } from '../seed.ts';
 
-/** SEED=… repeats a run, ROUNDS=… sets how many kills there are. */
-const seed = Number(process.env.SEED ?? Math.floor(Math.random() * 1e9));
+/** How many kills there are. */
 const rounds = Number(process.env.ROUNDS ?? 60);
 const random = seededRandom(seed);
 

@@ -2,10 +2,10 @@ import fc from 'fast-check';
 import { onTestFinished, test } from 'vitest';
 import { openWorld } from '../../packages/messaging/src/fixture-model.ts';
 import { steps } from '../../packages/messaging/src/fixture-model-steps.ts';
+import { seed } from '../seed.ts';
 import { skipOnOtherBrokers } from './other-broker.ts';
 
-/** SEED=… repeats a run, ROUNDS=… sets how many histories there are. */
-const seed = Number(process.env.SEED ?? Date.now() % 2 ** 31);
+/** How many histories there are. */
 const rounds = Number(process.env.ROUNDS ?? 200);
 
 test('random histories of writers, relays, deliveries, crashes and losses: each committed message is applied once, in order where it is wanted', async (context) => {

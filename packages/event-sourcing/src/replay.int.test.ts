@@ -1,5 +1,6 @@
 import fc from 'fast-check';
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
+import { seed } from '../../../tests/seed.ts';
 import { type AnyAggregate, CONDENSED } from './aggregate.ts';
 import { condenseStream } from './condense.ts';
 import { fold } from './decider.ts';
@@ -19,7 +20,6 @@ import { writeSnapshot } from './snapshots.ts';
 // Whatever was commanded, and whatever was done to the stream since: its state is what its events make of it. SEED=… repeats a run,
 // ROUNDS=… sets how many histories there are.
 
-const seed = Number(process.env.SEED ?? Date.now() % 2 ** 31);
 const rounds = Number(process.env.ROUNDS ?? 25);
 
 let fixture: Fixture;

@@ -1,5 +1,6 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
+import { seed } from '../../../tests/seed.ts';
 import { isActorName, readActor, writeActor } from './actor.ts';
 
 test.each([
@@ -26,6 +27,7 @@ test('so does any name that there may be', () => {
       fc.pre(isActorName(name));
       expect(readActor(writeActor(name))).toBe(name);
     }),
+    { seed },
   );
 });
 

@@ -4,6 +4,7 @@ import { sql } from 'drizzle-orm';
 import fc from 'fast-check';
 import { afterAll, beforeAll, beforeEach, describe, expect, onTestFinished, test } from 'vitest';
 import { z } from 'zod';
+import { seed } from '../../../tests/seed.ts';
 import { type Consumer, createConsumer } from './consumer.ts';
 import { PermanentError } from './failures.ts';
 import { eventually, type Fixture, openFixture, pause } from './fixture.ts';
@@ -159,7 +160,7 @@ describe('messages of a key, for a handler that wants the order', () => {
         await replicas[0].drain({ topic: 'orders', sender: 'test', key: 'k' });
         await eventually(async () => expect(await applied()).toEqual(range(1, 12)));
       }),
-      { numRuns: 10 },
+      { seed, numRuns: 10 },
     );
   });
 
@@ -476,6 +477,6 @@ test('any order of deliveries, with duplicates, failures and ends in between: ea
       for (const key of ['a', 'b'])
         await eventually(async () => expect(await applied(key)).toEqual(range(1, 6)));
     }),
-    { numRuns: 40 },
+    { seed, numRuns: 40 },
   );
 });

@@ -149,16 +149,15 @@ export function createConsumerReport(o: {
       const reasons = await reportFailing();
       const found = await waitingKeys(o.database.db);
       for (const [topic, handlers] of Object.entries(o.topics)) {
-        const now = found[topic] ?? { keys: 0, messages: 0, oldestSeconds: 0, held: 0, failing: 0 };
+        const now = found[topic] ?? { messages: 0, oldestSeconds: 0, held: 0, missing: 0, missingSeconds: 0 };
         parked.set({ topic }, now.messages);
         oldest.set({ topic }, Math.max(0, now.oldestSeconds));
         held.set({ topic }, now.held);
         if (!isOrdered(handlers)) continue; // what waited while the order was wanted is being handled
-        const missing = now.keys - now.held - now.failing;
         if (now.held > 0)
           reasons.push(`${now.held} key(s) of ${topic} wait for a decision about a dead letter`);
-        if (missing > 0 && now.oldestSeconds > NOTABLE_SECONDS)
-          reasons.push(`${missing} key(s) of ${topic} wait for a message that does not come`);
+        if (now.missingSeconds > NOTABLE_SECONDS)
+          reasons.push(`${now.missing} key(s) of ${topic} wait for a message that does not come`);
       }
       o.health.report(
         'inbox',

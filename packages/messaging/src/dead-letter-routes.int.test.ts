@@ -475,11 +475,12 @@ test('a list reads nothing of the content', async () => {
   expect(read[0]).not.toMatch(/body|headers|\*/);
 });
 
-test('pages end', async () => {
+test.for([3, 4])('pages of 2 out of %i end, the last also when it is full', async (count) => {
   const { send, call } = service();
-  for (const n of [1, 2, 3]) await send(placed(n));
+  for (let n = 1; n <= count; n++) await send(placed(n));
   const first = (await call('GET', '?limit=2')).body;
   const second = (await call('GET', `?limit=2&before=${first.next}`)).body;
-  expect([...first.items, ...second.items].map(({ event_id }) => event_id)).toEqual(['m3', 'm2', 'm1']);
+  const newestFirst = Array.from({ length: count }, (_, n) => `m${count - n}`);
+  expect([...first.items, ...second.items].map(({ event_id }) => event_id)).toEqual(newestFirst);
   expect(second.next).toBeNull();
 });

@@ -44,9 +44,10 @@ export function mountDeadLetters(
 
   app.get('/admin/dead-letters', async (c) => {
     const query = read(List, c.req.query(), 'query');
-    const items = await listDeadLetters(db, query);
-    const last = items.at(-1);
-    return c.json({ items, next: items.length === query.limit && last ? last.id : null });
+    // One more tells whether there is a page after this one.
+    const found = await listDeadLetters(db, { ...query, limit: query.limit + 1 });
+    const items = found.slice(0, query.limit);
+    return c.json({ items, next: found.length > query.limit ? (items.at(-1)?.id ?? null) : null });
   });
 
   app.get('/admin/dead-letters/:id', async (c) => found(c, await findDeadLetter(db, idOf(c))));

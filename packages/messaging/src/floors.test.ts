@@ -1,8 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
+import { seed } from '../../../tests/seed.ts';
 import { createSettled } from './floors.ts';
-
-const seed = Number(process.env.SEED ?? Date.now() % 2 ** 31);
 
 type Op = { op: 'begin' | 'id' | 'end' | 'ask' | 'answer'; nth: number };
 

@@ -194,31 +194,33 @@ export async function readyKeys(
 }
 
 export interface WaitingKeys {
-  keys: number;
   messages: number;
   /** Of the message that waits longest. */
   oldestSeconds: number;
-  /** Of those keys, how many wait for a dead letter. */
+  /** Keys that wait for a dead letter. */
   held: number;
-  /** And how many wait for a message that fails again and again, and for no dead letter. */
-  failing: number;
+  /** Keys that wait neither for one nor for a message that fails again and again. */
+  missing: number;
+  /** Of the message that waits longest on one of these. */
+  missingSeconds: number;
 }
 
 /** What waits per topic. */
 export async function waitingKeys(db: Executor): Promise<Record<string, WaitingKeys>> {
   const rows = await db.execute<{
     topic: string;
-    keys: number;
     messages: number;
     oldest: number;
     held: number;
-    failing: number;
+    missing: number;
+    missing_oldest: number;
   }>(sql`
-    SELECT k.topic, count(*)::int AS keys, sum(k.waiting)::int AS messages,
-      coalesce(max(extract(epoch FROM clock_timestamp() - first.parked_at)), 0)::float8 AS oldest,
-      count(held)::int AS held, (count(failing) FILTER (WHERE held IS NULL))::int AS failing
+    SELECT k.topic, sum(k.waiting)::int AS messages, coalesce(max(first.seconds), 0)::float8 AS oldest,
+      count(held)::int AS held,
+      (count(*) FILTER (WHERE held IS NULL AND failing IS NULL))::int AS missing,
+      coalesce(max(first.seconds) FILTER (WHERE held IS NULL AND failing IS NULL), 0)::float8 AS missing_oldest
     FROM inbox_key k CROSS JOIN LATERAL (
-      SELECT min(parked_at) AS parked_at FROM inbox_parked p
+      SELECT extract(epoch FROM clock_timestamp() - min(parked_at)) AS seconds FROM inbox_parked p
       WHERE p.topic = k.topic AND p.sender = k.sender AND p.msg_key = k.msg_key) AS first
     LEFT JOIN (
       SELECT DISTINCT topic, sender, msg_key FROM dead_letter WHERE state = 'waiting' AND holds_key
@@ -228,6 +230,9 @@ export async function waitingKeys(db: Executor): Promise<Record<string, WaitingK
     ) AS failing USING (topic, sender, msg_key)
     WHERE k.waiting > 0 GROUP BY k.topic`);
   return Object.fromEntries(
-    rows.map(({ topic, oldest, ...row }) => [topic, { ...row, oldestSeconds: oldest }]),
+    rows.map(({ topic, oldest, missing_oldest, ...row }) => [
+      topic,
+      { ...row, oldestSeconds: oldest, missingSeconds: missing_oldest },
+    ]),
   );
 }

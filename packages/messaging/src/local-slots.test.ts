@@ -1,11 +1,10 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
+import { seed } from '../../../tests/seed.ts';
 import { partAt, tableRow } from './fixture-table.ts';
 import { createLocalSlots, type LocalSlots } from './local-slots.ts';
 import type { OutboxMessage } from './relay-queue.ts';
 import type { SlotPart } from './slot-read.ts';
-
-const seed = Number(process.env.SEED ?? Date.now() % 2 ** 31);
 
 const message = (id: number, key: string, keySeq: number, slot = 0) => ({
   ...tableRow(id, key, keySeq, { topic: 'self', slot }),

@@ -1,11 +1,10 @@
 import fc from 'fast-check';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { seed } from '../../../tests/seed.ts';
 import { openWorld, type World } from './fixture-model.ts';
 import { type Step, steps } from './fixture-model-steps.ts';
 
 // The long form is tests/faults/model.fault.test.ts. SEED=… repeats a run.
-
-const seed = Number(process.env.SEED ?? Date.now() % 2 ** 31);
 
 let world: World;
 beforeAll(async () => {

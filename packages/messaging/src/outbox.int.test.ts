@@ -6,6 +6,7 @@ import fc from 'fast-check';
 import postgres from 'postgres';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { z } from 'zod';
+import { seed } from '../../../tests/seed.ts';
 import { buildEnvelope, receivedEnvelope, type StoredHeaders } from './envelope.ts';
 import {
   catalog,
@@ -23,8 +24,6 @@ import {
 } from './fixture.ts';
 import { MAX_MESSAGE_BYTES } from './limits.ts';
 import { createOutbox, MessageInvalidError, MessageTooLargeError } from './outbox.ts';
-
-const seed = Number(process.env.SEED ?? Date.now() % 2 ** 31);
 
 let fixture: Fixture;
 beforeAll(async () => {

@@ -1,11 +1,10 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
+import { seed } from '../../../tests/seed.ts';
 import { partAt, tableRow } from './fixture-table.ts';
 import { createRelayCursors } from './relay-cursors.ts';
 import { backoffMs, createRelayQueue, type OutboxMessage, type RelayQueue } from './relay-queue.ts';
 import type { KeyPlace } from './relay-session.ts';
-
-const seed = Number(process.env.SEED ?? Date.now() % 2 ** 31);
 
 const message = (id: number, key: string, keySeq: number, topic = 'orders') =>
   tableRow(id, key, keySeq, { topic });

@@ -5,6 +5,7 @@ import fc from 'fast-check';
 import postgres from 'postgres';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { cutProxy } from '../../../tests/cut-proxy.ts';
+import { seed } from '../../../tests/seed.ts';
 import type { CloudEvent } from './envelope.ts';
 import {
   eventually,
@@ -27,7 +28,6 @@ import { slotOf } from './slot.ts';
 
 /** As in relay-loop.ts. */
 const PUBLISH_MS = 10_000;
-const seed = Number(process.env.SEED ?? Date.now() % 2 ** 31);
 
 let fixture: Fixture;
 const relays: Relay[] = [];

@@ -6,6 +6,7 @@ import { createOutbox } from '@sidecart/messaging/outbox';
 import { PgSelectBase } from 'drizzle-orm/pg-core';
 import fc from 'fast-check';
 import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vitest';
+import { seed } from '../../../tests/seed.ts';
 import { deliver, type ServiceDatabase, serviceDatabase } from '../../../tests/service-fixture.ts';
 import { createInventoryApp } from './app.ts';
 import { subscriptions } from './subscriptions.ts';
@@ -420,9 +421,6 @@ describe('orders at once', () => {
     for (const sku of [a, b, c]) expect(await stockOf(sku)).toMatchObject({ on_hand: 70, reserved: 30 });
   });
 });
-
-/** A failure names its seed; SIDECART_SEED plays it again. */
-const seed = Number(process.env.SIDECART_SEED ?? Date.now() % 2 ** 31);
 
 describe('the books', () => {
   /**

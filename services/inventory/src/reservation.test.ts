@@ -1,6 +1,7 @@
 import { DomainError } from '@sidecart/kit/domain-error';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
+import { seed } from '../../../tests/seed.ts';
 import {
   decide,
   evolve,
@@ -385,7 +386,7 @@ describe('the messages about an order', () => {
         );
         expect(mixed).toEqual(plain);
       }),
-      { numRuns: 1000 },
+      { seed, numRuns: 1000 },
     );
   });
 

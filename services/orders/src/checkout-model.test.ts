@@ -1,11 +1,11 @@
 import { expect, test } from 'vitest';
+import { seed } from '../../../tests/seed.ts';
 import type { Part } from './fixture-checkout.ts';
 import { checkOrders, EVERYTHING } from './fixture-happenings.ts';
 
 // With the real rules of its neighbours: tests/checkout-neighbours.test.ts.
 
-// SEED=… repeats a run, RUNS=… says how many orders there are.
-const seed = Number(process.env.SEED ?? Date.now() % 2 ** 31);
+/** How many orders there are. */
 const runs = Number(process.env.RUNS ?? 2000);
 
 test('whatever happens to an order, and in whatever order: it ends, and the books of all agree', {

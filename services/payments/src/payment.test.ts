@@ -1,6 +1,7 @@
 import { DomainError } from '@sidecart/kit/domain-error';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
+import { seed } from '../../../tests/seed.ts';
 import {
   decide,
   evolve,
@@ -415,7 +416,7 @@ describe('any commands in any order', () => {
       fc.property(fc.array(command, { maxLength: 40 }), (commands) => {
         expect(run(commands)).toEqual([]);
       }),
-      { numRuns: 2000 },
+      { seed, numRuns: 2000 },
     );
   });
 

@@ -5,6 +5,7 @@ import { createOutbox } from '@sidecart/messaging/outbox';
 import { PgSelectBase } from 'drizzle-orm/pg-core';
 import fc from 'fast-check';
 import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vitest';
+import { seed } from '../../../tests/seed.ts';
 import { type ServiceDatabase, serviceDatabase } from '../../../tests/service-fixture.ts';
 import { createProductsApp } from './app.ts';
 
@@ -172,7 +173,7 @@ describe('prices', () => {
           expect((await setPrice(sku, amount, on)).body.changed).toBe(false);
         expect(await read(sku)).toEqual(after);
       }),
-      { numRuns: 15, seed: Number(process.env.SIDECART_SEED ?? Date.now() % 2 ** 31) },
+      { numRuns: 15, seed },
     );
   });
 

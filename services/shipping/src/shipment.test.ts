@@ -1,6 +1,7 @@
 import { DomainError } from '@sidecart/kit/domain-error';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
+import { seed } from '../../../tests/seed.ts';
 import {
   decide,
   evolve,
@@ -403,7 +404,7 @@ describe('whatever comes in whatever order', () => {
         expect(leftToPack(state.lines, state.packages)).toEqual([]);
         expect(events[gone]).toMatchObject({ lines: state.lines });
       }),
-      { numRuns: 2000 },
+      { seed, numRuns: 2000 },
     );
   });
 
@@ -413,6 +414,7 @@ describe('whatever comes in whatever order', () => {
       fc.property(fc.shuffledSubarray(asked, { minLength: 4 }), (commands) => {
         expect(play(commands).state).toMatchObject({ status: 'preparing', lines: fewer });
       }),
+      { seed },
     );
     fc.assert(
       fc.property(fc.shuffledSubarray([...asked, cancel, cancel], { minLength: 6 }), (commands) => {
@@ -420,6 +422,7 @@ describe('whatever comes in whatever order', () => {
         expect(state.status).toBe('cancelled');
         expect(count(events, 'ShipmentCancelled')).toBe(1);
       }),
+      { seed },
     );
   });
 });

@@ -7,6 +7,7 @@ import { createOutbox, type Outbox } from '@sidecart/messaging/outbox';
 import { PgSelectBase } from 'drizzle-orm/pg-core';
 import fc from 'fast-check';
 import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vitest';
+import { seed } from '../../../tests/seed.ts';
 import { deliver, type ServiceDatabase, serviceDatabase } from '../../../tests/service-fixture.ts';
 import { createShippingApp } from './app.ts';
 import { subscriptions } from './subscriptions.ts';
@@ -455,9 +456,6 @@ describe('one transaction', () => {
     expect(await typesTold(order)).toEqual(['ShipmentCreated']);
   });
 });
-
-/** A failure names its seed; SIDECART_SEED plays it again. */
-const seed = Number(process.env.SIDECART_SEED ?? Date.now() % 2 ** 31);
 
 describe('orders and the warehouse at once', () => {
   const step = fc.constantFrom('create', 'create', 'amend', 'cancel', 'pack', 'pack', 'hand over', 'end');
