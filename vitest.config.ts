@@ -70,7 +70,8 @@ export default defineConfig({
         // machine by the hand, and most have their like in tests/cluster: faults, payments-kills and checkout-kills
         // (pod-deletion), outage (outage), replicas (rolling), opened-rule (callers). checkout-kills also watches an order's
         // step by the millisecond, which no deletion of a pod is quick enough for; start is about the local runner
-        // alone, redis about another broker, overdue needs a deadline of seconds, certificates ones that end in seconds.
+        // alone, as is chaos; redis is about another broker, overdue needs a deadline of seconds, certificates ones that end
+        // in seconds.
         test: {
           ...common,
           name: 'cluster',

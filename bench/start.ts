@@ -1,21 +1,17 @@
 import { type ChildProcess, spawn } from 'node:child_process';
-import { existsSync, mkdtempSync, readFileSync } from 'node:fs';
+import { mkdtempSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { ancestorsOf, memoryOf } from '../local/memory.ts';
 import { ensurePrograms } from '../local/programs/programs.ts';
 import { removeRunFolder } from '../local/run-folder.ts';
+import { readShopFile, type ShopFile } from '../local/shop-file.ts';
 import { machineLine } from './machine.ts';
 import { markdown, spread } from './statistics.ts';
 
 const ROUNDS = 5;
 const SETTLE_MS = 60_000;
-
-interface ShopFile {
-  pid: number;
-  processes: { name: string; pid: number }[];
-}
 
 /**
  * `npm run bench -- start`: the time from `npm start` to ready with everything cached, and the memory (PSS) of each
@@ -93,18 +89,17 @@ async function startOnce(runDir: string, daprd: string): Promise<{ seconds: numb
 }
 
 async function stop(child: ChildProcess, runDir: string): Promise<void> {
-  const { pid } = readShopFile(runDir);
+  const { pid } = shopIn(runDir);
   const ended = new Promise((done) => child.once('exit', done));
   process.kill(pid, 'SIGTERM');
   await ended;
-  if (existsSync(join(runDir, 'shop.json'))) throw new Error('the shop did not stop cleanly');
+  if (readShopFile(runDir)) throw new Error('the shop did not stop cleanly');
 }
 
-const readShopFile = (runDir: string) =>
-  JSON.parse(readFileSync(join(runDir, 'shop.json'), 'utf8')) as ShopFile;
+const shopIn = (runDir: string) => readShopFile(runDir) as ShopFile;
 
 async function memoryByProcess(runDir: string): Promise<Map<string, number>> {
-  const shop = readShopFile(runDir);
+  const shop = shopIn(runDir);
   const own = [shop.pid, ...ancestorsOf(shop.pid)];
   const bytes = await memoryOf([...shop.processes.map(({ pid }) => pid), ...own]);
   const memory = new Map(shop.processes.map(({ name }, i) => [name, bytes[i] ?? 0] as const));

@@ -77,7 +77,8 @@ export function readArguments(
   }
 }
 
-function isForPeople(error: unknown): error is Error {
+/** Whether its message says all that a person at the keyboard needs. */
+export function isForPeople(error: unknown): error is Error {
   return (
     error instanceof UserError || error instanceof RefusedError || error instanceof GatewayUnreachableError
   );

@@ -26,6 +26,7 @@ export interface ShopApi {
   createProduct(product: NewProduct): Promise<{ created: boolean }>;
   /** `date` is YYYY-MM-DD; without it the price is today's. `changed` is false when that day had this price already. */
   setPrice(sku: string, price: Money, date?: string): Promise<{ changed: boolean }>;
+  product(sku: string): Promise<Product>;
   priceHistory(sku: string): Promise<PriceHistory['items']>;
   receiveStock(key: string, reference: string, lines: { sku: string; quantity: number }[]): Promise<void>;
   placeOrder(key: string, order: NewOrderInput): Promise<Placement>;
@@ -46,10 +47,13 @@ export interface ShopApi {
   deliver(shipmentId: string): Promise<void>;
   products(): AsyncIterable<Product>;
   stock(): AsyncIterable<Stock>;
+  stockOf(sku: string): Promise<Stock>;
   /** Newest first; what happened a moment ago may be missing. */
   orders(): AsyncIterable<OrderSummary>;
   /** Newest first. */
   payments(): AsyncIterable<Payment>;
+  /** Never more than one, if all is well. */
+  paymentsOf(orderId: string): Promise<Payment[]>;
 }
 
 const PAGE_SIZE = 200;
@@ -68,6 +72,11 @@ export function createShopApi(gateway: Gateway): ShopApi {
       const body = { unit_price: price, ...(date !== undefined && { effective_on: date }) };
       const ask: Ask = { method: 'PUT', path: `/v1/products/${encodeURIComponent(sku)}/price`, body };
       return read(ask, await gateway.send(ask), PriceSet, 200);
+    },
+
+    async product(sku) {
+      const ask: Ask = { method: 'GET', path: `/v1/products/${encodeURIComponent(sku)}` };
+      return read(ask, await gateway.send(ask), Product, 200);
     },
 
     async priceHistory(sku) {
@@ -129,6 +138,16 @@ export function createShopApi(gateway: Gateway): ShopApi {
     async deliver(shipmentId) {
       const ask: Ask = { method: 'POST', path: `/v1/shipments/${shipmentId}/deliver` };
       read(ask, await gateway.send(ask), Shipment, 200);
+    },
+
+    async stockOf(sku) {
+      const ask: Ask = { method: 'GET', path: `/v1/stock/${encodeURIComponent(sku)}` };
+      return read(ask, await gateway.send(ask), Stock, 200);
+    },
+
+    async paymentsOf(orderId) {
+      const ask: Ask = { method: 'GET', path: `/v1/payments?order_id=${orderId}` };
+      return read(ask, await gateway.send(ask), z.object({ items: z.array(Payment) }), 200).items;
     },
 
     products: () => pages(gateway, '/v1/products', Product),

@@ -26,6 +26,19 @@ export function exitWithUsage(fault: string, usage: string): never {
   process.exit(2);
 }
 
+/** What an option gives, if it is a whole number from `least` to `most`; else ends the process as after any wrong argument. */
+export function wholeNumberOrExit(
+  given: string,
+  name: string,
+  o: { usage: string; least: number; most?: number },
+): number {
+  const value = Number(given);
+  const { least, most = Number.MAX_SAFE_INTEGER } = o;
+  if (given !== '' && Number.isInteger(value) && value >= least && value <= most) return value;
+  const range = o.most === undefined ? `of ${least} or more` : `from ${least} to ${most}`;
+  return exitWithUsage(`${name} wants a whole number ${range}, not '${given}'`, o.usage);
+}
+
 function parseOrExit(usage: string, options: Options, args: string[]) {
   try {
     return parseArgs({ options, args }).values;

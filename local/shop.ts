@@ -9,6 +9,7 @@ import { writePrivateJson } from './private-file.ts';
 import type { ShopEvent } from './progress-events.ts';
 import { runPaths } from './run-paths.ts';
 import { portOf, tokensOf } from './shop-context.ts';
+import type { ShopFile } from './shop-file.ts';
 import { tokenFile } from './shop-processes.ts';
 import type { ManagedProcess, ProcessState } from './supervisor.ts';
 import { TOKEN_RENEWAL_MS } from './tokens.ts';
@@ -116,7 +117,12 @@ export async function startShop(o: ShopOptions): Promise<Shop> {
       return { name, pid, state, restarts, logFile, url };
     });
   const writeShopFile = () =>
-    writePrivateJson(paths.shop, { gatewayUrl, pid: process.pid, processes: processes() });
+    writePrivateJson(paths.shop, {
+      gatewayUrl,
+      pid: process.pid,
+      broker: broker.name,
+      processes: processes(),
+    } satisfies ShopFile);
 
   const watch = createBrokerWatch({ tasks: context.brokerTasks, say });
   await watch.look();

@@ -1,4 +1,4 @@
-import { exitWithUsage } from '../local/command-line.ts';
+import { exitWithUsage, wholeNumberOrExit } from '../local/command-line.ts';
 import { ShopError } from '../local/shop-error.ts';
 import { type EventsClient, eventsOf, type StoreStatus } from './events-client.ts';
 import { addPage, historyText, type PolicyOutcome, plural, policyText, statusText } from './events-view.ts';
@@ -222,10 +222,7 @@ function single(args: string[], command: string, what: string): string {
 }
 
 function number(given: string, name: string, least: number): number {
-  const value = Number(given);
-  if (!Number.isInteger(value) || value < least)
-    exitWithUsage(`${name} wants a whole number of ${least} or more, not '${given}'`, USAGE);
-  return value;
+  return wholeNumberOrExit(given, name, { usage: USAGE, least });
 }
 
 await runCommand(USAGE, OPTIONS, COMMANDS);

@@ -40,6 +40,9 @@ export function topology(): Topology {
   return table;
 }
 
+/** Of the shop that runs here. */
+export const runDir = process.env.SIDECART_RUN_DIR || join(CHECKOUT, '.run');
+
 const opened = new Map<string, ServiceAccess>();
 
 /** The app of a service in the shop that is meant; found once, and let go when the command ends. */
@@ -50,7 +53,7 @@ export async function reach(service: string, o: ShopOptions): Promise<{ access: 
   const find =
     o.kubernetes || o.context !== undefined
       ? clusterServices(topology(), { context: o.context, namespace: o.namespace ?? topology().namespace })
-      : localServices(process.env.SIDECART_RUN_DIR || join(CHECKOUT, '.run'));
+      : localServices(runDir);
   const access = await find(service);
   opened.set(service, access);
   return { access, as };

@@ -1,4 +1,4 @@
-import { existsSync, readFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { catalog } from '@sidecart/contracts/catalog';
 import type { Topology } from '../generator/topology.ts';
@@ -7,6 +7,7 @@ import { portForward } from '../k8s/port-forward.ts';
 import { runPaths } from '../local/run-paths.ts';
 import type { ShopSecrets } from '../local/secrets.ts';
 import { ShopError } from '../local/shop-error.ts';
+import { readShopFile } from '../local/shop-file.ts';
 
 /** How an operator reaches the app of a service: past the gateway and the sidecars, by its own token. */
 export interface ServiceAccess {
@@ -30,21 +31,20 @@ export function receivers({ services, topics }: Topology): string[] {
 /** In the shop that runs on this machine from `runDir`. */
 export function localServices(runDir: string): FindService {
   return async (service) => {
-    const { shop, secrets } = runPaths(runDir);
-    if (!existsSync(shop))
+    const shop = readShopFile(runDir);
+    if (!shop)
       throw new ShopError(
         'no shop runs here',
         'start it with `npm start`, or name a cluster with --context NAME',
       );
-    const { processes } = JSON.parse(readFileSync(shop, 'utf8')) as {
-      processes: { name: string; url: string; state: string }[];
-    };
     // With several replicas any will do: what they decide is in the database that they share.
-    const found = processes.find(
+    const found = shop.processes.find(
       ({ name, state }) =>
         (name === service || name.startsWith(`${service}-`)) && !name.endsWith('-dapr') && state === 'ready',
     );
-    const { apps } = JSON.parse(readFileSync(join(secrets, 'shop.json'), 'utf8')) as ShopSecrets;
+    const { apps } = JSON.parse(
+      readFileSync(join(runPaths(runDir).secrets, 'shop.json'), 'utf8'),
+    ) as ShopSecrets;
     const token = apps[service]?.appToken;
     if (!found || token === undefined)
       throw new ShopError(

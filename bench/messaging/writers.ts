@@ -1,9 +1,10 @@
 import { setTimeout as sleep } from 'node:timers/promises';
+import { seededRandom } from '@sidecart/kit/seeded-random';
 import { now } from '../machine.ts';
 import type { Ledger, Message } from './ledger.ts';
 import { paddedMessage } from './payload.ts';
 import { createTurns } from './turns.ts';
-import { seededRandom, zipf } from './zipf.ts';
+import { zipf } from './zipf.ts';
 
 /** Keys of the cells that ask for order, drawn by Zipf's law. */
 const ORDERED_KEYS = 100;

@@ -1,14 +1,3 @@
-/** Numbers from 0 to 1 that are the same for the same seed (mulberry32), so that every arm gets the same keys. */
-export function seededRandom(seed: number): () => number {
-  let state = seed >>> 0;
-  return () => {
-    state = (state + 0x6d2b79f5) >>> 0;
-    let mixed = Math.imul(state ^ (state >>> 15), state | 1);
-    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61);
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
-  };
-}
-
 /**
  * Draws from 0 to `n - 1`, the number k with a share proportional to 1 / (k + 1): few keys have most of the messages,
  * as it is with customers and products (Zipf's law with exponent 1).

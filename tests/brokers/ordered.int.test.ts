@@ -1,6 +1,7 @@
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { createDapr } from '@sidecart/kit/dapr';
+import { seededRandom } from '@sidecart/kit/seeded-random';
 import { TEST_TOKEN } from '@sidecart/kit/testing';
 import { delivery } from '@sidecart/messaging/testing';
 import { expect, onTestFinished, type TestContext, test } from 'vitest';
@@ -10,7 +11,6 @@ import { freePort } from '../../local/ports.ts';
 import { ensurePrograms } from '../../local/programs/programs.ts';
 import { openFixture } from '../../packages/messaging/src/fixture.ts';
 import { needsRedis } from '../../platform/fixture-redis.ts';
-import { seededRandom } from '../e2e/kills.ts';
 import { seed } from '../seed.ts';
 import { sleep, until } from '../waiting.ts';
 import type { ReaderOptions } from './fixture-reader.ts';

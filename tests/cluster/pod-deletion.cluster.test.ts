@@ -1,8 +1,9 @@
+import { seededRandom } from '@sidecart/kit/seeded-random';
 import { afterAll, beforeAll, beforeEach, describe, expect, inject, test } from 'vitest';
 import { brokerServer } from '../../generator/kubernetes.ts';
 import { openReads } from '../../local/plan.ts';
 import { createClient, follow, place } from '../e2e/checkout-client.ts';
-import { killWhileOrdersAreOnTheirWay, seededRandom, stockOff, type Victim } from '../e2e/kills.ts';
+import { killWhileOrdersAreOnTheirWay, stockOff, type Victim } from '../e2e/kills.ts';
 import { openShop } from '../e2e/open-shop.ts';
 import { call, productWithStock, type Target, until } from '../e2e/shop.ts';
 import { seed } from '../seed.ts';

@@ -1,7 +1,7 @@
+import { seededRandom } from '@sidecart/kit/seeded-random';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { seed } from '../seed.ts';
 import { BRIEF, CHECKOUT_VICTIMS, type Checkouts, killDuringCheckouts } from './checkout-kills.ts';
-import { seededRandom } from './kills.ts';
 import { testShop } from './shop.ts';
 
 // The whole matrix is in tests/faults.

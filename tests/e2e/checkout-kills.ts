@@ -1,6 +1,7 @@
 import { type Movement, Stock } from '@sidecart/contracts/inventory';
 import type { CheckoutStep, Dashboard, HistoryEntry, Order } from '@sidecart/contracts/orders';
 import type { Shipment } from '@sidecart/contracts/shipping';
+import { seededRandom } from '@sidecart/kit/seeded-random';
 import { expect } from 'vitest';
 import type { OrderSummary } from '../../clients/shop-api.ts';
 import { checkoutFaults, type Evidence, type Witnessed } from './checkout-checks.ts';
@@ -17,7 +18,7 @@ import {
   readJson,
 } from './checkout-client.ts';
 import { stepAt } from './checkout-story.ts';
-import { processVictim, seededRandom } from './kills.ts';
+import { processVictim } from './kills.ts';
 import { deadLetters, type LocalShop, productWithStock, sleep, until } from './shop.ts';
 
 /** All that a checkout runs through, and can be killed on the way. */

@@ -1,6 +1,7 @@
+import { seededRandom } from '@sidecart/kit/seeded-random';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { seed } from '../seed.ts';
-import { killWhileOrdersAreOnTheirWay, processVictim, seededRandom, stockOff, VICTIMS } from './kills.ts';
+import { killWhileOrdersAreOnTheirWay, processVictim, stockOff, VICTIMS } from './kills.ts';
 import { type LocalShop, testShop } from './shop.ts';
 
 const random = seededRandom(seed);

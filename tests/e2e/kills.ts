@@ -70,14 +70,3 @@ export const stockOff = (shop: Target) =>
     'inventory',
     'SELECT sku FROM stock WHERE received <> on_hand + reserved + committed OR least(on_hand, reserved, committed) < 0',
   );
-
-/** A small seeded generator (mulberry32, by Tommy Ettinger, public domain): enough to repeat a run. */
-export function seededRandom(seed: number): () => number {
-  let state = seed;
-  return () => {
-    state = (state + 0x6d2b79f5) | 0;
-    let t = Math.imul(state ^ (state >>> 15), 1 | state);
-    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
-    return ((t ^ (t >>> 14)) >>> 0) / 4294967296;
-  };
-}

@@ -1,7 +1,8 @@
+import { seededRandom } from '@sidecart/kit/seeded-random';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { needsRedis } from '../../platform/fixture-redis.ts';
 import { withRedis } from '../../platform/redis-streams.ts';
-import { killWhileOrdersAreOnTheirWay, processVictim, seededRandom, stockOff } from './kills.ts';
+import { killWhileOrdersAreOnTheirWay, processVictim, stockOff } from './kills.ts';
 import { call, type LocalShop, testShop, until } from './shop.ts';
 
 // The short form; `npm run test:faults -- --broker redis` runs all end-to-end tests and faults on Redis.

@@ -1,6 +1,6 @@
+import { seededRandom } from '@sidecart/kit/seeded-random';
 import { expect, onTestFinished, test } from 'vitest';
 import { openPipeline } from '../../packages/messaging/src/fixture-pipeline-run.ts';
-import { seededRandom } from '../e2e/kills.ts';
 import { seed } from '../seed.ts';
 import { skipOnOtherBrokers } from './other-broker.ts';
 

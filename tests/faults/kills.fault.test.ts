@@ -1,11 +1,6 @@
+import { seededRandom } from '@sidecart/kit/seeded-random';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import {
-  killWhileOrdersAreOnTheirWay,
-  processVictim,
-  seededRandom,
-  stockOff,
-  VICTIMS,
-} from '../e2e/kills.ts';
+import { killWhileOrdersAreOnTheirWay, processVictim, stockOff, VICTIMS } from '../e2e/kills.ts';
 import { type LocalShop, testShop } from '../e2e/shop.ts';
 import { seed } from '../seed.ts';
 
