@@ -54,6 +54,7 @@ const STATEMENTS: Form[] = [
     fault: 'holds back every write of the old version to a table in use until the index is built',
     mark: /^--[ \t]*locks:[ \t]*\S/m,
   },
+  { matches: /^LOCK TABLE\b/i },
   { matches: /^ALTER TYPE .*\bADD VALUE\b/i },
   { matches: /^COMMENT ON\b/i },
   { matches: /^DROP\b/i, fault: 'drops what the old version may use' },

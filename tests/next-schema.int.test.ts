@@ -2,10 +2,10 @@ import { rmSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { migrateDatabase } from '@sidecart/kit/migrate';
 import postgres from 'postgres';
-import { afterEach, expect, test } from 'vitest';
+import { afterEach, describe, expect, test } from 'vitest';
 import { contractions } from '../generator/expand-only.ts';
 import { orders } from '../services/orders/src/schema.ts';
-import { expansion, folderWith, migrateAhead, tablesOf } from './next-schema.ts';
+import { changes, expansion, folderWith, migrateAhead, tablesOf } from './next-schema.ts';
 import { serviceDatabase } from './service-fixture.ts';
 
 /** The services' own tests run on the next schema as the vitest project `next-schema`; here is that this means something. */
@@ -44,6 +44,42 @@ test('control: what the check refuses does break the version before it', async (
   await migrateDatabase(ownerUrl, next);
   rmSync(next, { recursive: true });
   await expect(database.db.select().from(orders)).rejects.toThrow();
+});
+
+describe('of all tables, under transactions that begin with the inbox and write events', () => {
+  /** Runs the migration while eight connections are at work without a pause. */
+  async function migrateUnderWork(statements: string[]): Promise<void> {
+    const { ownerUrl } = await ordersDatabase();
+    const work = postgres(ownerUrl, { max: 8 });
+    let working = true;
+    const workers = Array.from({ length: 8 }, async () => {
+      while (working)
+        await work.begin(async (tx) => {
+          await tx`SELECT FROM inbox LIMIT 1`;
+          await tx`SELECT pg_sleep(0.01)`;
+          await tx`SELECT FROM events LIMIT 1`;
+        });
+    });
+    const next = folderWith(folder, statements);
+    try {
+      await migrateDatabase(ownerUrl, next, { patienceMs: 5000 });
+    } finally {
+      working = false;
+      await Promise.all(workers);
+      await work.end();
+      rmSync(next, { recursive: true });
+    }
+  }
+
+  test('a migration that locks first what they begin with gets through', async () => {
+    await migrateUnderWork(expansion(tablesOf(folder)));
+  });
+
+  test('control: one that does not is in the way each time, and gives up', async () => {
+    await expect(migrateUnderWork(changes(tablesOf(folder)))).rejects.toMatchObject({
+      cause: { code: '55P03' },
+    });
+  });
 });
 
 test('a migration that fails changes nothing, and the version before it works on', async () => {
