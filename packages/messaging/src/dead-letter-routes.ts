@@ -45,9 +45,9 @@ export function mountDeadLetters(
   app.get('/admin/dead-letters', async (c) => {
     const query = read(List, c.req.query(), 'query');
     // One more tells whether there is a page after this one.
-    const found = await listDeadLetters(db, { ...query, limit: query.limit + 1 });
-    const items = found.slice(0, query.limit);
-    return c.json({ items, next: found.length > query.limit ? (items.at(-1)?.id ?? null) : null });
+    const letters = await listDeadLetters(db, { ...query, limit: query.limit + 1 });
+    const items = letters.slice(0, query.limit);
+    return c.json({ items, next: letters.length > query.limit ? (items.at(-1)?.id ?? null) : null });
   });
 
   app.get('/admin/dead-letters/:id', async (c) => found(c, await findDeadLetter(db, idOf(c))));
