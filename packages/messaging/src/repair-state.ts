@@ -93,8 +93,20 @@ export async function notePage(
   return next;
 }
 
-/** Begins the comparison anew, from all that the sender still has. */
-export async function resetCursor({ db }: Database, edge: Edge): Promise<void> {
+/**
+ * Begins the comparison anew, from all that the sender still has. What was noted is forgotten first, as another database has other messages by
+ * the same ids: asked for them it would give these for ever, and the noted ones would stay. Those that it has as well are noted again.
+ */
+export async function resetCursor(database: Database, edge: Edge): Promise<void> {
+  const { db } = database;
+  const { topic, sender } = edge;
+  for (;;) {
+    const { count } = await db.execute(sql`
+      DELETE FROM repair_missing WHERE ctid = ANY (ARRAY(
+        SELECT ctid FROM repair_missing WHERE topic = ${topic} AND sender = ${sender} LIMIT ${STEP}))`);
+    if (count === 0) break;
+    await keepLease(database, edge);
+  }
   await saveCursor(db, edge, {});
 }
 

@@ -585,6 +585,23 @@ describe('the comparison', () => {
     await eventually(async () => expect(await sorted()).toEqual([1, 2]));
   });
 
+  test('forgets what was missing of the database before, where its ids are those of other messages now', async () => {
+    await send('a', 1);
+    await acknowledged();
+    const before = open({ answers: () => false });
+    await before.repair.start();
+    await eventually(async () => expect(await receiver.admin`SELECT FROM repair_missing`).toHaveLength(1));
+    await before.repair.stop();
+    await sender.admin`UPDATE sent SET event_id = gen_random_uuid(), payload = '{"key":"a","n":2}'`;
+    await receiver.admin`UPDATE repair_cursor SET since = '7.1/5:5:'`;
+    const { repair, asked } = open();
+    await repair.start();
+    await eventually(async () => expect(await effects()).toEqual([2]));
+    await pause(500);
+    expect(await receiver.admin`SELECT FROM repair_missing`).toHaveLength(0);
+    expect(asked.filter((body) => (body as { ask: string }).ask === 'messages')).toHaveLength(1);
+  });
+
   test('begins anew in the middle of its pages too', async () => {
     await send('a', 1);
     await acknowledged();
