@@ -119,3 +119,21 @@ test('one that cannot be decided is told of, and the others are decided all the 
     err: expect.stringContaining('inventory/9: '),
   });
 });
+
+test('an option that a command has no use for is refused, and nothing is done', async () => {
+  const dlq = await openShop();
+  for (const [args, fault] of [
+    [['redrive', '--all', '--state', 'discarded'], 'redrive takes no --state'],
+    [['redrive', 'inventory/1', '--note', 'why'], 'redrive takes no --note'],
+    [['redrive', 'inventory/1', '--topic', 'payments'], 'redrive takes --topic with --all only'],
+    [['show', 'inventory/1', '--service', 'orders'], 'show takes no --service'],
+    [['discard', 'inventory/1', '--note', 'why', '--topic', 'payments'], 'discard takes no --topic'],
+  ] as const)
+    expect(await dlq(...args)).toMatchObject({
+      code: 2,
+      out: '',
+      err: expect.stringContaining(`${fault}\n`),
+    });
+  expect(await fixture.admin`SELECT FROM dead_letter WHERE state <> 'waiting'`).toHaveLength(0);
+  expect(await fixture.admin`SELECT FROM dead_letter_action`).toHaveLength(0);
+});

@@ -17,6 +17,7 @@ import {
   runCommand,
   SHOP_OPTIONS,
   SHOP_USAGE,
+  type Takes,
   text,
   topology,
 } from './operator.ts';
@@ -43,6 +44,12 @@ const OPTIONS = {
   ...SHOP_OPTIONS,
 };
 type Options = OptionValues<typeof OPTIONS>;
+const TAKES: Takes<typeof OPTIONS> = {
+  list: ['service', 'topic', 'state'],
+  redrive: ['all', 'service', 'topic'],
+  edit: ['data', 'envelope', 'note'],
+  discard: ['note'],
+};
 
 async function clientOf(service: string, o: Options): Promise<DeadLettersClient> {
   if (!receivers(topology()).includes(service))
@@ -89,6 +96,8 @@ const COMMANDS: Record<string, Command<typeof OPTIONS>> = {
     if (o.all && ids.length > 0) exitWithUsage('redrive takes ids or --all, not both', USAGE);
     const redrive = async ({ service, id }: { service: string; id: string }) =>
       (await clientOf(service, o)).redrive(id);
+    const of = ['service', 'topic'].find((name) => Object.hasOwn(o, name));
+    if (!o.all && of !== undefined) exitWithUsage(`redrive takes --${of} with --all only`, USAGE);
     if (!o.all) return each(ids, false, redrive);
     const { items, complete } = await list({ ...o, state: 'waiting' });
     if (items.length === 0 && complete) console.log('None waiting.');
@@ -219,4 +228,4 @@ function envelopeOf({ body }: DeadLetterView): { data?: unknown } | undefined {
   }
 }
 
-await runCommand(USAGE, OPTIONS, COMMANDS);
+await runCommand(USAGE, OPTIONS, COMMANDS, TAKES);

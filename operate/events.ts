@@ -12,6 +12,7 @@ import {
   runCommand,
   SHOP_OPTIONS,
   SHOP_USAGE,
+  type Takes,
   text,
   topology,
 } from './operator.ts';
@@ -46,6 +47,16 @@ const OPTIONS = {
   ...SHOP_OPTIONS,
 };
 type Options = OptionValues<typeof OPTIONS>;
+const TAKES: Takes<typeof OPTIONS> = {
+  status: ['service'],
+  rebuild: ['service'],
+  forget: ['service'],
+  show: ['service', 'at', 'json'],
+  history: ['service', 'json'],
+  condense: ['service', 'reason', 'up-to', 'policy', 'age-days', 'events', 'open'],
+  restore: ['service', 'reason'],
+  adopt: ['service'],
+};
 
 interface Found {
   service: string;
@@ -225,4 +236,4 @@ function number(given: string, name: string, least: number): number {
   return wholeNumberOrExit(given, name, { usage: USAGE, least });
 }
 
-await runCommand(USAGE, OPTIONS, COMMANDS);
+await runCommand(USAGE, OPTIONS, COMMANDS, TAKES);

@@ -33,6 +33,9 @@ type ShopOptions = OptionValues<typeof SHOP_OPTIONS>;
 /** Answers whether all went well; with false the exit code is 1. */
 export type Command<T extends Options> = (args: string[], o: OptionValues<T>) => Promise<boolean>;
 
+/** By command, what it takes beside what all take; `service` of SHOP_OPTIONS is in here too, as not every command has a use for it. */
+export type Takes<T extends Options> = Record<string, readonly (keyof T & string)[]>;
+
 let table: Topology | undefined;
 /** Not before a command wants it: a fault in the table is told as any other, and the usage needs none. */
 export function topology(): Topology {
@@ -106,6 +109,7 @@ export async function runCommand<T extends Options & typeof SHOP_OPTIONS>(
   usage: string,
   options: T,
   commands: Record<string, Command<T>>,
+  takes: Takes<T>,
 ): Promise<void> {
   const { values, positionals } = readArguments(usage, options);
   const [name = '', ...args] = positionals;
@@ -115,6 +119,7 @@ export async function runCommand<T extends Options & typeof SHOP_OPTIONS>(
     return;
   }
   if (!command) exitWithUsage(name === '' ? 'Name a command' : `Unknown command '${name}'`, usage);
+  refuseOthers(name, values, takes[name] ?? [], usage);
   try {
     decider(values as ShopOptions); // at once, and not for each service or dead letter anew
     process.exitCode = (await command(args, values)) ? 0 : 1;
@@ -123,6 +128,13 @@ export async function runCommand<T extends Options & typeof SHOP_OPTIONS>(
   } finally {
     for (const access of opened.values()) access.close();
   }
+}
+
+/** An option that a command has no use for is refused: who gave it expects another choice than the one that would be made. */
+function refuseOthers(command: string, given: object, takes: readonly string[], usage: string): void {
+  const { service: _, ...ofAll } = SHOP_OPTIONS;
+  const other = Object.keys(given).find((name) => !(name in ofAll) && !takes.includes(name));
+  if (other !== undefined) exitWithUsage(`${command} takes no --${other}`, usage);
 }
 
 function readArguments<T extends Options>(usage: string, options: T) {
