@@ -145,6 +145,17 @@ async function withoutLocks(work: () => Promise<void>): Promise<void> {
   }
 }
 
+test('what nobody tells of is found by a poll, long before the next sweep', async () => {
+  await start(noting());
+  await pause(100);
+  const beganAt = performance.now();
+  for (let i = 0; i < 8; i++) {
+    await write(remind('k', i));
+    await emptied();
+  }
+  expect(performance.now() - beganAt).toBeLessThan(4000); // sweeps are a second apart
+});
+
 describe('handling', () => {
   test('what commits is handled in the order of its key and is gone, without outbox or inbox', async () => {
     const seen: (Message<Data> & { context: unknown })[] = [];

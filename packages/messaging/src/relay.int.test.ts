@@ -297,6 +297,33 @@ describe('the order of commits', () => {
     expect(performance.now() - committed).toBeLessThan(1500);
   });
 
+  test('and by a sweep when it was committed so late that no look back reaches it', async () => {
+    const broker = recorder();
+    const relay = await start(broker.publish);
+    const commit = await openTransaction(fixture.database, (tx) => outbox.publish(tx, placed('late', 1)));
+    // Looks back go four seconds back at most; after six the database would end the transaction.
+    for (let i = 0; i < 5; i++) {
+      await write(placed(inSlotOf('late'), i));
+      relay.nudge();
+      await pause(1050);
+    }
+    expect(broker.arrived).toHaveLength(5);
+    await commit();
+    await eventually(() => expect(broker.arrived).toHaveLength(6), 5000);
+  });
+
+  test('what nobody tells of is found by a poll, long before the next sweep', async () => {
+    const broker = recorder();
+    await start(broker.publish, { pollMs: 50 });
+    await pause(100);
+    const beganAt = performance.now();
+    for (let i = 0; i < 8; i++) {
+      await write(placed('k', i));
+      await emptied();
+    }
+    expect(performance.now() - beganAt).toBeLessThan(4000); // sweeps are a second apart
+  });
+
   test('ids that were rolled back are waited for by nobody', async () => {
     const broker = recorder();
     const relay = await start(broker.publish, { pollMs: 2000 });
