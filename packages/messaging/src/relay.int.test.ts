@@ -305,7 +305,7 @@ describe('the order of commits', () => {
     for (let i = 0; i < 5; i++) {
       await write(placed(inSlotOf('late'), i));
       relay.nudge();
-      await pause(1050);
+      await pause(1000);
     }
     expect(broker.arrived).toHaveLength(5);
     await commit();
