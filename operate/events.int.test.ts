@@ -161,6 +161,8 @@ test.each([
   [['condense', 'a'], 'condense wants --reason'],
   [['condense', '--policy'], 'condense wants --reason'],
   [['condense', 'a', '--policy', '--reason', 'x'], 'not both'],
+  [['condense', '--policy', '--reason', 'x', '--up-to', '5'], 'condense --policy takes no --up-to'],
+  [['condense', 'a', '--reason', 'x', '--events', '5'], 'condense STREAM takes no --events'],
   [
     ['condense', 'a', '--reason', 'x', '--up-to', 'last'],
     "--up-to wants a whole number of 1 or more, not 'last'",

@@ -58,6 +58,10 @@ const TAKES: Takes<typeof OPTIONS> = {
   adopt: ['service'],
 };
 
+/** Options of the one way to condense that the other has no use for. */
+const OF_STREAM = ['up-to'] as const;
+const OF_POLICY = ['age-days', 'events', 'open'] as const;
+
 interface Found {
   service: string;
   client: EventsClient;
@@ -161,6 +165,9 @@ const COMMANDS: Record<string, Command<typeof OPTIONS>> = {
   },
 
   async condense(args, o) {
+    const ofOther = o.policy ? OF_STREAM : OF_POLICY;
+    const other = ofOther.find((name) => o[name] !== undefined);
+    if (other) exitWithUsage(`condense ${o.policy ? '--policy' : 'STREAM'} takes no --${other}`, USAGE);
     if (o.policy) return condenseByPolicy(args, o);
     const stream = single(args, 'condense', 'STREAM, or --policy');
     const reason = o.reason ?? exitWithUsage('condense wants --reason TEXT: why', USAGE);

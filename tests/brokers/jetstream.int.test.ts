@@ -17,7 +17,7 @@ import { ensurePrograms } from '../../local/programs/programs.ts';
 import { type Fixture, openFixture } from '../../packages/messaging/src/fixture.ts';
 import { ensureStreams, readBrokerWanted, withBroker } from '../../platform/streams.ts';
 import { until } from '../waiting.ts';
-import { openSidecarRig } from './sidecar-rig.ts';
+import { type Change, openSidecarRig } from './sidecar-rig.ts';
 
 // Real sidecars and a real broker in front of a receiver of the kit's own making.
 
@@ -44,8 +44,9 @@ const effects = async () =>
  * The broker and the sender's sidecar; the reader's, and what it delivers to, are for the test to start.
  * @param o.streamsOnly leaves the consumers to the sidecars
  */
-async function openRig(change?: (generated: string) => string, o: { streamsOnly?: boolean } = {}) {
-  const rig = await openSidecarRig({ table: TABLE, broker: 'jetstream', ...(change && { change }) });
+async function openRig(o: { changes?: readonly Change[]; streamsOnly?: boolean } = {}) {
+  const { changes = [] } = o;
+  const rig = await openSidecarRig({ table: TABLE, broker: 'jetstream', changes });
   const { natsServer } = await ensurePrograms({ env: process.env, only: ['natsServer'], progress: () => {} });
   const port = await freePort();
   const password = 'secret';
@@ -128,16 +129,16 @@ function reader(
 const numbers = [1, 2, 3, 4, 5, 6];
 
 /** The broker delivers again after a second; the component and the list that the consumer is made from say the same. */
-const soonAgain = (generated: string) =>
-  generated
-    .replaceAll('ackWait\n      value: 20s', 'ackWait\n      value: 1s')
-    .replaceAll('ack_wait: 20000000000', 'ack_wait: 1000000000');
+const soonAgain: readonly Change[] = [
+  ['ackWait\n      value: 20s', 'ackWait\n      value: 1s'],
+  ['ack_wait: 20000000000', 'ack_wait: 1000000000'],
+];
 
 test.for([
   ['sidecars that run are served again', {}, [1, 2, 3]],
   ['control: those whose consumers they made themselves are not', { streamsOnly: true }, [1]],
 ] as const)('a broker that lost everything, twice: %s', async ([, o, handled]) => {
-  const rig = await openRig(undefined, o);
+  const rig = await openRig(o);
   listen(reader().app, rig.appPort);
   await rig.startReader();
   await rig.publish(1);
@@ -151,7 +152,7 @@ test.for([
 });
 
 test('an app without its route, a sidecar before its app, an app before its sidecar: nothing is dropped', async () => {
-  const rig = await openRig(soonAgain);
+  const rig = await openRig({ changes: soonAgain });
   await rig.publish(1, 2);
   const bare = reader({ routes: false });
   const close = listen(bare.app, rig.appPort);
@@ -210,11 +211,11 @@ test('messages that always fail are set aside: more of them than the broker lets
 });
 
 /** The broker gives up on a handler that goes on; both sidecar and app would wait for longer. */
-const impatient = (generated: string) => soonAgain(generated).replaceAll('deliver: 3s', 'deliver: 20s');
+const impatient: readonly Change[] = [...soonAgain, ['deliver: 3s', 'deliver: 20s']];
 
 /** `enough`: with so many effects of the first message the test has seen what it wanted; the broker may go on delivering it. */
 async function slowHandler(enough: number) {
-  const rig = await openRig(impatient);
+  const rig = await openRig({ changes: impatient });
   const handlers = { running: 0, most: 0, ended: 0 };
   // Which lane another delivery comes on is the broker's choice; on the same one it waits for this one to end.
   const during = async (n: number) => {

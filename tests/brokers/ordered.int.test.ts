@@ -14,7 +14,7 @@ import { needsRedis } from '../../platform/fixture-redis.ts';
 import { seed } from '../seed.ts';
 import { sleep, until } from '../waiting.ts';
 import type { ReaderOptions } from './fixture-reader.ts';
-import { killed, openSidecarRig } from './sidecar-rig.ts';
+import { type Change, killed, openSidecarRig } from './sidecar-rig.ts';
 
 // Two replicas of a receiver with two lanes each, all of them real processes: four ways on which the messages of one key come side by side.
 
@@ -32,11 +32,13 @@ services:
 `;
 
 /** As the template has it, but that what a killed sidecar had comes again within seconds. */
-const soonAgain = (generated: string) =>
-  generated
-    .replaceAll('ackWait\n      value: 20s', 'ackWait\n      value: 3s')
-    .replaceAll('ack_wait: 20000000000', 'ack_wait: 3000000000')
-    .replaceAll('redeliverInterval\n      value: "15000"', 'redeliverInterval\n      value: "1000"');
+const soonAgain: Record<string, readonly Change[]> = {
+  jetstream: [
+    ['ackWait\n      value: 20s', 'ackWait\n      value: 3s'],
+    ['ack_wait: 20000000000', 'ack_wait: 3000000000'],
+  ],
+  redis: [['redeliverInterval\n      value: "15000"', 'redeliverInterval\n      value: "1000"']],
+};
 
 async function programOf(name: string, context: TestContext): Promise<string> {
   if (name === 'redis') return needsRedis(context);
@@ -73,7 +75,7 @@ async function applyAll(name: string, ordered: boolean, context: TestContext): P
     (await fixture.admin`SELECT FROM applied WHERE reader = ${reader}`).length;
   const count = async () => (await fixture.admin`SELECT DISTINCT n FROM applied`).length;
 
-  const rig = await openSidecarRig({ table: table(name), broker: name, change: soonAgain });
+  const rig = await openSidecarRig({ table: table(name), broker: name, changes: soonAgain[name] ?? [] });
   const server = localBroker(name);
   const at = { folder: rig.folder, port: await freePort(), password: 'secret' };
   rig.run(server.command({ program, ...at }), 'broker.log');

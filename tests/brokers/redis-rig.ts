@@ -10,7 +10,7 @@ import { redisBroker } from '../../local/redis-broker.ts';
 import { needsRedis } from '../../platform/fixture-redis.ts';
 import { pingRedis, withRedis } from '../../platform/redis-streams.ts';
 import { until } from '../waiting.ts';
-import { killed, openSidecarRig } from './sidecar-rig.ts';
+import { type Change, killed, openSidecarRig } from './sidecar-rig.ts';
 
 /** A sender and a reader of one topic, on a real Redis, with what the generator makes of the template. */
 export interface RedisRig {
@@ -44,16 +44,10 @@ services:
   readers: { port: 8102, database: true, replicas: 1, consumes: [books] }
 `;
 
-/**
- * Starts all but the reader's sidecar; the test's end stops everything.
- * @param change is for controls: it makes another template of this one
- */
-export async function openRedisRig(
-  context: TestContext,
-  change: (template: string) => string = (template) => template,
-): Promise<RedisRig> {
+/** Starts all but the reader's sidecar; the test's end stops everything. */
+export async function openRedisRig(context: TestContext, ...changes: Change[]): Promise<RedisRig> {
   const program = await needsRedis(context);
-  const { folder, run, startSidecar } = await openSidecarRig({ table: TABLE, broker: 'redis', change });
+  const { folder, run, startSidecar } = await openSidecarRig({ table: TABLE, broker: 'redis', changes });
 
   const port = await freePort();
   const url = redisUrl(port, 'secret');

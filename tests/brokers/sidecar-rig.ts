@@ -42,18 +42,26 @@ export interface SidecarRig {
   ): Promise<Sidecar>;
 }
 
-/** @param change is for controls: it makes another file of each that is generated */
+/** A text in what is generated, and what a test has in its place. */
+export type Change = readonly [from: string, to: string];
+
+/** @param changes have to be found, each in one of the generated files at least: a test would prove nothing without its own. */
 export async function openSidecarRig(o: {
   table: string;
   broker: string;
-  change?: (generated: string) => string;
+  changes?: readonly Change[];
 }): Promise<SidecarRig> {
   const { daprd } = await ensurePrograms({ env: process.env, only: ['daprd'], progress: () => {} });
   const folder = testFolder();
   const outputs = daprOutputs(parseTopology(o.table), loadBroker(process.cwd(), o.broker));
+  const changes = o.changes ?? [];
+  const missing = changes.filter(([from]) => !outputs.some(({ content }) => content.includes(from)));
+  if (missing.length > 0)
+    throw new Error(`nothing generated says ${missing.map(([from]) => from).join(', or ')}`);
   for (const { path, content } of outputs) {
     mkdirSync(dirname(join(folder, path)), { recursive: true });
-    writeFileSync(join(folder, path), o.change?.(content) ?? content);
+    const changed = changes.reduce((text, [from, to]) => text.replaceAll(from, to), content);
+    writeFileSync(join(folder, path), changed);
   }
 
   const running: ChildProcess[] = [];
