@@ -37,7 +37,7 @@ function writeShop(runner: number, processes: object[] = []) {
 }
 
 test('without a shop it says so, with the cure', async () => {
-  expect(await chaos([])).toEqual({
+  expect(await chaos([], { SEED: '' })).toEqual({
     code: 1,
     out: '',
     err: 'no shop runs here\nCure: start it with `npm start` and wait until it is ready; this kills processes of this machine, never pods of a cluster',

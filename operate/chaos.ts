@@ -40,7 +40,7 @@ const PATIENCE_MS = 120_000;
 
 const given = optionsOrExit(USAGE, {
   orders: { type: 'string', default: '100' },
-  seed: { type: 'string', default: process.env.SEED ?? String(randomInt(2 ** 31)) },
+  seed: { type: 'string', default: process.env.SEED || String(randomInt(2 ** 31)) },
 });
 const orders = wholeNumberOrExit(given.orders, '--orders', { usage: USAGE, least: 20, most: 1000 });
 const seed = wholeNumberOrExit(given.seed, '--seed (or SEED)', { usage: USAGE, least: 0, most: 2 ** 31 });

@@ -109,6 +109,42 @@ describe('a statement that removes, planned while the queue was empty, looks at 
   });
 });
 
+describe('of very many that were acknowledged at once, in the time that a statement has', () => {
+  const MANY = 20_000;
+
+  async function removed(remove: (session: RelaySession, messages: OutboxMessage[]) => Promise<unknown>) {
+    await fillLong(fixture, 'outbox', 'Placed', MANY);
+    const rows = await fixture.admin<{ id: bigint; eventId: string }[]>`
+      SELECT id, event_id::text AS "eventId" FROM outbox`;
+    const session = await openSession(readerOptions(fixture));
+    try {
+      await remove(session, rows.map((row) => ({ ...row, slot })) as OutboxMessage[]);
+      return 'done';
+    } catch (err) {
+      return (err as { code?: string }).code;
+    } finally {
+      await session.close();
+    }
+  }
+
+  test('a relay removes all', async () => {
+    expect(await removed((session, messages) => session.remove(messages))).toBe('done');
+    expect(await fixture.admin`SELECT FROM outbox`).toEqual([]);
+  });
+
+  test('control: with their event ids as an array, which is made anew for each, it is ended', async () => {
+    const byArrays = (session: RelaySession, messages: OutboxMessage[]) => {
+      const [ids, eventIds] = [messages.map(({ id }) => id), messages.map(({ eventId }) => eventId)];
+      return session.run(
+        (sql) => sql`
+          DELETE FROM outbox WHERE slot = ${slot} AND id = ANY (${`{${ids}}`}::text::bigint[])
+            AND event_id = ANY (${`{${eventIds}}`}::text::uuid[])`,
+      );
+    };
+    expect(await removed(byArrays)).toBe('57014');
+  });
+});
+
 test('a read that leaves something out looks at each row of a step twice at most, however many it takes', async () => {
   const session = await openSession(readerOptions(fixture));
   await fillLong(fixture, 'outbox', 'Placed', LONG);

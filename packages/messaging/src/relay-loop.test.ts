@@ -3,20 +3,27 @@ import { expect, test } from 'vitest';
 import { eventually } from './fixture.ts';
 import { tableRow } from './fixture-table.ts';
 import { relayLoop } from './relay-loop.ts';
-import type { QueueStatus } from './relay-queue.ts';
+import type { OutboxMessage, QueueStatus } from './relay-queue.ts';
 import type { RelayReport } from './relay-report.ts';
 import type { RelaySession } from './relay-session.ts';
 import type { SlotPart } from './slot-read.ts';
 import { createWake } from './wake.ts';
 
 /** A loop over a database of its own making, of which slot 0 passes left-out rows without end; what it asks is noted. */
-function looping(o: { slots: number[]; rowsOf: (slot: number) => boolean; fails?: boolean }) {
+function looping(o: {
+  slots: number[];
+  rowsOf: (slot: number) => boolean;
+  fails?: boolean;
+  /** Of an earlier session, not yet removed. */
+  acknowledged?: OutboxMessage[];
+}) {
   const [stopping, lost, wake] = [new AbortController(), new AbortController(), createWake()];
   const asked = {
     pings: 0,
     reads: 0,
     ones: 0,
     sweepsOf: new Map<number, number>(),
+    removed: [] as number[],
   };
   const told: QueueStatus[] = [];
   let { slots } = o;
@@ -48,7 +55,7 @@ function looping(o: { slots: number[]; rowsOf: (slot: number) => boolean; fails?
       await pause(1);
     },
     readKeys: async () => [],
-    remove: async () => {},
+    remove: async ({ length }) => void asked.removed.push(length),
     depth: async () => [],
     async read(after, _without, limit) {
       asked.reads += 1;
@@ -67,7 +74,7 @@ function looping(o: { slots: number[]; rowsOf: (slot: number) => boolean; fails?
     concurrency: 16,
     pollMs: 200,
     stopping: stopping.signal,
-    acknowledged: new Map(),
+    acknowledged: new Map(o.acknowledged?.map((message) => [message.id, message])),
     wake,
     nudge: { look: true, announce: false },
     report: new Proxy({ keys: (status: QueueStatus) => told.push(status) } as Partial<RelayReport>, {
@@ -112,6 +119,13 @@ test('while one slot passes left-out rows and memory is full, the others are swe
   await relay.end();
   expect(relay.asked.ones, 'it did go on while memory was full').toBeGreaterThan(100);
   expect(relay.asked.sweepsOf.get(12)).toBeGreaterThanOrEqual(3);
+});
+
+test('whatever was acknowledged is removed in parts, also by a relay that is stopped at once', async () => {
+  const acknowledged = Array.from({ length: 2500 }, (_, n) => tableRow(-n, `k${n}`, 1, { slot: 1 }));
+  const relay = looping({ slots: [1], rowsOf: () => false, acknowledged });
+  await relay.end();
+  expect(relay.asked.removed).toEqual([1000, 1000, 500]);
 });
 
 test('a slot that was given away and won back is a new one: a key of it that fails is kept', async () => {

@@ -31,6 +31,8 @@ const LOOK_APART_MS = 3;
 const REFILL_APART_MS = 3;
 /** And what was acknowledged is removed so far apart, in ms: one statement for many. What dies before it is published again. */
 const REMOVE_APART_MS = 3;
+/** Of those so many in one statement: however many there are, each has to be done before the database ends it. */
+const REMOVED_AT_MOST = 1000;
 /** A publish that has not settled by then counts as failed, in ms. */
 const PUBLISH_MS = 10_000;
 /** How long a stop waits for messages in flight, in ms; those not answered by then are published again. */
@@ -94,7 +96,7 @@ export async function relayLoop(o: LoopOptions): Promise<void> {
 
   async function removeAcknowledged(): Promise<void> {
     if (acknowledged.size === 0) return;
-    const gone = [...acknowledged.values()];
+    const gone = [...acknowledged.values()].slice(0, REMOVED_AT_MOST);
     await session.remove(gone);
     removedAt = performance.now();
     for (const { id } of gone) acknowledged.delete(id);
@@ -200,7 +202,7 @@ export async function relayLoop(o: LoopOptions): Promise<void> {
       await wake.sleep(Math.max(0, next - performance.now()));
     }
     await drain();
-    await removeAcknowledged();
+    while (acknowledged.size > 0) await removeAcknowledged();
   } finally {
     session.signal.removeEventListener('abort', onLost);
     // Nobody may publish a key of this session again while one of its messages is still on its way.

@@ -114,14 +114,15 @@ export function takesOthersThan(sql: postgres.Sql, { topics, keys }: Exclusions)
 
 /**
  * One statement: a row is in the outbox or in `sent`, whatever happens. Another relay that deletes it too finds nothing. By arrays and not by
- * a join, whose plan, made while the queue was empty, reads all of a long one.
+ * a join, whose plan, made while the queue was empty, reads all of a long one. The index has no event id: that is looked up in a hash table for
+ * each row, by a subquery that IS TRUE keeps from becoming a join. An array would be made from its text anew for each row (1500 rows: 2 s instead of 0.04).
  */
 function moveToSent(sql: postgres.Sql, gone: Gone) {
   return sql`
     WITH gone AS (
       DELETE FROM outbox
       WHERE slot = ANY (${gone.slots}::text::smallint[]) AND id = ANY (${gone.ids}::text::bigint[])
-        AND event_id = ANY (${gone.eventIds}::text::uuid[])
+        AND (event_id IN (SELECT unnest(${gone.eventIds}::text::uuid[]))) IS TRUE
       RETURNING id, topic, msg_key, event_id, key_seq, type, payload, headers
     )
     INSERT INTO sent (id, topic, msg_key, event_id, key_seq, type, payload, headers)
