@@ -181,15 +181,13 @@ describe('streams', () => {
     await soon(async () => expect(await status(port, '/readyz')).toBe(200));
     expect(await streamsOf(url)).toEqual([...names].sort());
     await nats.hold();
-    await soon(async () =>
-      expect(await (await fetch(`http://127.0.0.1:${port}/healthz`)).json()).toMatchObject({
-        status: 'degraded',
-        ready: true,
-      }),
-    );
+    const health = async () => (await fetch(`http://127.0.0.1:${port}/healthz`)).json();
+    await soon(async () => expect(await health()).toMatchObject({ status: 'degraded', ready: true }));
     empty();
     await nats.release();
-    await soon(async () => expect(await streamsOf(url)).toEqual([...names].sort()));
+    // Only then the look is over that has made them, and has said so.
+    await soon(async () => expect(await health()).toMatchObject({ status: 'ok', ready: true }));
+    expect(await streamsOf(url)).toEqual([...names].sort());
     child.kill('SIGTERM');
     const { exitCode, all } = await child;
     expect(exitCode).toBe(0);
