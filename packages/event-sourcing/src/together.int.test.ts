@@ -235,7 +235,9 @@ describe('a large difference', () => {
 const firstPos = async () => (await fixture.admin`SELECT (min(pos) - 1)::text AS pos FROM events`)[0]?.pos;
 
 describe('appends, condensings, restorings, snapshots, rebuilds and two replicas at once', () => {
-  it('lose nothing, fail nobody who appends, and leave each event read once', async () => {
+  it('lose nothing, fail nobody who appends, and leave each event read once', {
+    timeout: 150_000,
+  }, async () => {
     const streams = ['a', 'b', 'c'];
     let working = true;
     onTestFinished(() => {
@@ -275,7 +277,7 @@ describe('appends, condensings, restorings, snapshots, rebuilds and two replicas
     const enough = eventually(async () => {
       expect(await fixture.liveGeneration()).toBeGreaterThan(3);
       expect((await fixture.admin`SELECT FROM events_archive`).length).toBeGreaterThan(10);
-    }, 40_000);
+    }, 120_000);
     await Promise.race([all, enough]);
     working = false;
     await all;
