@@ -770,19 +770,21 @@ describe('keys whose beginning their sender keeps no more', () => {
   const keys = (prefix: string, count: number) => numbers(1, count).map((n) => `${prefix}${n}`);
   const askedOf = (asked: unknown[]) => asked.flatMap((body) => (body as { key?: string }).key ?? []);
 
-  test('a thousand of them begin in one round, with comparisons in between; of those that may still come a batch is asked for', async () => {
+  test('thousands of them begin in one round, with comparisons in between; of those that may still come a batch is asked for', {
+    timeout: 120_000,
+  }, async () => {
     await waitInVain(keys('new', 200), 1);
-    await waitInVain(keys('old', 1000), 3600);
+    await waitInVain(keys('old', 2000), 3600);
     const { repair, asked } = open({
       ...{ ordered: true, intervalMs: 600_000, graceMs: 100, lostMs: 600_000 },
       // Two at a time take three seconds at least, and then it is compared again.
-      handling: () => pause(6),
+      handling: () => pause(3),
     });
     await repair.start();
-    await eventually(async () => expect(await effects()).toHaveLength(1000), 50_000);
+    await eventually(async () => expect(await effects()).toHaveLength(2000), 100_000);
     const comparisons = questions(asked).match(/ids/g)?.length ?? 0;
     expect(comparisons).toBeGreaterThan(1);
-    expect(askedOf(asked).filter((key) => key.startsWith('old'))).toHaveLength(1000);
+    expect(askedOf(asked).filter((key) => key.startsWith('old'))).toHaveLength(2000);
     const fresh = askedOf(asked).filter((key) => key.startsWith('new')).length;
     expect(fresh).toBeGreaterThan(0);
     expect(fresh).toBeLessThanOrEqual(100 * comparisons);

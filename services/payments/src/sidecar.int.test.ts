@@ -6,7 +6,7 @@ import { newId } from '@sidecart/kit/ids';
 import { expect, onTestFinished, test } from 'vitest';
 import { parseTopology, patienceWith } from '../../../generator/topology.ts';
 import { API_KEY, startTestProvider } from '../../../provider/testing.ts';
-import { openSidecarRig } from '../../../tests/brokers/sidecar-rig.ts';
+import { type Change, openSidecarRig } from '../../../tests/brokers/sidecar-rig.ts';
 import { createAskProvider } from './provider.ts';
 import type { ClaimedOperation } from './store.ts';
 import { openPayments } from './testing.ts';
@@ -64,13 +64,9 @@ async function outside(
   return { url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`, asked };
 }
 
-/** @param change of what is generated, for controls */
-async function sidecarOf(
-  app: string,
-  baseUrl: string,
-  change?: (generated: string) => string,
-): Promise<Dapr> {
-  const rig = await openSidecarRig({ table: TABLE, broker: 'jetstream', ...(change && { change }) });
+/** @param changes of what is generated, for controls */
+async function sidecarOf(app: string, baseUrl: string, ...changes: Change[]): Promise<Dapr> {
+  const rig = await openSidecarRig({ table: TABLE, broker: 'jetstream', changes });
   const sidecar = await rig.startSidecar(app, {
     broker: {},
     // As in every mode of running the shop: a sidecar that demands one takes it off, any other hands it on to the outside.
@@ -194,9 +190,12 @@ test('no other sidecar knows the provider', async () => {
 
 test('control: without the target of the Resiliency nothing is repeated, and nothing ends', async () => {
   const { url, asked } = await outside((_, before) => (before === 0 ? { status: 503 } : 'silence'));
-  const dapr = await sidecarOf('payments', url, (text) =>
-    text.replace(/\n {2}targets:\n {4}apps:\n(.*\n){3}/, '\n  targets:\n'),
-  );
+  const target = `    apps:
+      provider:
+        timeout: external-provider
+        retry: external-provider
+`;
+  const dapr = await sidecarOf('payments', url, [target, '']);
   const ask = askThrough(dapr);
   await expect(ask(operation)).rejects.toThrow(/answered 503/);
   expect(asked).toHaveLength(1);
