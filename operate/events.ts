@@ -9,6 +9,7 @@ import {
   flag,
   type OptionValues,
   reach,
+  refuseOthers,
   runCommand,
   SHOP_OPTIONS,
   SHOP_USAGE,
@@ -47,20 +48,21 @@ const OPTIONS = {
   ...SHOP_OPTIONS,
 };
 type Options = OptionValues<typeof OPTIONS>;
+/** Each of the two ways to condense. */
+const CONDENSE = {
+  STREAM: ['service', 'reason', 'up-to'],
+  '--policy': ['service', 'reason', 'policy', 'age-days', 'events', 'open'],
+} satisfies Takes<typeof OPTIONS>;
 const TAKES: Takes<typeof OPTIONS> = {
   status: ['service'],
   rebuild: ['service'],
   forget: ['service'],
   show: ['service', 'at', 'json'],
   history: ['service', 'json'],
-  condense: ['service', 'reason', 'up-to', 'policy', 'age-days', 'events', 'open'],
+  condense: Object.values(CONDENSE).flat(),
   restore: ['service', 'reason'],
   adopt: ['service'],
 };
-
-/** Options of the one way to condense that the other has no use for. */
-const OF_STREAM = ['up-to'] as const;
-const OF_POLICY = ['age-days', 'events', 'open'] as const;
 
 interface Found {
   service: string;
@@ -165,9 +167,8 @@ const COMMANDS: Record<string, Command<typeof OPTIONS>> = {
   },
 
   async condense(args, o) {
-    const ofOther = o.policy ? OF_STREAM : OF_POLICY;
-    const other = ofOther.find((name) => o[name] !== undefined);
-    if (other) exitWithUsage(`condense ${o.policy ? '--policy' : 'STREAM'} takes no --${other}`, USAGE);
+    const way = o.policy ? '--policy' : 'STREAM';
+    refuseOthers(`condense ${way}`, o, CONDENSE[way], USAGE);
     if (o.policy) return condenseByPolicy(args, o);
     const stream = single(args, 'condense', 'STREAM, or --policy');
     const reason = o.reason ?? exitWithUsage('condense wants --reason TEXT: why', USAGE);

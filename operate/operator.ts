@@ -131,7 +131,7 @@ export async function runCommand<T extends Options & typeof SHOP_OPTIONS>(
 }
 
 /** An option that a command has no use for is refused: who gave it expects another choice than the one that would be made. */
-function refuseOthers(command: string, given: object, takes: readonly string[], usage: string): void {
+export function refuseOthers(command: string, given: object, takes: readonly string[], usage: string): void {
   const { service: _, ...ofAll } = SHOP_OPTIONS;
   const other = Object.keys(given).find((name) => !(name in ofAll) && !takes.includes(name));
   if (other !== undefined) exitWithUsage(`${command} takes no --${other}`, usage);

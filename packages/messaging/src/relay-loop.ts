@@ -95,7 +95,6 @@ export async function relayLoop(o: LoopOptions): Promise<void> {
   }
 
   async function removeAcknowledged(): Promise<void> {
-    if (acknowledged.size === 0) return;
     const gone = [...acknowledged.values()].slice(0, REMOVED_AT_MOST);
     await session.remove(gone);
     removedAt = performance.now();
