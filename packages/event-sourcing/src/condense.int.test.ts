@@ -275,7 +275,7 @@ describe('condensing is refused, and nothing is changed,', () => {
     expect(await plan()).toMatch(/Index (Only )?Scan|Bitmap Index Scan/);
     // Control: without it all of them are read.
     await fixture.admin.begin(async (tx) => {
-      await tx`DROP INDEX outbox_delayed_key`;
+      await tx`DROP INDEX outbox_delayed_of_key`;
       expect(JSON.stringify(await tx`EXPLAIN SELECT FROM outbox_delayed WHERE msg_key = 'a'`)).toMatch(
         /Seq Scan/,
       );

@@ -1,9 +1,9 @@
 import { createHash } from 'node:crypto';
 import { and, eq, sql } from 'drizzle-orm';
-import { index, pgTable, primaryKey, text, timestamp } from 'drizzle-orm/pg-core';
+import { pgTable, primaryKey, text, timestamp } from 'drizzle-orm/pg-core';
 import type { Executor, Transaction } from './db.ts';
 import { ProblemError } from './problem.ts';
-import { type PurgeOptions, purgeInParts } from './purge.ts';
+import { type PurgeOptions, purgeByPages } from './purge.ts';
 
 /** Which resource a key made; a service re-exports it from its schema.ts so that it is in its migrations. */
 export const idempotencyKeys = pgTable(
@@ -15,10 +15,7 @@ export const idempotencyKeys = pgTable(
     resource: text().notNull(),
     createdAt: timestamp('created_at', { withTimezone: true }).notNull().defaultNow(),
   },
-  (table) => [
-    primaryKey({ columns: [table.actor, table.key] }),
-    index('idempotency_key_created_at').on(table.createdAt),
-  ],
+  (table) => [primaryKey({ columns: [table.actor, table.key] })],
 );
 
 const LIFETIME = sql`interval '24 hours'`;
@@ -101,14 +98,9 @@ export async function claimIdempotent(
   return { claimed: false, resource: sameBody(row, o) };
 }
 
-/** Deletes what is older than 24 hours, in parts; returns how many. */
+/** Deletes what is older than 24 hours; returns how many. */
 export function purgeIdempotencyKeys(db: Executor, o: PurgeOptions = {}): Promise<number> {
-  const old = sql`${idempotencyKeys.createdAt} <= now() - ${LIFETIME}`;
-  // Asked twice: a key that is taken over meanwhile may have the place of its row again.
-  const part = (rows: number) => sql`
-    DELETE FROM ${idempotencyKeys} WHERE ctid = ANY (ARRAY(
-      SELECT ctid FROM ${idempotencyKeys} WHERE ${old} LIMIT ${rows})) AND ${old}`;
-  return purgeInParts(db, part, o);
+  return purgeByPages(db, idempotencyKeys, sql`${idempotencyKeys.createdAt} <= now() - ${LIFETIME}`, o);
 }
 
 function sameBody(row: { fingerprint: string; resource: string }, o: { fingerprint: string }): string {

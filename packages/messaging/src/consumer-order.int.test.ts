@@ -9,6 +9,7 @@ import { type Consumer, createConsumer } from './consumer.ts';
 import { PermanentError } from './failures.ts';
 import { eventually, type Fixture, openFixture, pause } from './fixture.ts';
 import { type Handler, on } from './handler.ts';
+import { pass } from './key-order.ts';
 import { delivery } from './testing.ts';
 
 const Data = z.object({ key: z.string(), n: z.int() });
@@ -438,6 +439,19 @@ test('one that killed its process five times when its turn came is a dead letter
     ]),
   );
   expect(await applied()).toEqual([1]);
+});
+
+test('a key that passes a number has no note left that says that it may', async () => {
+  const place = { topic: 'orders', sender: 'orders', key: 'k', seq: 2n };
+  await fixture.database.db.transaction(async (tx) => {
+    await pass(tx, place, 'k-2'); // noted, as the first is missing
+    await pass(tx, { ...place, seq: 1n }, 'k-1');
+  });
+  expect(await keyState()).toEqual({ last: 1, waiting: 1, parked: 1 });
+  await fixture.database.db.transaction(async (tx) =>
+    expect(await pass(tx, place, 'k-2')).toEqual({ last: 2n, waiting: 0 }),
+  );
+  expect(await keyState()).toEqual({ last: 2, waiting: 0, parked: 0 });
 });
 
 test('a number beyond 64 bits is a dead letter', async () => {

@@ -81,7 +81,7 @@ export function createConsumerReport(o: {
   const parked = metrics.gauge('sidecart_inbox_parked', 'Messages that wait for one before them', ['topic']);
   const oldest = metrics.gauge(
     'sidecart_inbox_parked_oldest_seconds',
-    'How long the first of them has waited',
+    'How long the first of a key has waited, of the key on which that is longest',
     ['topic'],
   );
   const held = metrics.gauge(
@@ -147,7 +147,7 @@ export function createConsumerReport(o: {
     },
     async countWaiting() {
       const reasons = await reportFailing();
-      const found = await waitingKeys(o.database.db);
+      const found = await waitingKeys(o.database.db, Object.keys(o.topics));
       for (const [topic, handlers] of Object.entries(o.topics)) {
         const now = found[topic] ?? { messages: 0, oldestSeconds: 0, held: 0, missing: 0, missingSeconds: 0 };
         parked.set({ topic }, now.messages);

@@ -66,7 +66,8 @@ describe('when', () => {
     });
     const [a, b] = await waiting();
     expect(a).toMatchObject({ key: 'a' });
-    expect(a?.due).toBeCloseTo(90, 1);
+    expect(a?.due).toBeGreaterThan(80);
+    expect(a?.due).toBeLessThanOrEqual(90);
     const [row] = await fixture.admin<
       { due: Date }[]
     >`SELECT due_at AS due FROM outbox_delayed WHERE msg_key = ${b?.key ?? ''}`;

@@ -1,9 +1,9 @@
 import type { Database } from '@sidecart/kit/db';
-import { buryMessage } from './bury.ts';
+import { buryMessage, type DeadMessage } from './bury.ts';
 import type { Consumer } from './consumer.ts';
 import type { CloudEvent } from './envelope.ts';
 import { freshGaps, type Gap, gapsThatAreOver } from './gaps.ts';
-import { beginKeyAt } from './key-order.ts';
+import { beginKeyAt, isMissing } from './key-order.ts';
 import type { Edge } from './repair-state.ts';
 import type { SentOfKey } from './sent-routes.ts';
 
@@ -48,28 +48,33 @@ export function createGapFilling(o: GapFillingOptions): GapFilling {
     if (lost) {
       const end = kept - 1n < to ? kept - 1n : to;
       // Nothing of this key was ever dealt with here: it begins with what its sender still has.
-      if (from === 1n) await beginKeyAt(database.db, { ...edge, key, seq: end });
+      if (from === 1n) await database.db.transaction((tx) => beginKeyAt(tx, { ...edge, key, seq: end }));
       else await buryLost(edge, key, from);
     }
     await o.hands(() => o.consumer.drain({ ...edge, key }));
     return lost || done.length > 0;
   }
 
+  /** Unless it came between the question and the answer. */
   async function buryLost(edge: Edge, key: string, seq: bigint): Promise<void> {
-    await buryMessage(database.db, {
+    const place = { ...edge, key, seq };
+    const dead: DeadMessage = {
       topic: edge.topic,
       eventId: `lost:${edge.sender}:${key}:${seq}`,
       type: undefined,
       key,
-      place: { ...edge, key, seq },
+      place,
       holdsKey: true,
       reason: 'lost',
       detail: `Message ${seq} of key ${key} never came, and ${edge.sender} has it no more. Discard to go on without it.`,
       body: new Uint8Array(),
       headers: {},
       attempts: 0,
-    });
-    o.onLost(edge);
+    };
+    const buried = await database.db.transaction(
+      async (tx) => (await isMissing(tx, place)) && (await buryMessage(tx, dead)),
+    );
+    if (buried) o.onLost(edge);
   }
 
   /** As many of them as there is time for, in turn. One that fails leaves the others. */

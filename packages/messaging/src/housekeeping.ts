@@ -1,4 +1,6 @@
 import type { Database } from '@sidecart/kit/db';
+import { codesOf } from '@sidecart/kit/db-errors';
+import { openPostgres } from '@sidecart/kit/db-socket';
 import type { Health } from '@sidecart/kit/health';
 import { purgeIdempotencyKeys } from '@sidecart/kit/idempotency';
 import type { Logger } from '@sidecart/kit/log';
@@ -24,6 +26,11 @@ export interface HousekeepingOptions {
   retryMs?: number;
 }
 
+/** For a rotation of `sent` that takes longer than a statement may, in ms. */
+const ROTATION_MS = 600_000;
+/** What the server calls it when that is over. */
+const QUERY_CANCELED = '57014';
+
 /**
  * Deletes what no one can ask for any more (inbox rows after 8 days, sent messages after 7, idempotency keys after 24 hours), makes
  * the parts of `sent` for the next days, and keeps the number of dead letters up to date. Tables that this service does not have are left out. A database that is away is
@@ -41,14 +48,40 @@ export function createHousekeeping(o: HousekeepingOptions): Worker {
     return row?.present ?? false;
   }
 
-  async function purge(signal: AbortSignal): Promise<void> {
-    const inbox = (await exists('inbox')) ? await purgeInbox(db, { signal }) : 0;
-    const keys = (await exists('idempotency_key')) ? await purgeIdempotencyKeys(db, { signal }) : 0;
-    if (inbox + keys > 0) o.log.info({ inbox, idempotency_keys: keys }, 'Purged');
+  async function purge(table: string, of: typeof purgeInbox, signal: AbortSignal): Promise<void> {
+    if (!(await exists(table))) return;
+    const rows = await of(db, { signal });
+    if (rows > 0) o.log.info({ table, rows }, 'Purged');
   }
 
-  async function rotate(): Promise<void> {
-    if (await exists('sent')) await db.execute(sql`SELECT rotate_sent(${SENT_DAYS}::int)`);
+  /** Where no parts could be made for days, all of a day moves in one statement, which would never be done in the time that those of the pool have. */
+  async function rotate(signal: AbortSignal): Promise<void> {
+    if (!(await exists('sent'))) return;
+    try {
+      await db.execute(sql`SELECT rotate_sent(${SENT_DAYS}::int)`);
+    } catch (err) {
+      if (!codesOf(err).includes(QUERY_CANCELED)) throw err;
+      o.log.warn(
+        'Parts of sent are made anew: what has no part moves, and nothing is removed from the outbox meanwhile',
+      );
+      await rotateLong(signal);
+    }
+  }
+
+  async function rotateLong(signal: AbortSignal): Promise<void> {
+    const own = openPostgres(o.database.url, {
+      max: 1,
+      connect_timeout: 5,
+      connection: { application_name: o.database.applicationName, statement_timeout: ROTATION_MS },
+    });
+    const end = () => void own.end({ timeout: 0 });
+    signal.addEventListener('abort', end);
+    try {
+      await own`SELECT rotate_sent(${SENT_DAYS}::int)`;
+    } finally {
+      signal.removeEventListener('abort', end);
+      await own.end({ timeout: 0 });
+    }
   }
 
   async function countDead(): Promise<void> {
@@ -70,7 +103,10 @@ export function createHousekeeping(o: HousekeepingOptions): Worker {
       const purgeMs = o.purgeMs ?? 3_600_000;
       repetitions = [
         chore('rotation of sent', purgeMs, rotate),
-        chore('purge', purgeMs, purge),
+        chore('purge of inbox', purgeMs, (signal) => purge('inbox', purgeInbox, signal)),
+        chore('purge of idempotency_key', purgeMs, (signal) =>
+          purge('idempotency_key', purgeIdempotencyKeys, signal),
+        ),
         chore('count of dead letters', o.reportMs ?? 15_000, countDead),
       ];
     },

@@ -1,5 +1,5 @@
 import type { Executor } from '@sidecart/kit/db';
-import { type PurgeOptions, purgeInParts } from '@sidecart/kit/purge';
+import { type PurgeOptions, purgeByPages } from '@sidecart/kit/purge';
 import { and, eq, sql } from 'drizzle-orm';
 import { INBOX_DAYS } from './limits.ts';
 import { runPrepared } from './prepared.ts';
@@ -58,10 +58,8 @@ export async function applyDead(db: Executor, topic: string, eventId: string): P
   return rows.length > 0;
 }
 
-/** Deletes inbox rows that no redelivery can ask for any more, in parts, and returns how many. What is still to be handled keeps its row. */
+/** Deletes inbox rows that no redelivery can ask for any more, and returns how many. What is still to be handled keeps its row. */
 export function purgeInbox(db: Executor, o: PurgeOptions = {}): Promise<number> {
   const old = sql`received_at < now() - make_interval(days => ${INBOX_DAYS}) AND outcome NOT IN ('parked', 'failing')`;
-  const part = (rows: number) => sql`
-    DELETE FROM inbox WHERE ctid = ANY (ARRAY(SELECT ctid FROM inbox WHERE ${old} LIMIT ${rows})) AND ${old}`;
-  return purgeInParts(db, part, o);
+  return purgeByPages(db, inbox, old, o);
 }

@@ -138,21 +138,47 @@ export async function unpark(tx: Transaction, place: Place): Promise<Parked | un
 /** Lets the key pass a message that has been dealt with: at once when it is the next, else when it comes to it. */
 export async function pass(tx: Transaction, place: Place, eventId: string): Promise<KeyState> {
   const moved = await advance(tx, place);
-  if (moved) return moved;
+  if (moved) return withoutNote(tx, place, moved);
   const state = await lockKey(tx, place);
   if (place.seq === state.last + 1n) {
     await moveKey(tx, place);
-    return { ...state, last: place.seq };
+    return withoutNote(tx, place, { ...state, last: place.seq });
   }
   if (place.seq > state.last) await park(tx, place, { eventId, body: null, headers: {} });
   return state;
 }
 
-/** Lets a key of which nothing was dealt with yet begin behind this number. */
-export async function beginKeyAt(db: Executor, place: Place): Promise<void> {
-  await db.execute(
-    sql`UPDATE inbox_key SET last_seq = ${place.seq}::bigint WHERE ${ofKey(place)} AND last_seq = 0`,
-  );
+/** The key has passed the number itself: a note that it is to be passed would wait for ever. */
+async function withoutNote(tx: Transaction, place: Place, state: KeyState): Promise<KeyState> {
+  if (state.waiting === 0) return state;
+  const rows = await tx.execute(sql`
+    WITH note AS (
+      DELETE FROM inbox_parked WHERE ${ofKey(place)} AND seq = ${place.seq}::bigint AND body IS NULL RETURNING 1
+    )
+    UPDATE inbox_key SET waiting = waiting - 1 WHERE ${ofKey(place)} AND EXISTS (SELECT FROM note) RETURNING 1`);
+  return { ...state, waiting: state.waiting - rows.length };
+}
+
+/**
+ * Lets a key of which nothing was dealt with yet begin behind this number, or before the first message that is there by now. Who keeps one at this
+ * moment is waited for.
+ */
+export async function beginKeyAt(tx: Transaction, place: Place): Promise<void> {
+  if ((await lockKey(tx, place)).last > 0n) return;
+  await tx.execute(sql`
+    UPDATE inbox_key SET last_seq = least(${place.seq}::bigint,
+      (SELECT min(seq) - 1 FROM inbox_parked WHERE ${ofKey(place)}),
+      (SELECT min(key_seq) - 1 FROM inbox_failing WHERE ${ofKey(place)} AND NOT passed))
+    WHERE ${ofKey(place)}`);
+}
+
+/** Whether the key waits for this number, and it is not there. Who keeps it at this moment is waited for; the key is locked. */
+export async function isMissing(tx: Transaction, place: Place): Promise<boolean> {
+  if ((await lockKey(tx, place)).last !== place.seq - 1n) return false;
+  const there = await tx.execute(sql`
+    SELECT FROM inbox_parked WHERE ${ofKey(place)} AND seq = ${place.seq}::bigint
+    UNION ALL SELECT FROM inbox_failing WHERE ${ofKey(place)} AND key_seq = ${place.seq}::bigint`);
+  return there.length === 0;
 }
 
 export interface Waiting {
@@ -193,20 +219,24 @@ export async function readyKeys(
   return rows.map(({ topic, sender, msg_key }) => ({ topic, sender, key: msg_key }));
 }
 
+/** Of one topic no more than 10,000 keys are looked at. */
 export interface WaitingKeys {
   messages: number;
-  /** Of the message that waits longest. */
+  /** Of the key whose first message waits longest. */
   oldestSeconds: number;
   /** Keys that wait for a dead letter. */
   held: number;
   /** Keys that wait neither for one nor for a message that fails again and again. */
   missing: number;
-  /** Of the message that waits longest on one of these. */
+  /** The same of these. */
   missingSeconds: number;
 }
 
-/** What waits per topic. */
-export async function waitingKeys(db: Executor): Promise<Record<string, WaitingKeys>> {
+/** What waits of these topics. Costs a few looks into an index for each key, however many messages wait on it. */
+export async function waitingKeys(
+  db: Executor,
+  topics: readonly string[],
+): Promise<Record<string, WaitingKeys>> {
   const rows = await db.execute<{
     topic: string;
     messages: number;
@@ -215,20 +245,20 @@ export async function waitingKeys(db: Executor): Promise<Record<string, WaitingK
     missing: number;
     missing_oldest: number;
   }>(sql`
-    SELECT k.topic, sum(k.waiting)::int AS messages, coalesce(max(first.seconds), 0)::float8 AS oldest,
-      count(held)::int AS held,
-      (count(*) FILTER (WHERE held IS NULL AND failing IS NULL))::int AS missing,
-      coalesce(max(first.seconds) FILTER (WHERE held IS NULL AND failing IS NULL), 0)::float8 AS missing_oldest
-    FROM inbox_key k CROSS JOIN LATERAL (
-      SELECT extract(epoch FROM clock_timestamp() - min(parked_at)) AS seconds FROM inbox_parked p
-      WHERE p.topic = k.topic AND p.sender = k.sender AND p.msg_key = k.msg_key) AS first
-    LEFT JOIN (
-      SELECT DISTINCT topic, sender, msg_key FROM dead_letter WHERE state = 'waiting' AND holds_key
-    ) AS held USING (topic, sender, msg_key)
-    LEFT JOIN (
-      SELECT DISTINCT topic, sender, msg_key FROM inbox_failing WHERE NOT passed
-    ) AS failing USING (topic, sender, msg_key)
-    WHERE k.waiting > 0 GROUP BY k.topic`);
+    SELECT k.topic, sum(k.waiting)::int AS messages, coalesce(max(seconds), 0)::float8 AS oldest,
+      (count(*) FILTER (WHERE held))::int AS held,
+      (count(*) FILTER (WHERE NOT held AND NOT failing))::int AS missing,
+      coalesce(max(seconds) FILTER (WHERE NOT held AND NOT failing), 0)::float8 AS missing_oldest
+    FROM json_array_elements_text(${JSON.stringify(topics)}::text::json) AS t (topic) CROSS JOIN LATERAL (
+      SELECT * FROM inbox_key WHERE topic = t.topic AND waiting > 0 LIMIT 10000
+    ) AS k CROSS JOIN LATERAL (
+      SELECT (SELECT extract(epoch FROM clock_timestamp() - parked_at) FROM inbox_parked p
+          WHERE p.topic = k.topic AND p.sender = k.sender AND p.msg_key = k.msg_key ORDER BY seq LIMIT 1) AS seconds,
+        (SELECT true FROM dead_letter d WHERE d.state = 'waiting' AND d.holds_key
+          AND d.topic = k.topic AND d.msg_key = k.msg_key AND d.sender = k.sender LIMIT 1) IS NOT NULL AS held,
+        (SELECT true FROM inbox_failing f
+          WHERE f.topic = k.topic AND f.sender = k.sender AND f.msg_key = k.msg_key AND NOT f.passed LIMIT 1) IS NOT NULL AS failing
+    ) AS found GROUP BY k.topic`);
   return Object.fromEntries(
     rows.map(({ topic, oldest, missing_oldest, ...row }) => [
       topic,

@@ -58,6 +58,8 @@ function open(
     edges?: (typeof EDGE)[];
     /** What a handler does first. */
     handling?: () => Promise<void>;
+    /** What happens between the answer to a question for messages of a key and what is done with it. */
+    answered?: () => Promise<void>;
     /** Whether there is an answer to a question for messages by these ids. */
     answers?: (ids: string[]) => boolean;
     /** And to one for messages of this key. */
@@ -75,6 +77,7 @@ function open(
       if (ids && o.answers?.(ids) === false) throw new Error('no answer');
       if (key && o.answersFor?.(key) === false) throw new Error('no answer');
       const answer = await callJson(from, method, path, body);
+      if (key) await o.answered?.();
       return { ...answer, body: JSON.stringify(answer.body), json: () => answer.body };
     },
   };
@@ -109,17 +112,14 @@ function open(
     lostMs: o.lostMs ?? 200,
   });
   onTestFinished(() => repair.stop());
-  /** A delivery by the broker of what was sent as number `n` of the key. */
-  const deliver = async (key: string, n: number) => {
-    const { body } = await callJson(from, 'POST', '/sent/orders', {
-      ask: 'key',
-      key,
-      from: String(n),
-      to: String(n),
-    });
-    return consumer.receive('orders', new TextEncoder().encode(JSON.stringify(body.messages[0])), {});
+  /** What was sent as number `n` of the key, to be delivered later. */
+  const delivery = async (key: string, n: number) => {
+    const question = { ask: 'key', key, from: String(n), to: String(n) };
+    const { body } = await callJson(from, 'POST', '/sent/orders', question);
+    return () => consumer.receive('orders', new TextEncoder().encode(JSON.stringify(body.messages[0])), {});
   };
-  return { ...deps, from, consumer, repair, asked, deliver };
+  const deliver = async (key: string, n: number) => (await delivery(key, n))();
+  return { ...deps, from, consumer, repair, asked, deliver, delivery };
 }
 
 const effects = async () => (await receiver.admin<{ n: number }[]>`SELECT n FROM effect`).map(({ n }) => n);
@@ -136,15 +136,6 @@ describe('messages that the broker acknowledged and lost', () => {
     await eventually(async () => expect(await sorted()).toEqual([1, 2, 3, 4]));
     await eventually(async () => expect(await receiver.admin`SELECT FROM repair_missing`).toHaveLength(0));
     expect(await metrics.registry.metrics()).toMatch(/sidecart_repair_fetched_total\{[^}]*\} 3/);
-  });
-
-  test('control: without the repair they stay lost', async () => {
-    await send('a', 1, 2);
-    await acknowledged();
-    const { deliver } = open();
-    await deliver('a', 1);
-    await pause(400);
-    expect(await effects()).toEqual([1]);
   });
 
   test('are fetched once, in whatever number of replicas, and also when they come after all', async () => {
@@ -740,6 +731,41 @@ describe('a key whose beginning its sender has no more', () => {
       ]),
     );
     expect(await effects()).toEqual([1]);
+  });
+});
+
+describe('what comes just when it is taken for lost', () => {
+  /** Number 2 of four is on its way; of the others those came that are named. The sender has none of them any more. */
+  async function meanwhile(came: number[]) {
+    await send('a', 1, 2, 3, 4);
+    await acknowledged();
+    let second = async () => {};
+    const opened = open({ ordered: true, answered: () => second() });
+    const late = await opened.delivery('a', 2);
+    for (const n of came) await opened.deliver('a', n);
+    await sender.admin`DELETE FROM sent`;
+    second = async () => {
+      second = async () => {};
+      await late();
+    };
+    await opened.repair.start();
+    return opened;
+  }
+  const lost = async () =>
+    (await receiver.admin<{ seq: number }[]>`SELECT key_seq::int AS seq FROM dead_letter`).map(
+      ({ seq }) => seq,
+    );
+
+  test('is where its key begins, of which nothing was dealt with yet', async () => {
+    await meanwhile([4]);
+    await eventually(async () => expect([await effects(), await lost()]).toEqual([[2], [3]]));
+  });
+
+  test('is no dead letter', async () => {
+    await meanwhile([1, 3]);
+    await eventually(async () => expect(await effects()).toEqual([1, 2, 3]));
+    await pause(300);
+    expect(await lost()).toEqual([]);
   });
 });
 

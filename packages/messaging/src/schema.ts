@@ -112,8 +112,9 @@ export const outboxDelayed = pgTable(
   },
   (t) => [
     index('outbox_delayed_due').on(t.dueAt, t.id),
-    // Condensing asks of each stream whether something of it still waits, and most of these wait for weeks.
-    index('outbox_delayed_key').on(t.msgKey),
+    // What is due asks of its key what was due before, of which there may be a lot; and condensing of each stream whether something of it still
+    // waits, and most of these wait for weeks.
+    index('outbox_delayed_of_key').on(t.msgKey, t.dueAt),
   ],
 );
 
@@ -132,11 +133,7 @@ export const inbox = pgTable(
     }).notNull(),
     receivedAt: instant('received_at').notNull().default(sql`now()`),
   },
-  (t) => [
-    primaryKey({ columns: [t.topic, t.eventId] }),
-    // BRIN: only the hourly purge reads by time, and the rows arrive in that order
-    index('inbox_received_at').using('brin', t.receivedAt),
-  ],
+  (t) => [primaryKey({ columns: [t.topic, t.eventId] })],
 );
 
 /**
@@ -308,6 +305,8 @@ export const deadLetter = pgTable(
   (t) => [
     unique('dead_letter_event').on(t.topic, t.eventId),
     index('dead_letter_waiting').on(t.id).where(sql`${t.state} = 'waiting'`),
+    // What waits on a key is asked of each message behind a dead one, and at each read of a queue.
+    index('dead_letter_holding').on(t.topic, t.msgKey).where(sql`${t.state} = 'waiting' AND ${t.holdsKey}`),
   ],
 );
 

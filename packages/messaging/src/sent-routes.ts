@@ -125,6 +125,7 @@ async function sentIds(
           sql`
       SELECT xid::text, id::text, event_id FROM sent
       WHERE topic = ${topic} AND ${KEPT} AND xid IN (SELECT pg_snapshot_xip(${begin}::pg_snapshot))
+        AND xid >= pg_snapshot_xmin(${begin}::pg_snapshot) AND xid < pg_snapshot_xmax(${begin}::pg_snapshot)
         AND pg_visible_in_snapshot(xid, ${end}::pg_snapshot)`,
         );
   const page = await rowsOf(
@@ -132,9 +133,7 @@ async function sentIds(
     sql`
     SELECT xid::text, id::text, event_id FROM sent
     WHERE (xid, id) > (${after ? xid : (begin?.split(':')[1] ?? '0')}::text::xid8, ${after ? id : '-1'}::bigint)
-      AND topic = ${topic} AND ${KEPT}
-      -- Without a beginning all that is there: rows of a restored database have transaction numbers of another life.
-      AND (${begin === undefined} OR pg_visible_in_snapshot(xid, ${end}::pg_snapshot))
+      AND topic = ${topic} AND ${KEPT} ${begin === undefined ? sql`` : upTo(end)}
     ORDER BY sent.xid, sent.id LIMIT ${PAGE}`,
   );
   const last = page.at(-1);
@@ -145,6 +144,13 @@ async function sentIds(
     reset: false,
   };
 }
+
+/**
+ * Only where there is a beginning: rows of a restored database have transaction numbers of another life, often higher ones. All of these belong to
+ * the first comparison, and none to those behind it, which do not go over them either: the index ends where the snapshot does.
+ */
+const upTo = (end: string) =>
+  sql`AND xid < pg_snapshot_xmax(${end}::pg_snapshot) AND pg_visible_in_snapshot(xid, ${end}::pg_snapshot)`;
 
 /** Older ones may be forgotten by an inbox that had them, and would be handled again. */
 const KEPT = sql`sent_at > clock_timestamp() - make_interval(days => ${SENT_DAYS})`;

@@ -208,6 +208,22 @@ describe('rotation', () => {
     await housekeeping.stop();
   });
 
+  test('that takes longer than a statement may, as no parts were made for days, is done by housekeeping all the same', async () => {
+    const { admin } = fixture;
+    await admin.unsafe(`
+      CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(1.2); RETURN NULL; END';
+      CREATE TRIGGER slow AFTER DELETE ON sent_default FOR EACH STATEMENT EXECUTE FUNCTION slow()`);
+    onTestFinished(
+      async () => void (await admin.unsafe('DROP TRIGGER slow ON sent_default; DROP FUNCTION slow')),
+    );
+    await sentAgo(0, 100);
+    await expect(rotate()).rejects.toMatchObject({ code: '57014' }); // the control
+    const housekeeping = createHousekeeping({ ...testDeps('orders'), database: fixture.database });
+    await housekeeping.start();
+    onTestFinished(housekeeping.stop);
+    await eventually(async () => expect(await where()).toEqual([{ part: await partOf(0), id: 100 }]), 20_000);
+  }, 40_000);
+
   test('that housekeeping cannot do shows in the health details, is tried before its hour, and shows no more when done', async () => {
     const { admin, urls } = fixture;
     await admin`REVOKE EXECUTE ON FUNCTION rotate_sent FROM PUBLIC`;

@@ -450,7 +450,7 @@ describe('where a handler wants the order', () => {
     const { consumer } = replica({ away: new Set([4]), ordered: true });
     await setAside(consumer, 4, { type: 'Note' });
     await send(consumer, 3);
-    expect(await waitingKeys(fixture().database.db)).toMatchObject({
+    expect(await waitingKeys(fixture().database.db, ['orders'])).toMatchObject({
       orders: { held: 0, missing: 1 },
     });
   });
