@@ -8,9 +8,9 @@ export type DaprErrorKind =
   /** Sidecar, callee or broker cannot be reached; trying again later may work. */
   | 'unavailable'
   | 'timeout'
-  /** The sidecar would not publish this: scope, name or body is wrong. Trying again does not help. */
+  /** The sidecar would not take this: its name or body is wrong. Trying again does not help. */
   | 'refused'
-  /** Access control or a token says no. Trying again does not help. */
+  /** Access control, a scope or a token says no, whatever the body. Trying again does not help. */
   | 'denied';
 
 /** The sidecar, or the way behind it, failed. An answer of the called app itself is never a DaprError. */

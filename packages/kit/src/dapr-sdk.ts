@@ -126,8 +126,7 @@ function publishError(component: string, topic: string, error: unknown): DaprErr
     return new DaprError('connection-closed', plain.message, plain);
   if (plain.message.includes('ERR_PUBSUB_NOT_FOUND'))
     return new DaprError('no-component', plain.message, plain);
-  // Whoever publishes can do as little about a wrong token or scope as about a wrong name.
-  return plain.kind === 'denied' ? new DaprError('refused', plain.message, plain) : plain;
+  return plain;
 }
 
 /** The SDK's error for a status that is no success is an Error whose message is JSON. */

@@ -106,14 +106,14 @@ test.each<[string, Answer, string]>([
   [
     'a topic out of scope',
     { status: 403, body: '{"errorCode":"ERR_PUBSUB_FORBIDDEN","message":"x"}' },
-    'refused',
+    'denied',
   ],
   [
     'an unknown component',
     { status: 404, body: '{"errorCode":"ERR_PUBSUB_NOT_FOUND","message":"x"}' },
     'no-component',
   ],
-  ['a wrong token', { status: 401, body: 'invalid api token', type: 'text/plain' }, 'refused'],
+  ['a wrong token', { status: 401, body: 'invalid api token', type: 'text/plain' }, 'denied'],
   ['a body too large', { status: 413, body: 'x', type: 'text/plain' }, 'refused'],
   [
     'an answer 200 with a failure in it',

@@ -70,8 +70,8 @@ export async function relayLoop(o: LoopOptions): Promise<void> {
     } catch (err) {
       const refused = o.refusedBy(err);
       const text = err instanceof Error ? err.message : String(err);
-      queue.failed(message, performance.now(), { message: text, refused });
-      report.failed(message, err, refused !== undefined);
+      const failures = queue.failed(message, performance.now(), { message: text, refused });
+      report.failed(message, err, { refused, failures });
       report.keys(queue.status());
       return;
     }

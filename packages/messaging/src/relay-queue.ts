@@ -59,7 +59,8 @@ export interface RelayQueue {
    * True when this ended the trouble of its key or topic.
    */
   succeeded(message: OutboxMessage): boolean;
-  failed(message: OutboxMessage, now: number, error: PublishError): void;
+  /** Answers with how often its key has failed in a row. */
+  failed(message: OutboxMessage, now: number, error: PublishError): number;
   deleted(ids: Iterable<bigint>): void;
   /** Forgets what waits in a slot that is given up; what is in flight may end. */
   leave(slot: number): void;
@@ -431,10 +432,14 @@ export function createRelayQueue(beliefs: Beliefs, perKey = PER_KEY): RelayQueue
       const state = keys.get(nameOf(message)) as KeyState;
       const topic = topicOf(message.topic);
       landed(state);
-      if (leaving.has(state.slot)) return forget(state);
-      if (state.failures === 0) countFailing(message, 1);
-      state.wasEarly = state.failures > 0 && state.dueAt === 0;
-      state.failures += 1;
+      const failures = state.failures + 1;
+      if (leaving.has(state.slot)) {
+        forget(state);
+        return failures;
+      }
+      if (failures === 1) countFailing(message, 1);
+      state.wasEarly = failures > 1 && state.dueAt === 0;
+      state.failures = failures;
       state.dueAt = now + backoffMs(state.failures);
       state.error = error.message;
       state.refused = error.refused;
@@ -447,6 +452,7 @@ export function createRelayQueue(beliefs: Beliefs, perKey = PER_KEY): RelayQueue
       else topic.failing.add(state);
       if (error.refused === 'message' || state.failures >= STUCK_AFTER) stick(state, message);
       if (isDown(topic)) shed(message.topic);
+      return failures;
     },
 
     deleted(ids) {

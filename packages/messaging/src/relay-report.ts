@@ -2,7 +2,7 @@ import type { Health } from '@sidecart/kit/health';
 import type { Logger } from '@sidecart/kit/log';
 import type { Metrics } from '@sidecart/kit/metrics';
 import { whyAway } from './outbox-check.ts';
-import type { OutboxMessage, QueueStatus } from './relay-queue.ts';
+import type { OutboxMessage, PublishError, QueueStatus } from './relay-queue.ts';
 import type { SlotDepth } from './relay-session.ts';
 
 /** Everything the relay says to people: metrics, log and the part `outbox` of the health details. */
@@ -12,7 +12,8 @@ export interface RelayReport {
   disconnected(err: unknown): void;
   /** The broker acknowledged it, so long after it was asked to, in seconds. */
   published(message: OutboxMessage, seconds: number): void;
-  failed(message: OutboxMessage, err: unknown, refused: boolean): void;
+  /** `failures`: of its key, in a row. */
+  failed(message: OutboxMessage, err: unknown, o: Pick<PublishError, 'refused'> & { failures: number }): void;
   /** How the keys are; to be told after each change. */
   keys(status: QueueStatus): void;
   /** Of the slots that this relay owns. */
@@ -23,6 +24,13 @@ type Gauge = ReturnType<Metrics['gauge']>;
 
 /** Failures of one key in a row, after which it shows in the health details. */
 const NOTABLE_FAILURES = 3;
+
+const REFUSED = {
+  message:
+    'Message was refused for what it is; it and its key wait, and it is tried again. Cure: raise the limit that the error names, or let the message go (docs/messages.md, What cannot be published)',
+  service:
+    'This service may not publish to the topic; its messages wait, and are tried again. Cure: the scopes of the component and the API token of the sidecar (npm run generate writes both)',
+};
 
 export function createRelayReport(o: { log: Logger; metrics: Metrics; health: Health }): RelayReport {
   const { log, metrics, health } = o;
@@ -83,10 +91,11 @@ export function createRelayReport(o: { log: Logger; metrics: Metrics; health: He
       publishedTotal.inc({ topic: message.topic });
       publishSeconds.observe({ topic: message.topic }, seconds);
     },
-    failed(message, err, refused) {
-      failuresTotal.inc({ topic: message.topic, refused: String(refused) });
+    failed(message, err, { refused, failures }) {
+      failuresTotal.inc({ topic: message.topic, refused: String(refused !== undefined) });
       const about = { topic: message.topic, key: message.msgKey, message_id: message.eventId, err };
-      if (refused) log.error(about, 'Message was refused; it and its key wait, and it is tried again');
+      // Once: it is tried every few seconds, by keys that may be a thousand, until somebody does something.
+      if (refused && failures === 1) log.error(about, REFUSED[refused]);
       else log.debug(about, 'Message could not be published; it is tried again');
     },
     keys(status) {

@@ -1,5 +1,6 @@
 import { DaprError } from '@sidecart/kit/dapr-error';
 import type { Health } from '@sidecart/kit/health';
+import { createLogger } from '@sidecart/kit/log';
 import { testDeps } from '@sidecart/kit/testing';
 import fc from 'fast-check';
 import postgres from 'postgres';
@@ -58,6 +59,14 @@ async function start(
   relays.push(relay);
   await relay.start();
   return { ...relay, health, metrics };
+}
+
+/** A log, and what was said on that level. */
+function lines(level: string) {
+  const said: Record<string, unknown>[] = [];
+  const write = (line: string) => void said.push(JSON.parse(line));
+  const log = createLogger({ service: 'orders', level, destination: { write } });
+  return { log, read: () => said };
 }
 
 const write = (...messages: ReturnType<typeof placed>[]) =>
@@ -237,6 +246,57 @@ describe('what cannot be published', () => {
     const { outbox } = relay.health.details().components;
     expect(outbox).toMatchObject({ status: 'degraded', reason: expect.stringContaining('more keys wait') });
     expect(outbox?.reason).not.toContain('nothing can be published');
+  });
+
+  test('a service that may not publish to a topic finds that out once, and not with each of its keys', async () => {
+    let allowed = false;
+    let atOnce = 0;
+    let most = 0;
+    const broker = recorder(async (_, nth) => {
+      if (allowed) return;
+      atOnce += 1;
+      if (nth > 40) most = Math.max(most, atOnce);
+      await pause(3);
+      atOnce -= 1;
+      throw new DaprError('denied', 'topic orders is not allowed for app id orders', { status: 403 });
+    });
+    const errors = lines('error');
+    const relay = await start(broker.publish, { log: errors.log });
+    await write(...Array.from({ length: 100 }, (_, i) => placed(`k${i}`, 1)));
+    await pause(1500);
+    expect(broker.arrived.length).toBeLessThan(150);
+    expect(most).toBe(1);
+    const { outbox } = relay.health.details().components;
+    expect(outbox?.reason).toContain('nothing can be published to orders');
+    expect(outbox?.reason).toContain('topic orders is not allowed for app id orders');
+    expect(errors.read().length).toBeLessThan(40);
+    expect(errors.read()[0]?.message).toContain('scopes of the component');
+    allowed = true;
+    await emptied();
+    expectInOrder(broker.arrived, 100);
+  });
+
+  test('a message that was refused is told of once, and can be let go', async () => {
+    const broker = recorder((event) => {
+      if (JSON.stringify(event.data).includes('"n":1}'))
+        throw new DaprError('refused', 'too big', { status: 413 });
+    });
+    const errors = lines('error');
+    const relay = await start(broker.publish, { log: errors.log });
+    await write(placed('bad', 1), placed('bad', 2));
+    relay.nudge();
+    await eventually(() => expect(broker.arrived.length).toBeGreaterThan(2));
+    expect(errors.read()).toMatchObject([{ message: expect.stringContaining('let the message go') }]);
+    const id = errors.read()[0]?.message_id as string;
+    await relay.stop();
+    // As docs/messages.md says.
+    await fixture.admin.unsafe(`UPDATE outbox SET payload = 'null' WHERE event_id = '${id}'`);
+    await start(broker.publish);
+    await emptied();
+    expect(broker.arrived.slice(-2).map(({ data, sequence }) => [data, sequence])).toMatchObject([
+      [null, '1'],
+      [{ n: 2 }, '2'],
+    ]);
   });
 
   test('a publish that never ends counts as failed after its time, and holds up its key until then only', async () => {
