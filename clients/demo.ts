@@ -25,7 +25,8 @@ async function demo({ options }: ClientArguments, signal: AbortSignal): Promise<
   }
   console.log(
     '\nAll as expected: one order delivered and refunded in part, one declined, one cancelled, one settled by a person, ' +
-      'one rejected for lack of stock, one refused for its price.',
+      'one rejected for lack of stock, one refused for its price.\n' +
+      'The same while parts of the shop are killed: npm run chaos. Messages that could not be handled: npm run dlq -- list.',
   );
   return true;
 }

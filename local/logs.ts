@@ -34,12 +34,12 @@ export function logTail(file: string, lines = 8): string {
  * What a service says of its end when it does not start, or ends itself: the last line of its log, if that is of level `fatal` and was
  * written since then. An older one is of a start before, which need not have ended for the same reason.
  */
-export function lastWords(file: string, since: Date): string | undefined {
+export function lastWords(file: string, since: Date): { reason: string; cure?: string } | undefined {
   try {
     const { level, time, message, err, cure } = JSON.parse(logTail(file, 1)) as Record<string, unknown>;
     if (level !== 'fatal' || !(new Date(String(time)) >= since)) return undefined;
     const reason = String((err as { message?: string } | undefined)?.message ?? message);
-    return cure === undefined || reason.includes(String(cure)) ? reason : `${reason}. Cure: ${cure}`;
+    return { reason, ...(cure !== undefined && !reason.includes(String(cure)) && { cure: String(cure) }) };
   } catch {
     return undefined; // no JSON: it did not come so far
   }

@@ -119,6 +119,21 @@ test('a start that fails three times says why, with the end of the log', async (
   expect(process.restarts).toBe(2);
 });
 
+test('and with the cure, when its last words name one', async () => {
+  const words = `console.log('{"level":"info"}');
+    console.log(JSON.stringify({ level: 'fatal', time: new Date(), err: { message: 'rows wait', stack: 'at x' }, cure: 'UPDATE them' }));
+    process.exit(1)`;
+  const { process } = setUp(script(words), {
+    probe: async () => {
+      throw new Error('not yet');
+    },
+  });
+  await expect(process.start()).rejects.toMatchObject({
+    message: 'thing does not start: rows wait',
+    cure: 'UPDATE them',
+  });
+});
+
 test('a program that is not there is no endless loop', async () => {
   const { process } = setUp({ ...script(''), file: '/nonexistent/program' });
   await expect(process.start()).rejects.toThrow(/cannot be started.*ENOENT/);

@@ -94,14 +94,15 @@ export function supervise(spec: ProcessSpec, deps: SupervisorDeps): Supervised {
       const exit = await runOnce(signal);
       if (signal.aborted) break;
       failures = performance.now() - startedAt > STEADY_MS ? 1 : failures + 1;
+      const why = lastWords(spec.logFile, since);
       if (!everReady && failures >= ATTEMPTS_BEFORE_FIRST_READY) {
-        settle(startFailure(spec, describeExit(exit)));
+        settle(why ? startRefusal(spec, why) : startFailure(spec, describeExit(exit)));
         break;
       }
       const delayMs = backoff(failures);
-      const why = lastWords(spec.logFile, since);
+      const words = why && `${why.reason}${why.cure === undefined ? '' : `. Cure: ${why.cure}`}`;
       deps.say(
-        `${spec.name} ${describeExit(exit)}, restart in ${delayMs / 1000} s; its log: ${spec.logFile}${why ? `\n  ${why}` : ''}`,
+        `${spec.name} ${describeExit(exit)}, restart in ${delayMs / 1000} s; its log: ${spec.logFile}${words ? `\n  ${words}` : ''}`,
       );
       state = 'waiting';
       await sleep(delayMs, undefined, { signal }).catch(() => {});
@@ -216,6 +217,11 @@ export function supervise(spec: ProcessSpec, deps: SupervisorDeps): Supervised {
       if (current) killGroup(current);
     },
   };
+}
+
+/** It knows why, and says it: its log has no more than that, three times. */
+function startRefusal({ name, logFile }: ProcessSpec, why: { reason: string; cure?: string }): ShopError {
+  return new ShopError(`${name} does not start: ${why.reason}`, why.cure ?? `see ${logFile}`);
 }
 
 function startFailure(spec: ProcessSpec, what: string): ShopError {

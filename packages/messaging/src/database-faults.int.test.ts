@@ -135,9 +135,10 @@ test('the sessions of the relay, which is the one that listens, and of the pool 
   const traffic = await openTraffic();
   for (const name of ['app-relay', 'app', 'app-relay', 'app']) {
     await traffic.flows();
-    await traffic.admin`
-      SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+    const ended = await traffic.admin<{ ended: boolean }[]>`
+      SELECT pg_terminate_backend(pid) AS ended FROM pg_stat_activity
       WHERE datname = current_database() AND application_name = ${name}`;
+    expect(ended, name).toContainEqual({ ended: true });
   }
   await traffic.flows();
   await traffic.stop();

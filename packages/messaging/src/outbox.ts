@@ -104,7 +104,10 @@ export function createOutbox<C extends Record<string, MessageType>>(o: {
       if (handler) return handler.ordered ? 'local' : 'unnumbered';
       throw new TypeError(`${o.service} has no local handler for ${type}: give it one, or another topic`);
     }
-    if (!own.has(topic)) throw new TypeError(`${o.service} may not publish ${type} to topic ${topic}`);
+    if (!own.has(topic))
+      throw new TypeError(
+        `${o.service} may not publish ${type} to topic ${topic}: topology.yaml does not say that it does (publishes, sends)`,
+      );
     return 'broker';
   }
 
