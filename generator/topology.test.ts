@@ -144,7 +144,7 @@ describe('faults', () => {
       'database: false\n    replicas: 1\n    consumes',
       /Set `database: true`/,
     ],
-    ['an unknown field', 'sends: [books]', 'send: [books]', /send is not known here/],
+    ['an unknown field', 'sends: [books]', 'send: [books]', /: services\.\w+\.send: send is not known here/],
     ['a timeout is no duration', 'timeout: 1s', 'timeout: 1 second', /Write a duration such as 800ms/],
     [
       'an operation has no version',

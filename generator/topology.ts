@@ -1,5 +1,5 @@
 import { existsSync, readFileSync } from 'node:fs';
-import { isNode, LineCounter, parseDocument } from 'yaml';
+import { isMap, isNode, isScalar, LineCounter, parseDocument } from 'yaml';
 import type { z } from 'zod';
 import { ShopError } from '../local/shop-error.ts';
 import { crossFaults, offers } from './topology-faults.ts';
@@ -129,9 +129,15 @@ export function parseTopology(text: string): Topology {
       ),
     );
   }
+  /** Where it is written: of a field its name, of which what it has may be on the lines below. */
+  const nodeAt = (path: PropertyKey[]) => {
+    const parent = path.length > 0 ? document.getIn(path.slice(0, -1), true) : undefined;
+    const field = isMap(parent) && parent.items.find(({ key }) => isScalar(key) && key.value === path.at(-1));
+    return field ? field.key : document.getIn(path, true);
+  };
   const place = (path: PropertyKey[]) => {
     for (let length = path.length; length >= 0; length -= 1) {
-      const node = document.getIn(path.slice(0, length), true);
+      const node = nodeAt(path.slice(0, length));
       if (isNode(node) && node.range) return `line ${lines.linePos(node.range[0]).line}: ${path.join('.')}`;
     }
     return path.join('.');
@@ -139,7 +145,7 @@ export function parseTopology(text: string): Topology {
 
   const parsed = topologySchema.safeParse(document.toJS() ?? {}, { error: missing });
   if (!parsed.success) {
-    throw new TopologyError(parsed.error.issues.map((issue) => `${place(issue.path)}: ${cure(issue)}.`));
+    throw new TopologyError(parsed.error.issues.map((issue) => `${place(pathOf(issue))}: ${cure(issue)}.`));
   }
   const faults = crossFaults(parsed.data).map(({ path, message }) => `${place(path)}: ${message}`);
   if (faults.length > 0) throw new TopologyError(faults);
@@ -151,6 +157,10 @@ function missing(issue: z.core.$ZodRawIssue): string | undefined {
   if (issue.code !== 'invalid_type' || issue.input !== undefined) return undefined;
   return `Is missing; write a value of type ${issue.expected} here`;
 }
+
+/** A field that is not known is where it is, and not where the row begins. */
+const pathOf = (issue: z.core.$ZodIssue): PropertyKey[] =>
+  issue.code === 'unrecognized_keys' ? [...issue.path, issue.keys[0] as string] : issue.path;
 
 function cure(issue: z.core.$ZodIssue): string {
   if (issue.code === 'invalid_key') return issue.issues.map(({ message }) => message).join('; ');

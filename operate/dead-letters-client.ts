@@ -70,6 +70,7 @@ function explain(status: number, text: string): string {
 
 function cureOf(status: number): string {
   if (status === 404) return '`npm run dlq -- list` shows which there are';
+  if (status === 409) return '`npm run dlq -- show` says who decided it, and when';
   if (status === 413) return 'discard it, and have its sender send the data anew, in parts or by reference';
   if (status >= 500)
     return 'try again; if it stays so, look at the log of the service, and whether its database is there';

@@ -11,13 +11,13 @@ import type {
 } from '../services/orders/src/fixture-neighbours.ts';
 import * as payment from '../services/payments/src/payment.ts';
 import * as shipment from '../services/shipping/src/shipment.ts';
-import { seed } from './seed.ts';
+import { seed, times } from './seed.ts';
 
 // The whole checkout by the real rules of all four services, without databases and brokers: what services/orders/src/checkout-model.test.ts
 // does among models of its neighbours. Any command that one of them would make a dead letter of fails the test.
 
 /** How many orders there are. */
-const runs = Number(process.env.RUNS ?? 2000);
+const runs = times('RUNS', 2000);
 
 const orderId = 'ord_1';
 const at = '2026-03-14T09:26:53.589Z';

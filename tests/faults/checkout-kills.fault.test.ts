@@ -12,10 +12,10 @@ import {
 } from '../e2e/checkout-kills.ts';
 import { stockOff } from '../e2e/kills.ts';
 import { testShop } from '../e2e/shop.ts';
-import { seed } from '../seed.ts';
+import { seed, times } from '../seed.ts';
 
 /** How often the whole matrix is gone through. */
-const rounds = Number(process.env.ROUNDS ?? 1);
+const rounds = times('ROUNDS', 1);
 /** Kills of one victim: whether an order was in each step at that instant, its history tells only later. */
 const KILLS_AT_MOST = 6;
 

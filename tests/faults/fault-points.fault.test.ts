@@ -1,11 +1,11 @@
 import { seededRandom } from '@sidecart/kit/seeded-random';
 import { expect, onTestFinished, test } from 'vitest';
 import { openPipeline } from '../../packages/messaging/src/fixture-pipeline-run.ts';
-import { seed } from '../seed.ts';
+import { seed, times } from '../seed.ts';
 import { skipOnOtherBrokers } from './other-broker.ts';
 
 /** Processes, each of which is to die of its fault point. */
-const rounds = Number(process.env.ROUNDS ?? 200);
+const rounds = times('ROUNDS', 200);
 const random = seededRandom(seed);
 
 test('killed before or after any write to any of its connections, again and again: applied once, in order', async (context) => {

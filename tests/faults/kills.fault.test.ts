@@ -2,10 +2,10 @@ import { seededRandom } from '@sidecart/kit/seeded-random';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { killWhileOrdersAreOnTheirWay, processVictim, stockOff, VICTIMS } from '../e2e/kills.ts';
 import { type LocalShop, testShop } from '../e2e/shop.ts';
-import { seed } from '../seed.ts';
+import { seed, times } from '../seed.ts';
 
 /** How many kills there are. */
-const rounds = Number(process.env.ROUNDS ?? 60);
+const rounds = times('ROUNDS', 60);
 const random = seededRandom(seed);
 
 let shop: LocalShop;

@@ -2,11 +2,11 @@ import fc from 'fast-check';
 import { onTestFinished, test } from 'vitest';
 import { openWorld } from '../../packages/messaging/src/fixture-model.ts';
 import { steps } from '../../packages/messaging/src/fixture-model-steps.ts';
-import { seed } from '../seed.ts';
+import { seed, times } from '../seed.ts';
 import { skipOnOtherBrokers } from './other-broker.ts';
 
 /** How many histories there are. */
-const rounds = Number(process.env.ROUNDS ?? 200);
+const rounds = times('ROUNDS', 200);
 
 test('random histories of writers, relays, deliveries, crashes and losses: each committed message is applied once, in order where it is wanted', async (context) => {
   skipOnOtherBrokers(context, 'its broker is a part of the model');

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
-import { seed } from '../../../tests/seed.ts';
+import { seed, times } from '../../../tests/seed.ts';
 import { type AnyAggregate, CONDENSED } from './aggregate.ts';
 import { condenseStream } from './condense.ts';
 import { fold } from './decider.ts';
@@ -20,7 +20,7 @@ import { writeSnapshot } from './snapshots.ts';
 // Whatever was commanded, and whatever was done to the stream since: its state is what its events make of it. SEED=… repeats a run,
 // ROUNDS=… sets how many histories there are.
 
-const rounds = Number(process.env.ROUNDS ?? 25);
+const rounds = times('ROUNDS', 25);
 
 let fixture: Fixture;
 beforeAll(async () => {

@@ -1,5 +1,5 @@
 import type { MiddlewareHandler } from 'hono';
-import { ACTOR_HEADER, readActor } from './actor.ts';
+import { ACTOR_HEADER, MAX_ACTOR_LENGTH, readActor } from './actor.ts';
 import { ProblemError } from './problem.ts';
 
 /**
@@ -17,7 +17,7 @@ export const readableActor: MiddlewareHandler = async (c, next) => {
         {
           pointer: 'header:X-Sidecart-Actor',
           code: 'invalid',
-          detail: 'Is no name in visible ASCII, and none in percent-encoded UTF-8.',
+          detail: `Is no name of at most ${MAX_ACTOR_LENGTH} letters in visible ASCII, and none in percent-encoded UTF-8.`,
         },
       ],
     });

@@ -1,12 +1,12 @@
 import { expect, test } from 'vitest';
-import { seed } from '../../../tests/seed.ts';
+import { seed, times } from '../../../tests/seed.ts';
 import type { Part } from './fixture-checkout.ts';
 import { checkOrders, EVERYTHING } from './fixture-happenings.ts';
 
 // With the real rules of its neighbours: tests/checkout-neighbours.test.ts.
 
 /** How many orders there are. */
-const runs = Number(process.env.RUNS ?? 2000);
+const runs = times('RUNS', 2000);
 
 test('whatever happens to an order, and in whatever order: it ends, and the books of all agree', {
   timeout: 600_000,
