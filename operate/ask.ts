@@ -53,6 +53,12 @@ export function askingOf(
           { cause },
         );
       if (!isNetworkError(cause)) throw cause;
+      if (method !== 'GET' && IN_THE_MIDDLE.has(codeOf(cause)))
+        throw new NoAnswerError(
+          `The connection to ${service} at ${url} ended before it answered`,
+          `it may have been done: see \`${o.see}\`, and its log`,
+          { cause },
+        );
       throw new NoAnswerError(`${service} does not answer at ${url}`, 'is it running? Look at its log', {
         cause,
       });
@@ -60,6 +66,8 @@ export function askingOf(
   };
 }
 
+/** It was heard, or may have been. */
+const IN_THE_MIDDLE = new Set<unknown>(['ECONNRESET', 'EPIPE', 'UND_ERR_SOCKET']);
 const OF_THE_CLIENT = new Set([
   'UND_ERR_SOCKET',
   'UND_ERR_CONNECT_TIMEOUT',
@@ -69,6 +77,10 @@ const OF_THE_CLIENT = new Set([
 
 /** `fetch` throws a TypeError for a broken connection and for a header or URL that cannot be sent: only the first has such a cause. */
 function isNetworkError(error: unknown): boolean {
-  const { code } = ((error as Error).cause ?? {}) as { code?: unknown };
+  const code = codeOf(error);
   return typeof code === 'string' && (/^E(?!RR_)/.test(code) || OF_THE_CLIENT.has(code));
+}
+
+function codeOf(error: unknown): unknown {
+  return (((error as Error).cause ?? {}) as { code?: unknown }).code;
 }

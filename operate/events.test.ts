@@ -141,6 +141,22 @@ test('a service that takes a question and gives no answer is not to be asked the
   }
 });
 
+test('a service that ends while it is asked for a change may have made it', async () => {
+  const dying = createServer(({ socket }) => void socket.destroy()).listen(0, '127.0.0.1');
+  try {
+    await once(dying, 'listening');
+    const url = `http://127.0.0.1:${(dying.address() as AddressInfo).port}`;
+    const client = eventsOf('orders', { url, token: 'x', close() {} }, 'me');
+    await expect(client.forget('order_list')).rejects.toMatchObject({
+      message: `The connection to orders at ${url} ended before it answered`,
+      cure: expect.stringContaining('events -- status'),
+    });
+    await expect(client.status()).rejects.toMatchObject({ message: `orders does not answer at ${url}` });
+  } finally {
+    dying.close();
+  }
+});
+
 describe('the watch of a rebuild', () => {
   const quick = { lookEveryMs: 1, troubledMs: 20, stalledMs: 60 };
   const client = (looks: ProjectionStatus[][], trouble?: string) => ({
