@@ -221,7 +221,7 @@ describe.each([
     const child = await started(
       `process.on('SIGINT', () => setTimeout(() => { console.log('done'); process.exit(5) }, 300))`,
     );
-    process.kill(-(child.pid ?? 0), 'SIGINT');
+    process.kill(-(child.pid as number), 'SIGINT');
     expect(await child.ended).toMatchObject({ code: 5, out: expect.stringContaining('done') });
   });
 

@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto';
+import { rmSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -32,7 +33,14 @@ export default async function setup(project: TestProject): Promise<() => Promise
     settings: SETTINGS,
   });
   project.provide('pgUrl', server.url);
+  // A run that is interrupted, by Ctrl-C, does not come to its end. What is under /var/lib/sidecart goes with the next server's start.
+  const interrupted = () => {
+    process.kill(server.pid, 'SIGQUIT');
+    rmSync(dir, { recursive: true, force: true });
+  };
+  process.once('exit', interrupted);
   return async () => {
+    process.off('exit', interrupted);
     await server.stop();
     removePostgresData(join(dir, 'data'));
     await rm(dir, { recursive: true, force: true });

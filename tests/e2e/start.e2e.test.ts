@@ -157,7 +157,7 @@ describe('npm start', () => {
     const runner = start(runDir);
     const shop = await ready(runner, runDir);
     const orders = shop.processes.find((process) => process.name === 'orders');
-    process.kill(orders?.pid ?? 0, 'SIGKILL');
+    process.kill(orders?.pid as number, 'SIGKILL');
     await until('the restart to be said', async () => /orders.*(died|ended).*restart/i.test(runner.output()));
     await until(
       'orders to answer again',

@@ -48,7 +48,7 @@ test('node --watch sees every edit that tar unpacks, not only the first', async 
   });
   end = () => {
     // With what it started.
-    process.kill(-(child.pid ?? 0), 'SIGKILL');
+    process.kill(-(child.pid as number), 'SIGKILL');
     rmSync(folder, { recursive: true, force: true });
   };
   for (const text of ['first', 'second', 'third', 'fourth']) {

@@ -125,7 +125,7 @@ test('PostgreSQL is restarted, crashes, and one of its backends is killed: all g
   // The server takes all other sessions with it.
   const [backend] = await traffic.admin<{ pid: number }[]>`
     SELECT pid FROM pg_stat_activity WHERE application_name = 'app-relay'`;
-  process.kill(backend?.pid ?? 0, 'SIGKILL');
+  process.kill(backend?.pid as number, 'SIGKILL');
   await traffic.flows();
   expect(traffic.seen.refused).toBeGreaterThan(0);
   await traffic.stop();
