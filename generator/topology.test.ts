@@ -210,6 +210,12 @@ describe('faults', () => {
     expect(faults(from, to).join('\n')).toMatch(expected);
   });
 
+  test('a field that is not known is told on its own line, whatever is below it', () => {
+    const found = faults('sends: [books]', 'send:\n      - books');
+    expect(found).toHaveLength(1);
+    expect(found[0]).toMatch(/^line 31: services\.readers\.send: /);
+  });
+
   test('all of them are listed, each with its line', () => {
     const found = faults(/consumes: \[books\]\n {4}sends: \[books\]/, 'consumes: [boks]\n    sends: [boks]');
     expect(found).toHaveLength(2);

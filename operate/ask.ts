@@ -67,7 +67,13 @@ export function askingOf(
 }
 
 /** It was heard, or may have been. */
-const IN_THE_MIDDLE = new Set<unknown>(['ECONNRESET', 'EPIPE', 'UND_ERR_SOCKET']);
+const IN_THE_MIDDLE = new Set<unknown>([
+  'ECONNRESET',
+  'EPIPE',
+  'UND_ERR_SOCKET',
+  'UND_ERR_HEADERS_TIMEOUT',
+  'UND_ERR_BODY_TIMEOUT',
+]);
 const OF_THE_CLIENT = new Set([
   'UND_ERR_SOCKET',
   'UND_ERR_CONNECT_TIMEOUT',

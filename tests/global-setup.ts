@@ -35,13 +35,17 @@ export default async function setup(project: TestProject): Promise<() => Promise
   project.provide('pgUrl', server.url);
   // A run that is interrupted, by Ctrl-C, does not come to its end. What is under /var/lib/sidecart goes with the next server's start.
   const interrupted = () => {
-    process.kill(server.pid, 'SIGQUIT');
-    rmSync(dir, { recursive: true, force: true });
+    try {
+      process.kill(server.pid, 'SIGQUIT');
+    } catch {
+      // It has ended by itself.
+    }
+    rmSync(dir, { recursive: true, force: true, maxRetries: 5 });
   };
   process.once('exit', interrupted);
   return async () => {
-    process.off('exit', interrupted);
     await server.stop();
+    process.off('exit', interrupted);
     removePostgresData(join(dir, 'data'));
     await rm(dir, { recursive: true, force: true });
   };

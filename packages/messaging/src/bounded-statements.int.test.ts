@@ -94,16 +94,7 @@ describe('delayed messages of one key', () => {
       );
       await mover.stop();
     });
-    console.log(
-      looked,
-      [
-        ...(await fixture.admin`SELECT seq_scan, seq_tup_read, idx_tup_fetch, n_tup_del FROM pg_stat_user_tables WHERE relname = 'outbox_delayed'`),
-      ],
-      [
-        ...(await fixture.admin`SELECT indexrelname, idx_scan, idx_tup_read FROM pg_stat_user_indexes WHERE relname = 'outbox_delayed'`),
-      ],
-    );
-    // Each look passes what was moved before; each row of each look passing all of its key would be 200 times as many.
+    // Each look passes what was moved before; when each row of a look went through all of its key it was 1,100 (measured).
     expect(looked / due).toBeLessThan(100);
   });
 });

@@ -31,7 +31,7 @@ export interface DelayedRelease extends Worker {
 
 /** Messages moved in one transaction at most. */
 const LIMIT = 200;
-/** How often one transaction looks past keys that wait, before it leaves the rest to the next one. */
+/** How often one transaction looks past keys that are held, before it leaves the rest to the next one. */
 const LOOKS = 10;
 /** And one by one, each with so long for its lock, in ms. */
 const SINGLY = 20;
@@ -56,39 +56,36 @@ const SWEEP = { ms: 1000, share: 20, atMostMs: 3000 };
 /** The parameter is {@link RECENT} or null. */
 const since = (parameter: string) =>
   `due_at > coalesce(statement_timestamp() - ${parameter}::interval, '-infinity')`;
-/** The same: rows of outbox_delayed that are due. */
-const isDue = (parameter: string) => `due_at <= statement_timestamp() AND ${since(parameter)}`;
 /**
- * Of a row `k`: something of its key is due that such a look does not see. Asked of each key, not of each of its rows, of which there may be as many as
- * are due; and in the order of the time, or PostgreSQL would go through the table for the first that it meets.
+ * Rows `now` of outbox_delayed: due, and nothing of their key is due that such a look does not see. That is looked up key by key: as EXISTS it
+ * could become a hash of all that is due, and by the index of the time it would pass all that was moved. In the order of the time, or PostgreSQL, which
+ * plans this without the values, would go through the table for the first that it meets: for each row of the look, through all there is of its key.
  */
-const isBehind = (parameter: string) => `(${parameter}::interval IS NOT NULL AND (
-  SELECT true FROM outbox_delayed older WHERE older.msg_key = k.msg_key AND older.topic = k.topic
-    AND older.due_at <= statement_timestamp() - ${parameter}::interval ORDER BY older.due_at LIMIT 1) IS NOT NULL)`;
+const isDue = (parameter: string) => `
+  now.due_at <= statement_timestamp() AND now.${since(parameter)} AND (${parameter}::interval IS NULL OR (
+    SELECT true FROM outbox_delayed older WHERE older.msg_key = now.msg_key AND older.topic = now.topic
+      AND older.due_at <= statement_timestamp() - ${parameter}::interval ORDER BY older.due_at LIMIT 1) IS NULL)`;
 
 /**
- * What is due, in that order, and whether it may be moved: nothing of its key is behind, and the key's counter is free: a transaction that holds one
- * would hold up all the others as well, and is waited for outside. $1 are the keys that are known to wait, $2 is {@link RECENT} or null. One
- * process at a time; another one would find the same rows, and wait for nothing.
+ * What is due, in that order, and whether its key's counter is free: a transaction that holds one would hold up all the others as well,
+ * and is waited for outside. $1 are the keys that are known to be held, $2 is {@link RECENT} or null. One process at a time; another one
+ * would find the same rows, and wait for nothing.
  */
 const DUE = `
   WITH turn AS MATERIALIZED (SELECT pg_try_advisory_xact_lock(${LOCKS.release}, 0) AS mine),
   due AS MATERIALIZED (
     SELECT d.id, d.due_at, d.topic, d.msg_key FROM turn CROSS JOIN LATERAL (
-      SELECT * FROM outbox_delayed
+      SELECT * FROM outbox_delayed now
       WHERE turn.mine AND ${isDue('$2')} AND (topic, msg_key) NOT IN (
-        SELECT topic, msg_key FROM json_to_recordset($1::text::json) AS waiting (topic text, msg_key text))
+        SELECT topic, msg_key FROM json_to_recordset($1::text::json) AS held (topic text, msg_key text))
       ORDER BY due_at, id LIMIT ${LIMIT}
     ) d
-  ), behind AS MATERIALIZED (
-    SELECT topic, msg_key FROM (SELECT DISTINCT topic, msg_key FROM due) AS k WHERE ${isBehind('$2')}
   ), free AS MATERIALIZED (
     SELECT topic, msg_key FROM outbox_sequence
     WHERE (topic, msg_key) IN (SELECT topic, msg_key FROM due) ORDER BY topic, msg_key FOR UPDATE SKIP LOCKED
   )
-  SELECT id, topic, msg_key, (topic, msg_key) NOT IN (SELECT topic, msg_key FROM behind)
-    AND ((topic, msg_key) IN (SELECT topic, msg_key FROM free)
-      OR NOT EXISTS (SELECT FROM outbox_sequence s WHERE s.topic = due.topic AND s.msg_key = due.msg_key)) AS free
+  SELECT id, topic, msg_key, ((topic, msg_key) IN (SELECT topic, msg_key FROM free)
+    OR NOT EXISTS (SELECT FROM outbox_sequence s WHERE s.topic = due.topic AND s.msg_key = due.msg_key)) AS free
   FROM due ORDER BY due_at, id`;
 
 const NEXT = `
@@ -205,9 +202,9 @@ interface Released {
 async function releaseSingly({ sql }: Database, unordered: string, from: string | null): Promise<Released> {
   const due = await sql.unsafe<{ id: string; topic: string; msg_key: string }[]>(
     `SELECT id, topic, msg_key FROM (
-      SELECT DISTINCT ON (topic, msg_key) id, topic, msg_key FROM outbox_delayed WHERE ${isDue('$1')}
+      SELECT DISTINCT ON (topic, msg_key) id, topic, msg_key FROM outbox_delayed now WHERE ${isDue('$1')}
       ORDER BY topic, msg_key, due_at, id
-    ) k WHERE NOT ${isBehind('$1')} ORDER BY random() LIMIT ${SINGLY}`,
+    ) first_of_key ORDER BY random() LIMIT ${SINGLY}`,
     [from],
   );
   let moved = 0;
@@ -234,15 +231,15 @@ async function releaseSingly({ sql }: Database, unordered: string, from: string 
 }
 
 /**
- * One transaction. A key with more due messages than one look takes must not hide the others while it waits,
- * so the next look leaves it out; with all of its messages, or later ones would be moved before earlier ones.
+ * One transaction. A key with more due messages than one look takes must not hide the others while its counter
+ * is held, so the next look leaves it out; with all of its messages, or later ones would be moved before earlier ones.
  */
 async function releaseDue({ sql }: Database, unordered: string, from: string | null): Promise<Released> {
   const moved = await sql.begin(async (tx) => {
-    const waiting: { topic: string; msg_key: string }[] = [];
+    const held: { topic: string; msg_key: string }[] = [];
     for (let looks = 0; looks < LOOKS; looks += 1) {
       const due = await tx.unsafe<{ id: string; topic: string; msg_key: string; free: boolean }[]>(DUE, [
-        JSON.stringify(waiting),
+        JSON.stringify(held),
         from,
       ]);
       const moves = due.filter(({ free }) => free).map(({ id, msg_key }) => ({ id, slot: slotOf(msg_key) }));
@@ -251,7 +248,7 @@ async function releaseDue({ sql }: Database, unordered: string, from: string | n
         return moves.length;
       }
       if (due.length < LIMIT) return 0;
-      waiting.push(...due.map(({ topic, msg_key }) => ({ topic, msg_key })));
+      held.push(...due.map(({ topic, msg_key }) => ({ topic, msg_key })));
     }
     return 0;
   });

@@ -61,9 +61,8 @@ export function createHousekeeping(o: HousekeepingOptions): Worker {
       await db.execute(sql`SELECT rotate_sent(${SENT_DAYS}::int)`);
     } catch (err) {
       if (!codesOf(err).includes(QUERY_CANCELED)) throw err;
-      o.log.warn(
-        'Parts of sent are made anew: what has no part moves, and nothing is removed from the outbox meanwhile',
-      );
+      if (signal.aborted) return;
+      o.log.warn('No parts of sent were made for days: what has none moves now, and publishing waits for it');
       await rotateLong(signal);
     }
   }
@@ -72,7 +71,11 @@ export function createHousekeeping(o: HousekeepingOptions): Worker {
     const own = openPostgres(o.database.url, {
       max: 1,
       connect_timeout: 5,
-      connection: { application_name: o.database.applicationName, statement_timeout: ROTATION_MS },
+      connection: {
+        application_name: o.database.applicationName,
+        statement_timeout: ROTATION_MS,
+        client_connection_check_interval: 1000, // a stop ends the statement on the server too
+      },
     });
     const end = () => void own.end({ timeout: 0 });
     signal.addEventListener('abort', end);

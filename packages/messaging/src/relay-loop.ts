@@ -70,8 +70,8 @@ export async function relayLoop(o: LoopOptions): Promise<void> {
     } catch (err) {
       const refused = o.refusedBy(err);
       const text = err instanceof Error ? err.message : String(err);
-      const failures = queue.failed(message, performance.now(), { message: text, refused });
-      report.failed(message, err, { refused, failures });
+      const isNews = queue.failed(message, performance.now(), { message: text, refused });
+      report.failed(message, err, { refused, isNews });
       report.keys(queue.status());
       return;
     }

@@ -59,8 +59,8 @@ export interface RelayQueue {
    * True when this ended the trouble of its key or topic.
    */
   succeeded(message: OutboxMessage): boolean;
-  /** Answers with how often its key has failed in a row. */
-  failed(message: OutboxMessage, now: number, error: PublishError): number;
+  /** True when it was refused, and the last attempt of its key was not, or not so. */
+  failed(message: OutboxMessage, now: number, error: PublishError): boolean;
   deleted(ids: Iterable<bigint>): void;
   /** Forgets what waits in a slot that is given up; what is in flight may end. */
   leave(slot: number): void;
@@ -432,14 +432,15 @@ export function createRelayQueue(beliefs: Beliefs, perKey = PER_KEY): RelayQueue
       const state = keys.get(nameOf(message)) as KeyState;
       const topic = topicOf(message.topic);
       landed(state);
-      const failures = state.failures + 1;
+      const before = state.failures > 0 ? state.refused : undefined;
+      const isNews = error.refused !== undefined && error.refused !== before;
       if (leaving.has(state.slot)) {
         forget(state);
-        return failures;
+        return isNews;
       }
-      if (failures === 1) countFailing(message, 1);
-      state.wasEarly = failures > 1 && state.dueAt === 0;
-      state.failures = failures;
+      if (state.failures === 0) countFailing(message, 1);
+      state.wasEarly = state.failures > 0 && state.dueAt === 0;
+      state.failures += 1;
       state.dueAt = now + backoffMs(state.failures);
       state.error = error.message;
       state.refused = error.refused;
@@ -452,7 +453,7 @@ export function createRelayQueue(beliefs: Beliefs, perKey = PER_KEY): RelayQueue
       else topic.failing.add(state);
       if (error.refused === 'message' || state.failures >= STUCK_AFTER) stick(state, message);
       if (isDown(topic)) shed(message.topic);
-      return failures;
+      return isNews;
     },
 
     deleted(ids) {

@@ -12,8 +12,8 @@ export interface RelayReport {
   disconnected(err: unknown): void;
   /** The broker acknowledged it, so long after it was asked to, in seconds. */
   published(message: OutboxMessage, seconds: number): void;
-  /** `failures`: of its key, in a row. */
-  failed(message: OutboxMessage, err: unknown, o: Pick<PublishError, 'refused'> & { failures: number }): void;
+  /** `isNews`: its key was not refused so at the attempt before. */
+  failed(message: OutboxMessage, err: unknown, o: Pick<PublishError, 'refused'> & { isNews: boolean }): void;
   /** How the keys are; to be told after each change. */
   keys(status: QueueStatus): void;
   /** Of the slots that this relay owns. */
@@ -91,11 +91,11 @@ export function createRelayReport(o: { log: Logger; metrics: Metrics; health: He
       publishedTotal.inc({ topic: message.topic });
       publishSeconds.observe({ topic: message.topic }, seconds);
     },
-    failed(message, err, { refused, failures }) {
+    failed(message, err, { refused, isNews }) {
       failuresTotal.inc({ topic: message.topic, refused: String(refused !== undefined) });
       const about = { topic: message.topic, key: message.msgKey, message_id: message.eventId, err };
       // Once: it is tried every few seconds, by keys that may be a thousand, until somebody does something.
-      if (refused && failures === 1) log.error(about, REFUSED[refused]);
+      if (refused && isNews) log.error(about, REFUSED[refused]);
       else log.debug(about, 'Message could not be published; it is tried again');
     },
     keys(status) {
