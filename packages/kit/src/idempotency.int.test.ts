@@ -120,6 +120,30 @@ test('purging deletes what is older, and only that', async () => {
   expect([...rows]).toEqual([{ key: 'k2' }]);
 });
 
+test.for([
+  ['in parts, each of which takes no longer than a statement may', { pages: 1 }, true],
+  ['control: what fits into one part in one statement', {}, false],
+] as const)('purging goes %s', async ([, o, many]) => {
+  await owner.sql`truncate idempotency_key`;
+  await owner.sql`
+    insert into idempotency_key (actor, key, fingerprint, resource, created_at)
+    select 'a', n, 'f', 'r', now() - interval '25 hours' from generate_series(1, 300) as n`;
+  await owner.sql.unsafe(`
+    create table part (id serial, rows int);
+    create function count_gone() returns trigger language plpgsql security definer as
+      'begin insert into part (rows) select count(*) from gone; return null; end';
+    create trigger count_gone after delete on idempotency_key referencing old table as gone
+      for each statement execute function count_gone()`);
+  try {
+    expect(await purgeIdempotencyKeys(database.db, o)).toBe(300);
+    expect((await owner.sql`select from part`).length > 1).toBe(many);
+  } finally {
+    await owner.sql.unsafe(
+      'drop trigger count_gone on idempotency_key; drop function count_gone(); drop table part',
+    );
+  }
+});
+
 test('a key that is taken over while a purge waits for it stays', async () => {
   await database.db.transaction((tx) => claim(tx, 'ord_1'));
   await age(25);

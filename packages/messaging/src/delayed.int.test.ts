@@ -66,7 +66,7 @@ describe('when', () => {
     });
     const [a, b] = await waiting();
     expect(a).toMatchObject({ key: 'a' });
-    expect(a?.due).toBeGreaterThan(80);
+    expect(a?.due).toBeGreaterThan(89);
     expect(a?.due).toBeLessThanOrEqual(90);
     const [row] = await fixture.admin<
       { due: Date }[]

@@ -2,7 +2,7 @@ import { jetstream } from '@nats-io/jetstream';
 import { createLogger } from '@sidecart/kit/log';
 import { testDeps } from '@sidecart/kit/testing';
 import { sql } from 'drizzle-orm';
-import { afterAll, beforeAll, beforeEach, expect, onTestFinished, test } from 'vitest';
+import { afterAll, beforeAll, beforeEach, describe, expect, onTestFinished, test } from 'vitest';
 import { createConsumer } from './consumer.ts';
 import type { CloudEvent } from './envelope.ts';
 import { catalog, eventually, type Fixture, openFixture, outbox, pause, placed } from './fixture.ts';
@@ -133,4 +133,36 @@ test('a gap that nothing fills shows as degraded after a while', async () => {
   await receive(message('m1', 0));
   await eventually(() => expect(health.details().components.inbox).toEqual({ status: 'ok' }));
   expect(await effects()).toEqual([1, 1]);
+});
+
+describe('a purge', () => {
+  /** Rows deleted by each statement of a purge of 300, where there were any. */
+  async function statements(o?: { pages: number }): Promise<number[]> {
+    await fixture.admin.unsafe(`
+      INSERT INTO inbox (topic, event_id, outcome, received_at)
+        SELECT 'orders', 'old' || n, 'applied', now() - interval '9 days' FROM generate_series(1, 300) AS n;
+      INSERT INTO inbox (topic, event_id, outcome) VALUES ('orders', 'new', 'applied');
+      CREATE FUNCTION count_gone() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS
+        'BEGIN INSERT INTO effect SELECT count(*) FROM gone; RETURN NULL; END';
+      CREATE TRIGGER count_gone AFTER DELETE ON inbox REFERENCING OLD TABLE AS gone
+        FOR EACH STATEMENT EXECUTE FUNCTION count_gone()`);
+    try {
+      expect(await purgeInbox(fixture.database.db, o)).toBe(300);
+      expect(await fixture.admin`SELECT event_id FROM inbox`).toEqual([{ event_id: 'new' }]);
+      return (await effects()).filter((rows) => rows > 0);
+    } finally {
+      await fixture.admin.unsafe('DROP TRIGGER count_gone ON inbox; DROP FUNCTION count_gone()');
+    }
+  }
+
+  test('goes in parts, each of which takes no longer than a statement may, however much is too old', async () => {
+    const parts = await statements({ pages: 1 });
+    expect(parts.length).toBeGreaterThan(1);
+    // No page of 8 KiB has room for more.
+    expect(Math.max(...parts)).toBeLessThan(150);
+  });
+
+  test('control: what fits into one part is one statement', async () => {
+    expect(await statements()).toEqual([300]);
+  });
 });
